@@ -1,0 +1,3 @@
+//! Command line of confgen.
+
+fn main() {}

@@ -1,1 +1,27 @@
-//! Protocol.
+//! Everything that passes between the Apache module (`mod_wsgi_rs.so`) and the Python engine.
+//!
+//! The module knows Apache and no Python; the engine knows Python and no Apache. They meet here and nowhere else:
+//!
+//! | module | used by | what |
+//! |---|---|---|
+//! | [`abi`] | embedded mode | the two tables of C functions that the module and `wsgi_python-X.Y.so` hand each other |
+//! | [`frame`] | daemon mode | the frames on the UNIX socket between an Apache child and a daemon process |
+//! | [`request`] | both | the facts of one request and its environ entries, and how a frame carries them |
+//! | [`head`] | both | a response's status line and header fields, and how a frame carries them |
+//! | [`keys`] | both | numbers for environ keys that nearly every request has |
+//! | [`launch`] | both | what a process that runs Python has to know before it starts |
+//! | [`page`] | daemon mode | the status page: shared memory between parent, children and the daemons of one group |
+//!
+//! Decoders treat what they read as hostile: every length is bounded before it is used, and a malformed value is an
+//! error, never a panic.
+
+pub mod abi;
+pub mod frame;
+pub mod head;
+pub mod keys;
+pub mod launch;
+pub mod page;
+pub mod request;
+mod wire;
+
+pub use wire::Malformed;

@@ -1,0 +1,353 @@
+//! The status page: one memfd per daemon process group, mapped by the parent, its children and the daemons.
+//!
+//! It holds numbers only, in atomics, and readers treat them as hostile: a daemon can write whatever it likes. Each
+//! process and each thread has a cache line (or two) of its own.
+//!
+//! ```text
+//! Header | ProcessSlot × processes | ThreadSlot × processes × threads | ChildRow × children
+//! ```
+//!
+//! An Apache child chooses the least busy process by `in_flight`, counts itself in there and in its own [`ChildRow`],
+//! so that the parent can give back what a crashed child held.
+
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+/// First word of the page.
+pub const MAGIC: u32 = 0x5753_4752;
+/// Layout version.
+pub const VERSION: u32 = 1;
+/// The most bytes of a request's description in a [`ThreadSlot`].
+pub const DESCRIPTION: usize = 104;
+/// The most processes of one group.
+pub const MAX_PROCESSES: u32 = 1024;
+/// The most threads of one process (the reference's bound).
+pub const MAX_THREADS: u32 = 65_533;
+
+/// The page's first cache line.
+#[repr(C, align(64))]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: AtomicU32,
+    /// [`VERSION`].
+    pub version: AtomicU32,
+    /// How many [`ProcessSlot`]s there are.
+    pub processes: AtomicU32,
+    /// How many [`ThreadSlot`]s each process has.
+    pub threads: AtomicU32,
+    /// How many [`ChildRow`]s there are.
+    pub children: AtomicU32,
+    /// Requests that wait on the overflow listener.
+    pub waiting: AtomicU32,
+    /// 1 while the group is at capacity and that was logged.
+    pub at_capacity: AtomicU32,
+}
+
+/// What a process is doing.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody is there.
+    Empty = 0,
+    /// Started, not accepting yet.
+    Starting = 1,
+    /// Accepting requests.
+    Ready = 2,
+    /// Finishing what it has; takes nothing new.
+    Draining = 3,
+    /// Python could not be started; answers each request with 500.
+    Broken = 4,
+}
+
+impl State {
+    /// The state with this number; unknown numbers are [`State::Empty`].
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Starting,
+            2 => Self::Ready,
+            3 => Self::Draining,
+            4 => Self::Broken,
+            _ => Self::Empty,
+        }
+    }
+}
+
+/// One daemon process.
+#[repr(C, align(64))]
+pub struct ProcessSlot {
+    /// Its pid, written by the parent.
+    pub pid: AtomicU32,
+    /// Its [`State`].
+    pub state: AtomicU32,
+    /// Requests that children have given to it and that have not ended.
+    pub in_flight: AtomicU32,
+    /// Which start of this slot it is.
+    pub generation: AtomicU32,
+    /// Requests it has begun.
+    pub requests: AtomicU64,
+    /// When it started, microseconds since the epoch.
+    pub started: AtomicI64,
+    /// Worker threads that are free.
+    pub idle_threads: AtomicU32,
+}
+
+/// One worker thread.
+#[repr(C, align(64))]
+pub struct ThreadSlot {
+    /// When the request it serves began, microseconds since the epoch; 0 while it serves none.
+    pub request_start: AtomicI64,
+    /// Requests it has finished.
+    pub requests: AtomicU64,
+    /// Bytes of `description` in use.
+    pub length: AtomicU32,
+    /// `METHOD /uri` of the request it serves, cut to what fits: what a log line about its death names.
+    pub description: [AtomicU32; DESCRIPTION / 4],
+}
+
+/// One Apache child.
+#[repr(C, align(64))]
+pub struct ChildRow {
+    /// The child's pid; 0 when free.
+    pub pid: AtomicU32,
+    /// 1 while it waits on the overflow listener, per request in flight.
+    pub waiting: AtomicU32,
+}
+
+/// Where the parts of a page lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    processes: u32,
+    threads: u32,
+    children: u32,
+}
+
+impl Layout {
+    /// A page for so many processes, threads each, and Apache children. The held counts of a child, one per process,
+    /// follow its row.
+    #[must_use]
+    pub fn new(processes: u32, threads: u32, children: u32) -> Option<Self> {
+        let fits = (1..=MAX_PROCESSES).contains(&processes) && threads <= MAX_THREADS && children <= 100_000;
+        fits.then_some(Self { processes, threads, children })
+    }
+
+    /// The page's size in bytes.
+    #[must_use]
+    pub fn size(self) -> usize {
+        self.held(self.children, 0)
+    }
+
+    fn processes_offset() -> usize {
+        size_of::<Header>()
+    }
+
+    fn threads_offset(self) -> usize {
+        Self::processes_offset() + self.processes as usize * size_of::<ProcessSlot>()
+    }
+
+    fn children_offset(self) -> usize {
+        self.threads_offset() + self.processes as usize * self.threads as usize * size_of::<ThreadSlot>()
+    }
+
+    fn child_stride(self) -> usize {
+        let held = self.processes as usize * size_of::<AtomicU32>();
+        size_of::<ChildRow>() + held.next_multiple_of(64)
+    }
+
+    fn held(self, child: u32, process: u32) -> usize {
+        let row = self.children_offset() + child as usize * self.child_stride();
+        if child == self.children {
+            return row;
+        }
+        row + size_of::<ChildRow>() + process as usize * size_of::<AtomicU32>()
+    }
+}
+
+/// A mapped page. Copies share the mapping; whoever mapped it unmaps it.
+#[derive(Clone, Copy)]
+pub struct Page {
+    base: *const u8,
+    layout: Layout,
+}
+
+// SAFETY: everything behind the pointer is an atomic.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    /// Uses a mapping as a page.
+    ///
+    /// # Safety
+    /// `base` is page-aligned, readable and writable for at least `layout.size()` bytes, and stays mapped as long as
+    /// the value or a copy of it is used.
+    #[must_use]
+    pub unsafe fn new(base: *mut u8, layout: Layout) -> Self {
+        Self { base, layout }
+    }
+
+    /// The layout.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// How many process slots there are.
+    #[must_use]
+    pub fn processes(&self) -> u32 {
+        self.layout.processes
+    }
+
+    /// How many threads each process has.
+    #[must_use]
+    pub fn threads(&self) -> u32 {
+        self.layout.threads
+    }
+
+    /// Writes the header of a fresh page.
+    pub fn initialise(&self) {
+        let header = self.header();
+        header.processes.store(self.layout.processes, Ordering::Relaxed);
+        header.threads.store(self.layout.threads, Ordering::Relaxed);
+        header.children.store(self.layout.children, Ordering::Relaxed);
+        header.version.store(VERSION, Ordering::Relaxed);
+        header.magic.store(MAGIC, Ordering::Release);
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        // SAFETY: `new` promises the mapping; the header lies at its start.
+        unsafe { &*self.base.cast::<Header>() }
+    }
+
+    /// The slot of a process.
+    #[must_use]
+    pub fn process(&self, index: u32) -> Option<&ProcessSlot> {
+        if index >= self.layout.processes {
+            return None;
+        }
+        let offset = Layout::processes_offset() + index as usize * size_of::<ProcessSlot>();
+        // SAFETY: within the mapping by the layout, aligned because every part's size is a multiple of 64.
+        Some(unsafe { &*self.base.add(offset).cast::<ProcessSlot>() })
+    }
+
+    /// The slot of a thread.
+    #[must_use]
+    pub fn thread(&self, process: u32, thread: u32) -> Option<&ThreadSlot> {
+        if process >= self.layout.processes || thread >= self.layout.threads {
+            return None;
+        }
+        let index = process as usize * self.layout.threads as usize + thread as usize;
+        let offset = self.layout.threads_offset() + index * size_of::<ThreadSlot>();
+        // SAFETY: as in `process`.
+        Some(unsafe { &*self.base.add(offset).cast::<ThreadSlot>() })
+    }
+
+    /// The row of an Apache child.
+    #[must_use]
+    pub fn child(&self, child: u32) -> Option<&ChildRow> {
+        if child >= self.layout.children {
+            return None;
+        }
+        let offset = self.layout.children_offset() + child as usize * self.layout.child_stride();
+        // SAFETY: as in `process`.
+        Some(unsafe { &*self.base.add(offset).cast::<ChildRow>() })
+    }
+
+    /// How many requests a child has in flight at a process.
+    #[must_use]
+    pub fn held(&self, child: u32, process: u32) -> Option<&AtomicU32> {
+        if child >= self.layout.children || process >= self.layout.processes {
+            return None;
+        }
+        // SAFETY: within the mapping by the layout, aligned to 4.
+        Some(unsafe { &*self.base.add(self.layout.held(child, process)).cast::<AtomicU32>() })
+    }
+}
+
+impl ThreadSlot {
+    /// Writes the description, cut to [`DESCRIPTION`] bytes.
+    pub fn describe(&self, method: &[u8], uri: &[u8]) {
+        let mut text = [0u8; DESCRIPTION];
+        let mut length = 0;
+        for part in [method, b" ", uri] {
+            let taken = part.len().min(DESCRIPTION - length);
+            text[length..length + taken].copy_from_slice(&part[..taken]);
+            length += taken;
+        }
+        let (words, _) = text.as_chunks::<4>();
+        for (cell, word) in self.description.iter().zip(words) {
+            cell.store(u32::from_ne_bytes(*word), Ordering::Relaxed);
+        }
+        self.length.store(u32::try_from(length).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Reads the description; bytes that are not printable ASCII become `?`.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let length = (self.length.load(Ordering::Relaxed) as usize).min(DESCRIPTION);
+        let bytes = self.description.iter().flat_map(|cell| cell.load(Ordering::Relaxed).to_ne_bytes());
+        bytes.take(length).map(|byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '?' }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(align(64))]
+    #[derive(Clone, Copy)]
+    struct Line(#[expect(dead_code, reason = "only its size and alignment count")] [u8; 64]);
+
+    fn with_page(layout: Layout, test: impl FnOnce(&Page)) {
+        let mut memory = vec![Line([0; 64]); layout.size().div_ceil(64)];
+        // SAFETY: the vector is aligned, large enough, and outlives the page.
+        let page = unsafe { Page::new(memory.as_mut_ptr().cast(), layout) };
+        page.initialise();
+        test(&page);
+    }
+
+    #[test]
+    fn parts_do_not_overlap() {
+        let layout = Layout::new(3, 5, 4).expect("small");
+        with_page(layout, |page| {
+            let mut seen = std::collections::BTreeMap::new();
+            let mut claim = |start: *const u8, size: usize| {
+                let start = start as usize - page.base as usize;
+                assert!(start + size <= layout.size());
+                for byte in start..start + size {
+                    assert!(seen.insert(byte, ()).is_none(), "byte {byte} belongs to two parts");
+                }
+            };
+            claim(std::ptr::from_ref(page.header()).cast(), size_of::<Header>());
+            for process in 0..3 {
+                claim(std::ptr::from_ref(page.process(process).expect("is there")).cast(), size_of::<ProcessSlot>());
+                for thread in 0..5 {
+                    let slot = page.thread(process, thread).expect("is there");
+                    claim(std::ptr::from_ref(slot).cast(), size_of::<ThreadSlot>());
+                }
+            }
+            for child in 0..4 {
+                claim(std::ptr::from_ref(page.child(child).expect("is there")).cast(), size_of::<ChildRow>());
+                for process in 0..3 {
+                    claim(std::ptr::from_ref(page.held(child, process).expect("is there")).cast(), 4);
+                }
+            }
+            assert!(page.process(3).is_none() && page.thread(0, 5).is_none() && page.child(4).is_none());
+            assert!(page.held(0, 3).is_none() && page.held(4, 0).is_none());
+        });
+    }
+
+    #[test]
+    fn a_description_is_cut_and_cleaned() {
+        with_page(Layout::new(1, 1, 0).expect("small"), |page| {
+            let slot = page.thread(0, 0).expect("is there");
+            slot.describe(b"GET", b"/x\n\xff");
+            assert_eq!(slot.description(), "GET /x??");
+            slot.describe(b"GET", &[b'a'; 500]);
+            assert_eq!(slot.description().len(), DESCRIPTION);
+            slot.length.store(u32::MAX, Ordering::Relaxed);
+            assert_eq!(slot.description().len(), DESCRIPTION);
+        });
+    }
+}

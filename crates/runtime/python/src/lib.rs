@@ -1,1 +1,3 @@
 //! The Python engine.
+
+pub mod gateway;

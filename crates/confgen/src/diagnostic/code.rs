@@ -1,0 +1,189 @@
+//! The codes. Each stands in one table with its cause and its cure, which `confgen explain` prints.
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $id:literal, $title:literal, $cause:literal, $fix:literal;)+) => {
+        /// A stable code. Its entry in [`CODES`] explains it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        /// Every code, in order.
+        pub const CODES: &[CodeInfo] = &[
+            $(CodeInfo { code: Code::$name, id: $id, title: $title, cause: $cause, fix: $fix },)+
+        ];
+    };
+}
+
+/// What is to be known about a code.
+#[derive(Debug)]
+pub struct CodeInfo {
+    /// The code.
+    pub code: Code,
+    /// Its name in messages, `CGnnn`.
+    pub id: &'static str,
+    /// What it is called.
+    pub title: &'static str,
+    /// When it is reported.
+    pub cause: &'static str,
+    /// What to do about it.
+    pub fix: &'static str,
+}
+
+codes! {
+    /// The text is not well-formed.
+    Syntax = "CG101", "not well-formed",
+        "The file is not well-formed YAML, TOML or JSON, so nothing in it could be read.",
+        "Repair the place that the caret shows. In YAML look at the indentation and at unquoted `:`, `#`, `[` and `{` first.";
+    /// A key stands twice.
+    DuplicateKey = "CG102", "a key is given twice",
+        "A map has the same key twice. One of the two would win silently, so neither is taken.",
+        "Remove one of them, or merge the two values.";
+    /// A key that is not known.
+    UnknownKey = "CG103", "unknown key",
+        "The key is not part of the format at this place. It would have no effect.",
+        "Correct the spelling; `confgen schema` prints every key with its meaning.";
+    /// A value of another type.
+    Type = "CG104", "wrong type",
+        "The value has another type than the key takes, for example text where a number is needed.",
+        "Write a value of the type that the message names. In YAML a quoted number is text.";
+    /// A number outside its range.
+    Range = "CG105", "out of range",
+        "The number is smaller or larger than the key allows.",
+        "Use a value within the range that the message names.";
+    /// A word that is not among the allowed ones.
+    UnknownValue = "CG106", "unknown value",
+        "The value is not one of those that the key takes.",
+        "Use one of the values that the message lists.";
+    /// Something that has to be there is not.
+    Missing = "CG107", "a key is missing",
+        "A key that this place needs is not there.",
+        "Add the key.";
+    /// Text that does not have the needed form.
+    Form = "CG108", "wrong form",
+        "The text does not have the form that the key needs, such as a duration, a size or a host name.",
+        "Write it in the form that the message shows.";
+    /// A character that can stand in no configuration.
+    ControlCharacter = "CG109", "control character",
+        "The text contains a line break, a NUL or another control character. In a line of httpd's configuration it would end the line, \
+         and what follows would become a directive of its own.",
+        "Remove the character. Text in several lines belongs into `raw`.";
+    /// A reference to nothing.
+    Reference = "CG110", "refers to nothing",
+        "A name is used (of a daemon, a site, a profile, a path within the tree) that is defined nowhere.",
+        "Define it, or correct the name.";
+    /// Known, but not done yet.
+    NotSupported = "CG111", "known, not supported yet",
+        "The key or value is part of the format, or is a directive of mod_wsgi, but this version does not render it. It is refused rather than ignored.",
+        "Leave it out, or write the lines by hand in `raw`.";
+    /// An extension with the C module.
+    Extension = "CG112", "needs our own module",
+        "The spec says `module: mod_wsgi`, the C module, which does not have this option.",
+        "Leave the option out, or use `module: auto`.";
+    /// A file or directory that is not there.
+    MissingFile = "CG113", "no such file",
+        "A file or directory that the configuration names does not exist, or is of the wrong kind.",
+        "Create it, or correct the path. With `--facts FILE`, which describes another machine, files are not looked at unless `--check-files` is given.";
+    /// A Python module that is not found.
+    MissingModule = "CG114", "no such Python module",
+        "The module was not found on the search path of the application: python-path, home, the virtual environment, the installation's own directories.",
+        "Correct the name, or add the directory that holds the package to the daemon's `python-path`.";
+    /// A user or group that does not exist.
+    UnknownUser = "CG115", "unknown user or group",
+        "The account database of the machine does not have the user or group.",
+        "Create it, or name another one.";
+    /// Something that needs a start as root.
+    NeedsRoot = "CG116", "needs a start as root",
+        "Changing the user of a process, and listening on a port below 1024, needs a server that is started as root.",
+        "Start as root, or leave the key out: everything then runs as the user who starts the server.";
+    /// Root would serve requests.
+    ServesAsRoot = "CG117", "would serve requests as root",
+        "The server or a daemon would run applications as root. Nothing of an application is ever executed as root.",
+        "Name an unprivileged user.";
+    /// A certificate, key or CA file that does not fit.
+    Certificate = "CG118", "certificate or key",
+        "The file holds no certificate or key, or the key is not the one of the certificate.",
+        "Name the PEM files that belong together.";
+    /// TLS settings that contradict each other.
+    Tls = "CG119", "TLS settings contradict each other",
+        "TLS needs an https port, a certificate and a name: one of them is missing, or a site redirects to https without having it.",
+        "Add what the message names.";
+    /// Two things claim the same place.
+    Conflict = "CG120", "conflict",
+        "Two parts of the spec claim the same thing, such as a host name or a URL path, or two keys exclude each other.",
+        "Keep one of them.";
+    /// A path of a socket that is too long.
+    SocketPath = "CG121", "the path of a socket is too long",
+        "The path of a UNIX socket has at most 107 bytes; the server's run directory makes it longer.",
+        "Use a shorter directory, or set `runtime.socket-prefix` to one.";
+    /// Something that the installation lacks.
+    NotInstalled = "CG122", "not installed",
+        "The httpd installation has no such module, MPM or engine.",
+        "Install it, or use one of those that the message lists.";
+    /// A secret that cannot be taken.
+    Secret = "CG123", "secret",
+        "A secret cannot be read from where the spec says, or its value cannot stand in an environment file (a line break or a NUL in it).",
+        "Correct the source of the secret. Its value is never shown.";
+    /// A raw text that would break the structure.
+    Raw = "CG124", "raw text",
+        "A `raw` text does not fit the place where it is to go: a section is opened and not closed, or the place does not exist.",
+        "Close every section within the same text; the message lists the places.";
+    /// httpd refuses the rendered tree.
+    HttpdRefused = "CG401", "httpd refuses the configuration",
+        "`httpd -t` found a mistake in the rendered tree. The caret shows the key that the line was made from.",
+        "Correct the value. When the line came from no key, it is a mistake of confgen: please report it.";
+    /// No httpd, or one that does not answer.
+    NoHttpd = "CG402", "no usable httpd",
+        "No httpd (or apache2) was found, or it does not run.",
+        "Install httpd (Debian: `apache2-bin`, Fedora: `httpd-core`, Alpine: `apache2`), or name it with `--httpd`.";
+    /// Our module or an engine was not found.
+    NoModule = "CG403", "the module was not found",
+        "The wsgi module or the engine beside it was not found. They stand beside the confgen executable, in the same folder.",
+        "Run confgen from the folder that `make build` fills, or name the file with `runtime.module`. The C module is found by CONFGEN_MOD_WSGI, \
+         in `../peer` or in httpd's module directory.";
+    /// Reading or writing failed.
+    Io = "CG404", "a file could not be read or written",
+        "The operating system refused to read or write a file.",
+        "See the message of the system.";
+    /// The tree on disk was edited.
+    Edited = "CG405", "edited by hand",
+        "A file of the tree on disk is not as confgen wrote it.",
+        "Move the change into the spec, or overwrite it with `--force`.";
+    /// The facts file does not fit.
+    Facts = "CG406", "facts",
+        "The facts file cannot be used.",
+        "Write a new one with `confgen facts`.";
+}
+
+impl Code {
+    /// The table entry.
+    pub fn info(self) -> &'static CodeInfo {
+        &CODES[self as usize]
+    }
+
+    /// The name in messages.
+    pub fn id(self) -> &'static str {
+        self.info().id
+    }
+
+    /// The code with a name, in any case of letters.
+    pub fn from_id(id: &str) -> Option<Self> {
+        CODES.iter().find(|info| info.id.eq_ignore_ascii_case(id)).map(|info| info.code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_complete() {
+        for (position, info) in CODES.iter().enumerate() {
+            assert_eq!(info.code as usize, position);
+            assert_eq!(Code::from_id(&info.id.to_lowercase()), Some(info.code));
+            assert!(info.id.starts_with("CG") && info.id.len() == 5);
+            assert!(info.cause.ends_with('.') && info.fix.ends_with(['.', '`']), "{}", info.id);
+        }
+        assert!(CODES.is_sorted_by(|a, b| a.id < b.id));
+    }
+}

@@ -7,7 +7,7 @@
 //! child                                   daemon
 //! Hello (secret of this server start)                      once, at the start of a connection
 //! Request (facts, entries, small body) ─▶
-//!                                      ◀─ Accepted         a worker thread has it; before this it may go elsewhere
+//!                                      ◀─ Accepted         process N serves it; before this it may go elsewhere
 //!                                      ◀─ Pull             only when the application reads a body that is not included
 //! Body | BodyFailed                    ─▶                  answers one Pull; an empty Body is the end of the body
 //!                                      ◀─ Log              any time
@@ -48,16 +48,15 @@ pub enum Kind {
     Body = 3,
     /// Child → daemon: the body could not be read; the payload is the reason's text.
     BodyFailed = 4,
-    /// Daemon → child: a worker thread has taken the request (no payload).
+    /// Daemon → child: a worker thread has taken the request; the payload is the process's number (`u32`), which the
+    /// child does not know when it came over the overflow listener.
     Accepted = 16,
     /// Daemon → child: send more body, at most this many bytes (`u32`).
     Pull = 17,
     /// Daemon → child: [`crate::head::encode`].
     Head = 18,
-    /// Daemon → child: body bytes of the response. Data that ends a burst is followed by [`Kind::Flush`] or the end.
+    /// Daemon → child: body bytes of the response, which reach the client when nothing follows them soon.
     Data = 19,
-    /// Daemon → child: what was sent so far should reach the client now (no payload).
-    Flush = 20,
     /// Daemon → child: a log record: level `u8`, line `u32`, file length `u16`, file, text.
     Log = 21,
     /// Daemon → child: the response is complete; one byte of flags ([`END_LAST`]).
@@ -95,7 +94,7 @@ impl FailureCode {
     }
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 11] = [
     Kind::Hello,
     Kind::Request,
     Kind::Body,
@@ -104,7 +103,6 @@ const KINDS: [Kind; 12] = [
     Kind::Pull,
     Kind::Head,
     Kind::Data,
-    Kind::Flush,
     Kind::Log,
     Kind::End,
     Kind::Failure,
@@ -118,8 +116,7 @@ impl Kind {
             Self::Hello => size_of::<Secret>(),
             Self::Request | Self::Head => MAX_BLOCK,
             Self::Body | Self::BodyFailed | Self::Data | Self::Log | Self::Failure => MAX_CHUNK,
-            Self::Accepted | Self::Flush => 0,
-            Self::Pull => 4,
+            Self::Accepted | Self::Pull => 4,
             Self::End => 1,
         }
     }
@@ -231,6 +228,17 @@ pub fn put_failure(code: FailureCode, flags: u8, text: &[u8], out: &mut Vec<u8>)
     out.extend_from_slice(text);
     // The length was cut above.
     let _ = finish(open, out);
+}
+
+/// Reads the number that is the payload of [`Kind::Accepted`] and [`Kind::Pull`].
+///
+/// # Errors
+/// When the payload is not one number.
+pub fn number(payload: &[u8]) -> Result<u32, Malformed> {
+    let mut reader = crate::wire::Reader::new(payload);
+    let number = reader.u32("frame number")?;
+    reader.finish("frame number")?;
+    Ok(number)
 }
 
 /// Reads a failure frame's payload: code, flags, text.

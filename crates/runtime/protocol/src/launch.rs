@@ -176,15 +176,18 @@ pub struct Descriptors {
     pub listener: i32,
     /// The group's overflow listener, polled while a thread is free.
     pub overflow: Option<i32>,
-    /// Where log lines go: one write each.
+    /// Where log lines go: a sequenced-packet socket to the server's log writer, one [`crate::line`] per packet.
     pub log: i32,
     /// The status page's memfd.
     pub page: i32,
-    /// Closed when the parent is gone; a byte on it asks for a graceful end.
+    /// Closed when the parent is gone; [`LEAVE`] on it says that a successor serves.
     pub control: i32,
     /// The writing end of the predecessor's control pipe, told to leave once this process accepts.
     pub predecessor: Option<i32>,
 }
+
+/// The byte on a control pipe that tells a process that its successor has begun to accept.
+pub const LEAVE: u8 = b'L';
 
 /// The number of the descriptor on which a daemon finds its launch configuration.
 pub const LAUNCH_DESCRIPTOR: i32 = 3;

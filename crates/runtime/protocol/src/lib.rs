@@ -10,6 +10,7 @@
 //! | [`head`] | both | a response's status line and header fields, and how a frame carries them |
 //! | [`keys`] | both | numbers for environ keys that nearly every request has |
 //! | [`launch`] | both | what a process that runs Python has to know before it starts |
+//! | [`line`] | daemon mode | log records of a daemon that belong to no request |
 //! | [`page`] | daemon mode | the status page: shared memory between parent, children and the daemons of one group |
 //!
 //! Decoders treat what they read as hostile: every length is bounded before it is used, and a malformed value is an
@@ -20,6 +21,7 @@ pub mod frame;
 pub mod head;
 pub mod keys;
 pub mod launch;
+pub mod line;
 pub mod page;
 pub mod request;
 mod wire;

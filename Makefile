@@ -1,6 +1,60 @@
+# make run     set-up if needed, build, run every scenario
+# make test    everything that CI checks
+# make help    the other targets and the variables
+
+# Any build of Python 3.11 or newer with a shared libpython.
 PYTHON ?= /usr/bin/python3
 export PYTHON
+export PYO3_PYTHON := $(PYTHON)
 
-.PHONY: peer
-peer:
+# More arguments for the harness: make run ARGS="-E 'tag(signals)' --jobs 1"
+ARGS ?=
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test bench peer generate pins clean
+
+help:
+	@sed -n 's/^##  *//p' $(MAKEFILE_LIST)
+
+##  make run       set-up if needed, build, then run every scenario (ARGS="-E 'tag(signals)'" picks some)
+##  make test      everything that CI checks: format, lints, unit tests, generated files, scenarios as root and as a user
+##  make build     target/dist: the module, the engine for PYTHON, confgen, harness, the scenarios
+##  make setup     install what is missing (asks before using sudo; SETUP=auto does not ask)
+##  make bench     measure against C mod_wsgi and against the limits of the project; writes target/bench
+##  make peer      install C mod_wsgi into target/peer, to compare with
+##  make generate  write the generated files anew (reference pages, schemas)
+##  make pins      resolve the pinned Python packages of setup/requirements anew
+##  make clean     remove target
+##
+##  PYTHON=/path/to/python3   a shared build of 3.11 or newer (default /usr/bin/python3)
+
+setup:
+	@setup/setup.sh
+
+build: setup
+	$(CARGO) build --locked --workspace --release
+	@setup/dist.sh target/release
+
+run: build
+	@setup/scenarios.sh $(ARGS)
+
+test: setup
+	@setup/test.sh
+
+bench: build peer
+	@setup/setup.sh --with-benchmark
+	@setup/bench.sh
+
+peer: setup
 	@setup/peer.sh
+
+generate: build
+	@setup/generate.sh
+
+pins:
+	@setup/pins.sh
+
+clean:
+	$(CARGO) clean

@@ -1,1 +1,7 @@
-//! Library of the harness.
+//! Library of the harness: scenarios are loaded, planned into cells and run; what happens is told as events to reporters.
+//!
+//! The way of a run: [`scenario`] (text to typed model, spans kept) → [`runner::plan`] (variants × matrix to cells) →
+//! [`runner`] (cells to events and outcomes) → [`report`] (events to text and files). The runner prints nothing; reporters decide nothing.
+
+pub mod runner;
+pub mod scenario;

@@ -1,0 +1,264 @@
+//! A running httpd: who it is, what belongs to it, how it is signalled.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::process::{self, Handle, ProcessId, Signal, Stat};
+
+/// The variable that every process of a launched server has in its environment, with the server root as its value.
+/// It finds the ones that left the process group and the session.
+pub(super) const MARKER: &str = "CONFGEN_SERVER_ROOT";
+
+/// What identifies a running httpd, to be written down and found again.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// The pid of its parent process.
+    pub pid: u32,
+    /// The start time of that process in clock ticks since boot.
+    pub start_time: u64,
+    /// Its server root.
+    pub root: PathBuf,
+}
+
+/// A running httpd whose parent process is known for certain.
+#[derive(Debug)]
+pub struct Instance {
+    handle: Handle,
+    root: PathBuf,
+}
+
+/// Why a pid is not the server it was taken for.
+#[derive(Debug, thiserror::Error)]
+pub enum Stale {
+    /// Nothing runs with this pid any more.
+    #[error("it has ended (there is no process {0})")]
+    Gone(u32),
+    /// Another process has the pid now.
+    #[error("it has ended (pid {pid} is {command} now)")]
+    Another {
+        /// The pid.
+        pid: u32,
+        /// What runs with it.
+        command: String,
+    },
+    /// The pid file holds no pid.
+    #[error("{} does not hold a pid", .0.display())]
+    Garbage(PathBuf),
+    /// The pid file or the process could not be read.
+    #[error("cannot tell whether it runs: {0}")]
+    Unreadable(#[from] io::Error),
+}
+
+/// A daemon process of the WSGI module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// The name of its group as the process shows it. The C module cuts it off where argument 0 ended.
+    pub group: String,
+    /// The process.
+    pub stat: Stat,
+}
+
+impl Daemon {
+    /// Whether this is a process of the named group.
+    pub fn is_of(&self, group: &str) -> bool {
+        self.group == group || (self.group.len() >= SHOWN_NAME_MINIMUM && group.starts_with(&self.group) && self.is_cut())
+    }
+
+    /// A name that lost its closing parenthesis was cut off.
+    fn is_cut(&self) -> bool {
+        process::title(self.stat.pid).is_some_and(|title| title.starts_with("(wsgi:") && !title.ends_with(')'))
+    }
+}
+
+/// A cut name of fewer bytes says too little to be taken for a group's.
+const SHOWN_NAME_MINIMUM: usize = 4;
+
+impl Instance {
+    pub(super) fn launched(handle: Handle, root: PathBuf) -> Self {
+        Self { handle, root }
+    }
+
+    /// Finds a server again by what was written down about it.
+    pub fn attach(identity: &Identity) -> Result<Self, Stale> {
+        let handle = open(identity.pid)?;
+        if handle.id().start_time != identity.start_time {
+            return Err(another(identity.pid));
+        }
+        Self::verified(handle, &identity.root)
+    }
+
+    /// Finds a server by its pid file, which an earlier server may have left behind.
+    pub fn from_pid_file(pid_file: &Path, root: &Path) -> Result<Self, Stale> {
+        let text = std::fs::read_to_string(pid_file)?;
+        let pid = text.trim().parse().map_err(|_| Stale::Garbage(pid_file.to_owned()))?;
+        Self::verified(open(pid)?, root)
+    }
+
+    /// A process is our server if it is an httpd that was started with our server root.
+    fn verified(handle: Handle, root: &Path) -> Result<Self, Stale> {
+        let pid = handle.id().pid;
+        let arguments = process::arguments(pid);
+        let ours = arguments.windows(2).any(|pair| pair[0] == "-d" && Path::new(&pair[1]) == root);
+        if !ours || !handle.id().is_alive() {
+            return Err(another(pid));
+        }
+        Ok(Self { handle, root: root.to_owned() })
+    }
+
+    /// What identifies it.
+    pub fn identity(&self) -> Identity {
+        let ProcessId { pid, start_time } = self.handle.id();
+        Identity { pid, start_time, root: self.root.clone() }
+    }
+
+    /// The pid of the parent process.
+    pub fn pid(&self) -> u32 {
+        self.handle.id().pid
+    }
+
+    /// The server root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The handle of the parent process.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether the parent process runs.
+    pub fn is_alive(&self) -> bool {
+        self.handle.id().is_alive()
+    }
+
+    /// Sends a signal to the parent process.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.handle.signal(signal)
+    }
+
+    /// Ends it at once: running requests are cut off.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// Ends it once running requests are done.
+    pub fn graceful_stop(&self) -> io::Result<()> {
+        self.signal(Signal::SIGWINCH)
+    }
+
+    /// Reads the configuration again; running requests are cut off.
+    pub fn restart(&self) -> io::Result<()> {
+        self.signal(Signal::SIGHUP)
+    }
+
+    /// Reads the configuration again; running requests are finished by the old children.
+    pub fn graceful(&self) -> io::Result<()> {
+        self.signal(Signal::SIGUSR1)
+    }
+
+    /// The children that serve requests: those of httpd itself, daemons left out.
+    pub fn children(&self) -> Vec<Stat> {
+        let parent = self.pid();
+        process::descendants(parent).into_iter().filter(|stat| stat.parent == parent && daemon_group(stat).is_none()).collect()
+    }
+
+    /// The daemon processes of all groups. Zombies count, as they show a parent that does not reap.
+    pub fn daemons(&self) -> Vec<Daemon> {
+        let parent = self.pid();
+        process::descendants(parent)
+            .into_iter()
+            .filter(|stat| stat.parent == parent)
+            .filter_map(|stat| Some(Daemon { group: daemon_group(&stat)?, stat }))
+            .collect()
+    }
+
+    /// The daemon processes of one group.
+    pub fn daemons_of(&self, group: &str) -> Vec<Daemon> {
+        self.daemons().into_iter().filter(|daemon| daemon.is_of(group)).collect()
+    }
+
+    /// Every process that belongs to the server but the parent itself: its descendants, and those that got away from it
+    /// but still are in its session or carry its mark.
+    pub fn members(&self) -> Vec<Stat> {
+        members(self.handle.id(), &self.root, &[])
+    }
+}
+
+/// The processes of a server, `known` being some that were seen before.
+pub(super) fn members(parent: ProcessId, root: &Path, known: &[ProcessId]) -> Vec<Stat> {
+    let everything = process::all();
+    // Once the parent has been reaped its pid may be another process's, whose children and session are none of ours.
+    let reused = everything.iter().any(|stat| stat.pid == parent.pid && stat.start_time != parent.start_time);
+    let mut family = if reused { Vec::new() } else { vec![parent.pid] };
+    let mut index = 0;
+    while let Some(&pid) = family.get(index) {
+        family.extend(everything.iter().filter(|stat| stat.parent == pid && stat.pid != pid && !family.contains(&stat.pid)).map(|stat| stat.pid).collect::<Vec<_>>());
+        index += 1;
+    }
+    let own = std::process::id();
+    everything
+        .into_iter()
+        .filter(|stat| stat.pid != parent.pid && stat.pid != own && stat.start_time >= parent.start_time)
+        .filter(|stat| {
+            family.contains(&stat.pid)
+                || (!reused && stat.session == parent.pid)
+                || known.contains(&stat.id())
+                || process::environment(stat.pid, MARKER).is_some_and(|value| Path::new(&value) == root)
+        })
+        .collect()
+}
+
+/// The group of a daemon process, from the name it shows: `(wsgi:NAME)` as argument 0, or `wsgi:NAME` as argument 0 or short name.
+fn daemon_group(stat: &Stat) -> Option<String> {
+    let title = process::title(stat.pid);
+    let shown = title.as_deref().and_then(|title| {
+        let title = title.strip_prefix('(').unwrap_or(title);
+        let name = title.strip_prefix("wsgi:")?;
+        Some(name.strip_suffix(')').unwrap_or(name))
+    });
+    shown.or_else(|| stat.name.strip_prefix("wsgi:")).or_else(|| stat.name.strip_prefix("(wsgi:")).map(str::to_owned)
+}
+
+fn open(pid: u32) -> Result<Handle, Stale> {
+    Handle::open(pid).map_err(|error| if error.kind() == io::ErrorKind::NotFound { Stale::Gone(pid) } else { Stale::Unreadable(error) })
+}
+
+fn another(pid: u32) -> Stale {
+    match process::stat(pid) {
+        Some(stat) if !stat.is_zombie() => Stale::Another { pid, command: process::command_line(pid).unwrap_or(stat.name) },
+        _ => Stale::Gone(pid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(name: &str) -> Stat {
+        Stat { pid: u32::MAX, name: name.into(), state: 'S', parent: 1, group: 1, session: 1, threads: 1, start_time: 1, virtual_bytes: 1 }
+    }
+
+    #[test]
+    fn daemons_are_known_by_their_short_name_too() {
+        assert_eq!(daemon_group(&stat("wsgi:web")).as_deref(), Some("web"));
+        assert_eq!(daemon_group(&stat("apache2")), None);
+    }
+
+    #[test]
+    fn a_pid_that_is_not_ours_is_stale() {
+        let own = process::stat(std::process::id()).unwrap();
+        let identity = Identity { pid: own.pid, start_time: own.start_time, root: "/nonexistent".into() };
+        let error = Instance::attach(&identity).unwrap_err();
+        assert!(matches!(&error, Stale::Another { pid, .. } if *pid == own.pid), "{error}");
+        let error = Instance::attach(&Identity { start_time: 1, ..identity }).unwrap_err();
+        assert!(error.to_string().starts_with("it has ended (pid "), "{error}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("httpd.pid");
+        std::fs::write(&file, "not a pid\n").unwrap();
+        assert!(matches!(Instance::from_pid_file(&file, folder.path()), Err(Stale::Garbage(_))));
+        // The largest pid the kernel ever gives is 2^22.
+        std::fs::write(&file, "4194304\n").unwrap();
+        assert!(matches!(Instance::from_pid_file(&file, folder.path()), Err(Stale::Gone(4_194_304))));
+    }
+}

@@ -1,0 +1,32 @@
+//! Everything that touches a running httpd: finding it, giving it a root and a port, testing a configuration, starting it,
+//! watching it, reading its log and ending it.
+//!
+//! This is the only place of the project that does any of this; the harness uses it from here. It imports nothing else of
+//! confgen, so that it neither knows specs nor templates: it is handed a rendered configuration and an environment.
+
+mod account;
+mod command;
+mod configtest;
+mod instance;
+mod launch;
+mod locate;
+mod log;
+mod port;
+pub mod process;
+mod ready;
+mod root;
+mod server;
+mod tail;
+
+pub use account::{Account, AccountError, Obstacle};
+pub use configtest::{Complaint, ConfigTest, ConfigTestError, Severity};
+pub use instance::{Daemon, Identity, Instance, Stale};
+pub use launch::{Launch, LaunchError};
+pub use locate::{Httpd, LocateError};
+pub use log::{Level, LogLine};
+pub use port::{HeldPort, Holder, PortError, holders};
+pub use process::{Handle, ProcessId, Signal, Stat};
+pub use ready::Readiness;
+pub use root::{RootError, SOCKET_PATH_LIMIT, ServerRoot};
+pub use server::{Leak, Server, StopReport};
+pub use tail::LogTail;

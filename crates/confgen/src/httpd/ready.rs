@@ -1,0 +1,81 @@
+//! Readiness: a server is ready when it answers, not when some time has passed.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// What has to happen before a server counts as started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It accepts a connection: its listeners are open. The only possibility for a port that speaks TLS.
+    Accepts(SocketAddr),
+    /// One of its children answers a request. `OPTIONS *` is used, which httpd answers itself: no application sees it.
+    Answers(SocketAddr),
+}
+
+/// The pause between two attempts while nobody listens. A refused connection on the loopback interface costs some 20 µs.
+const ATTEMPT_PAUSE: Duration = Duration::from_micros(700);
+
+/// The longest time to wait for an answer before looking again whether the server still lives.
+const ANSWER_SLICE: Duration = Duration::from_millis(20);
+
+/// How waiting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The server is ready.
+    Ready,
+    /// It has ended.
+    Died,
+    /// The time was up.
+    Expired,
+}
+
+impl Readiness {
+    /// Waits until the server is ready, has ended, or the time is up.
+    pub(super) fn wait(self, deadline: Instant, mut alive: impl FnMut() -> bool) -> Outcome {
+        let (Self::Accepts(address) | Self::Answers(address)) = self;
+        loop {
+            if !alive() {
+                return Outcome::Died;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Outcome::Expired;
+            }
+            match TcpStream::connect_timeout(&address, left) {
+                Ok(_) if matches!(self, Self::Accepts(_)) => return Outcome::Ready,
+                Ok(connection) => match answer(connection, deadline, &mut alive) {
+                    Ok(Outcome::Ready) => return Outcome::Ready,
+                    Ok(Outcome::Died) => return Outcome::Died,
+                    // A connection that closes without an answer: the child that took it went away. Another one comes.
+                    Ok(Outcome::Expired) | Err(_) => std::thread::sleep(ATTEMPT_PAUSE),
+                },
+                Err(_) => std::thread::sleep(ATTEMPT_PAUSE),
+            }
+        }
+    }
+}
+
+/// Sends a request and waits for the first bytes of a response.
+fn answer(mut connection: TcpStream, deadline: Instant, alive: &mut impl FnMut() -> bool) -> io::Result<Outcome> {
+    connection.set_read_timeout(Some(ANSWER_SLICE))?;
+    connection.write_all(b"OPTIONS * HTTP/1.0\r\nHost: localhost\r\nUser-Agent: confgen\r\n\r\n")?;
+    let mut start = [0; 5];
+    let mut filled = 0;
+    while filled < start.len() {
+        match connection.read(&mut start[filled..]) {
+            Ok(0) => return Ok(Outcome::Expired),
+            Ok(count) => filled += count,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => {
+                if !alive() {
+                    return Ok(Outcome::Died);
+                }
+                if Instant::now() >= deadline {
+                    return Ok(Outcome::Expired);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(if &start == b"HTTP/" { Outcome::Ready } else { Outcome::Expired })
+}

@@ -1,0 +1,124 @@
+//! Server roots: the folder that holds one server's configuration, logs and run files.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+/// The longest path of a UNIX socket, in bytes.
+pub const SOCKET_PATH_LIMIT: usize = 107;
+
+/// A folder with the sub-folders that a server writes to.
+///
+/// Everything is searchable by all: a server that root starts serves as another user, whose processes have to reach the
+/// configured files and the sockets. Secrets are kept by the mode of their own files.
+#[derive(Debug)]
+pub struct ServerRoot {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+/// Why a server root could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The system refused.
+    #[error("cannot create the server root {}: {cause}", .path.display())]
+    Create {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Sockets would not fit.
+    #[error("the server root {} is too long: a socket below it would exceed {SOCKET_PATH_LIMIT} bytes", .0.display())]
+    TooLong(PathBuf),
+}
+
+/// Room that the names of sockets in the run folder take, at most.
+const SOCKET_NAME_ROOM: usize = 40;
+
+impl ServerRoot {
+    /// Makes a fresh root with a short name below a folder (the system's temporary one if none is given); it is removed when dropped.
+    pub fn temporary(below: Option<&Path>) -> Result<Self, RootError> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("cg-");
+        let created = below.map_or_else(|| builder.tempdir(), |folder| builder.tempdir_in(folder));
+        let place = below.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let temporary = created.map_err(|cause| RootError::Create { path: place, cause })?;
+        let root = Self { path: temporary.path().to_owned(), temporary: Some(temporary) };
+        root.prepare()?;
+        Ok(root)
+    }
+
+    /// Uses a given folder, which is made if need be and kept.
+    pub fn at(path: &Path) -> Result<Self, RootError> {
+        let root = Self { path: path.to_owned(), temporary: None };
+        root.prepare()?;
+        Ok(root)
+    }
+
+    fn prepare(&self) -> Result<(), RootError> {
+        if self.run().as_os_str().len() + SOCKET_NAME_ROOM > SOCKET_PATH_LIMIT {
+            return Err(RootError::TooLong(self.path.clone()));
+        }
+        for folder in [self.path.clone(), self.logs(), self.run()] {
+            let failed = |cause| RootError::Create { path: folder.clone(), cause };
+            fs::create_dir_all(&folder).map_err(failed)?;
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the logs are written.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    /// Where the pid file and the sockets are.
+    pub fn run(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// Leaves the folder in place when this is dropped, and says where it is.
+    pub fn keep(&mut self) -> &Path {
+        if let Some(temporary) = self.temporary.take() {
+            self.path = temporary.keep();
+        }
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_root_is_open_to_other_users_and_goes_away() {
+        let root = ServerRoot::temporary(None).unwrap();
+        let path = root.path().to_owned();
+        for folder in [path.clone(), root.logs(), root.run()] {
+            assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o755);
+        }
+        drop(root);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn keeping_and_length() {
+        let mut root = ServerRoot::temporary(None).unwrap();
+        let path = root.keep().to_owned();
+        drop(root);
+        assert!(path.is_dir());
+        let deep = path.join("x".repeat(100));
+        assert!(matches!(ServerRoot::at(&deep), Err(RootError::TooLong(_))));
+        assert!(!deep.exists(), "nothing is made on error");
+        fs::remove_dir_all(path).unwrap();
+    }
+}

@@ -1,0 +1,194 @@
+//! A server that this process launched, until nothing of it is left.
+
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use super::instance::{self, Instance};
+use super::process::{self, Handle, ProcessId, Signal, Stat};
+
+/// How long processes may take to leave after the parent has ended. A daemon notices its parent's end by a closed pipe.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// How long to wait for processes that got SIGKILL.
+const KILLED: Duration = Duration::from_secs(10);
+
+/// A running httpd that this process started. Dropping it kills what is left of it.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    instance: Instance,
+    status: Option<ExitStatus>,
+    finished: bool,
+}
+
+/// A process that outlived its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leak {
+    /// Its pid.
+    pub pid: u32,
+    /// What it showed as its command.
+    pub command: String,
+}
+
+/// How a server ended.
+#[derive(Debug)]
+pub struct StopReport {
+    /// From the signal to the end of the parent process.
+    pub duration: Duration,
+    /// The exit status of the parent process, when it is a child of ours.
+    pub status: Option<ExitStatus>,
+    /// Whether it had to be killed because the time was up.
+    pub forced: bool,
+    /// Processes that were still there afterwards, and were killed.
+    pub leaks: Vec<Leak>,
+}
+
+impl Deref for Server {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+impl Server {
+    pub(super) fn new(child: Child, instance: Instance) -> Self {
+        Self { child, instance, status: None, finished: false }
+    }
+
+    /// Whether the parent process runs.
+    pub fn is_running(&mut self) -> bool {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().ok().flatten();
+        }
+        self.status.is_none()
+    }
+
+    /// The exit status, once the parent process has ended.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.is_running();
+        self.status
+    }
+
+    /// Waits for the parent process to end; `None` when the time is up first.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        if self.is_running() {
+            self.instance.handle().wait(limit);
+        }
+        self.status()
+    }
+
+    /// Sends a signal that ends it and waits; when the time is up, `expired` is called (to look at the processes) and all are killed.
+    pub fn stop(&mut self, signal: Signal, within: Duration, expired: impl FnOnce(&Instance)) -> io::Result<StopReport> {
+        let known: Vec<ProcessId> = self.instance.members().iter().map(Stat::id).collect();
+        let started = Instant::now();
+        if self.is_running() {
+            match self.instance.signal(signal) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let ended = self.wait(within).is_some();
+        if !ended {
+            expired(&self.instance);
+        }
+        Ok(self.finish(started, !ended, known))
+    }
+
+    /// Ends all its processes at once.
+    pub fn kill(&mut self) -> StopReport {
+        let known: Vec<ProcessId> = self.instance.members().iter().map(Stat::id).collect();
+        let forced = self.is_running();
+        self.finish(Instant::now(), forced, known)
+    }
+
+    /// After the parent ended, or instead of waiting for it: nothing of the server may stay.
+    fn finish(&mut self, started: Instant, forced: bool, known: Vec<ProcessId>) -> StopReport {
+        self.finished = true;
+        if forced {
+            // The parent first: it would start new children for the killed ones.
+            let _ = self.instance.signal(Signal::SIGKILL);
+            self.wait(KILLED);
+        }
+        let duration = started.elapsed();
+        let leaks = sweep(self.instance.identity_of_parent(), self.instance.root(), &known, if forced { Duration::ZERO } else { LEAVING });
+        StopReport { duration, status: self.status(), forced, leaks: if forced { Vec::new() } else { leaks } }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.kill();
+        }
+    }
+}
+
+impl Instance {
+    fn identity_of_parent(&self) -> ProcessId {
+        self.handle().id()
+    }
+
+    /// Ends a server that another process launched: signal, wait, kill what is left.
+    pub fn stop(&self, signal: Signal, within: Duration) -> io::Result<StopReport> {
+        let known: Vec<ProcessId> = self.members().iter().map(Stat::id).collect();
+        let started = Instant::now();
+        match self.signal(signal) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let forced = !self.handle().wait(within);
+        if forced {
+            let _ = self.signal(Signal::SIGKILL);
+            self.handle().wait(KILLED);
+        }
+        let duration = started.elapsed();
+        let leaks = sweep(self.handle().id(), self.root(), &known, if forced { Duration::ZERO } else { LEAVING });
+        Ok(StopReport { duration, status: None, forced, leaks: if forced { Vec::new() } else { leaks } })
+    }
+}
+
+/// Waits for the remaining processes of a server whose parent has ended, kills those that stay, and names them.
+fn sweep(parent: ProcessId, root: &Path, known: &[ProcessId], grace: Duration) -> Vec<Leak> {
+    let deadline = Instant::now() + grace;
+    let mut leaks: Vec<Leak> = Vec::new();
+    let end = Instant::now() + grace + KILLED;
+    loop {
+        let left = remaining(parent, root, known);
+        let Some(first) = left.first() else { return leaks };
+        let now = Instant::now();
+        if now < deadline {
+            if let Ok(handle) = Handle::open(first.pid) {
+                handle.wait(deadline - now);
+            }
+            continue;
+        }
+        if now >= end {
+            return leaks;
+        }
+        for stat in left {
+            if leaks.iter().all(|leak| leak.pid != stat.pid) {
+                leaks.push(Leak { pid: stat.pid, command: process::command_line(stat.pid).unwrap_or_else(|| stat.name.clone()) });
+            }
+            if let Ok(handle) = Handle::open(stat.pid)
+                && handle.id() == stat.id()
+                && handle.signal(Signal::SIGKILL).is_ok()
+            {
+                handle.wait(end.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+}
+
+/// The living processes of a server; dead ones that this process inherited are reaped.
+fn remaining(parent: ProcessId, root: &Path, known: &[ProcessId]) -> Vec<Stat> {
+    let own = std::process::id();
+    let (dead, living): (Vec<Stat>, Vec<Stat>) = instance::members(parent, root, known).into_iter().partition(Stat::is_zombie);
+    for stat in dead.iter().filter(|stat| stat.parent == own) {
+        process::reap(stat.pid);
+    }
+    living
+}

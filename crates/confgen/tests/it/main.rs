@@ -1,0 +1,3 @@
+//! Integration tests of confgen: one binary.
+
+mod httpd;

@@ -1,0 +1,5 @@
+//! From scenarios to outcomes.
+
+pub mod event;
+pub mod options;
+pub mod outcome;

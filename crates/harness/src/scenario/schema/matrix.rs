@@ -1,0 +1,225 @@
+//! Axes, needs and expectations: which cells there are and what each must show.
+
+use std::fmt;
+use std::str::FromStr;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One value, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    /// A single value.
+    One(T),
+    /// Several.
+    Many(Vec<T>),
+}
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl<T> OneOrMany<T> {
+    /// All of them.
+    #[must_use]
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// A processing module of httpd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mpm {
+    /// Threads, with idle connections kept by a listener thread.
+    Event,
+    /// Threads.
+    Worker,
+    /// A process per connection.
+    Prefork,
+}
+
+/// Where the application runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In Apache's children: every application's `daemon` is dropped from the spec.
+    Embedded,
+    /// As the spec says.
+    Daemon,
+}
+
+/// Which module serves the applications.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum Module {
+    /// This project's module.
+    #[serde(rename = "ours")]
+    Ours,
+    /// The C module, where it is installed.
+    #[serde(rename = "mod_wsgi")]
+    ModWsgi,
+}
+
+macro_rules! names {
+    ($($type:ident { $($variant:ident = $name:literal),+ $(,)? })+) => {$(
+        impl $type {
+            /// Every value with its name.
+            pub const ALL: &'static [(&'static str, Self)] = &[$(($name, Self::$variant)),+];
+
+            /// The name that scenarios use.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
+                    format!("`{text}` is none of {}", known.join(", "))
+                })
+            }
+        }
+    )+};
+}
+
+names! {
+    Mpm { Event = "event", Worker = "worker", Prefork = "prefork" }
+    Mode { Embedded = "embedded", Daemon = "daemon" }
+    Module { Ours = "ours", ModWsgi = "mod_wsgi" }
+}
+
+/// The axes along which every variant is run. A cell is made for each combination.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Matrix {
+    /// Processing modules. Default: event alone.
+    #[serde(default)]
+    pub mpm: OneOrMany<Mpm>,
+    /// Embedded drops every application's `daemon`; daemon leaves the spec as it is. Default: as the spec says.
+    #[serde(default)]
+    pub mode: OneOrMany<Mode>,
+    /// Modules. Default: ours alone.
+    #[serde(default)]
+    pub module: OneOrMany<Module>,
+    /// Combinations to add; axes that are not named take their default.
+    #[serde(default)]
+    pub include: Vec<Axes>,
+    /// Combinations to leave out: those that agree with all values named.
+    #[serde(default)]
+    pub exclude: Vec<Axes>,
+}
+
+/// The position of a cell on the axes; in `include` and `exclude` only some of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Axes {
+    /// The processing module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mpm: Option<Mpm>,
+    /// Where the application runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Which module serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<Module>,
+}
+
+impl Axes {
+    /// Names of the axes with the values set here.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static str, &'static str)> {
+        let axes = [
+            ("mpm", self.mpm.map(Mpm::name)),
+            ("mode", self.mode.map(Mode::name)),
+            ("module", self.module.map(Module::name)),
+        ];
+        axes.into_iter().filter_map(|(axis, value)| value.map(|value| (axis, value))).collect()
+    }
+
+    /// Whether a position has every value that is named here.
+    #[must_use]
+    pub fn includes(&self, position: &Self) -> bool {
+        self.pairs().iter().all(|pair| position.pairs().contains(pair))
+    }
+}
+
+/// What must be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Expectation {
+    /// The problem: every expression of `symptom` holds.
+    Symptom,
+    /// The cure: every expression of `healthy` holds.
+    Healthy,
+}
+
+impl Expectation {
+    /// The name that scenarios use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Symptom => "symptom",
+            Self::Healthy => "healthy",
+        }
+    }
+}
+
+/// What a variant must show, perhaps by module and Python version.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Expect {
+    /// The same in every cell.
+    Always(Expectation),
+    /// By conditions, the first that fits: `ours`, `mod_wsgi`, `python >=3.12`, both joined by a space, or `else`.
+    When(IndexMap<String, Expectation>),
+}
+
+/// What the machine must have. An unmet need makes a cell SKIP with its reason, which is counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Needs {
+    /// Python packages of the scenarios' environment.
+    #[serde(default)]
+    pub python_package: OneOrMany<String>,
+    /// Versions of Python, such as ">=3.12" or ">=3.11, <3.13".
+    #[serde(default)]
+    pub python: Option<String>,
+    /// True: the harness runs as root.
+    #[serde(default)]
+    pub root: bool,
+    /// True: the harness runs as an ordinary user.
+    #[serde(default)]
+    pub non_root: bool,
+    /// Modules of httpd (such as ssl), or mod_wsgi for the C module.
+    #[serde(default)]
+    pub module: OneOrMany<String>,
+    /// Time zones of the system's database, such as Asia/Tokyo.
+    #[serde(default)]
+    pub zoneinfo: OneOrMany<String>,
+    /// Locales that are installed, such as de_DE.UTF-8.
+    #[serde(default)]
+    pub locale: OneOrMany<String>,
+    /// Programs on the search path.
+    #[serde(default)]
+    pub command: OneOrMany<String>,
+    /// At least so many processors.
+    #[serde(default)]
+    pub cpus: Option<usize>,
+}

@@ -1,0 +1,176 @@
+//! The top level of a scenario.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::matrix::{Expect, Matrix, Needs};
+use super::step::{LogAllowance, Step};
+use crate::scenario::quantity::Time;
+
+/// The version of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum SchemaTag {
+    /// The only version so far.
+    #[serde(rename = "harness/1")]
+    V1,
+}
+
+/// A reported issue: a server, the steps that show it, and what must be seen with and without the cure.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    /// The version of the format: `harness/1`.
+    pub schema: SchemaTag,
+    /// The scenario's name: lower-case letters, digits and dashes; unique in a catalogue.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
+    pub id: String,
+    /// One line: what goes wrong.
+    pub title: String,
+    /// A longer text: why it goes wrong and what the cure is.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// Where the issue was reported or documented.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Words that `-E 'tag(…)'` selects by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// What the machine must have; what is missing makes a cell SKIP with the reason.
+    #[serde(default)]
+    pub needs: Needs,
+    /// The longest time one cell may take, the server's start and stop included. Default: 60s.
+    #[serde(default)]
+    pub timeout: Option<Time>,
+    /// The axes along which every variant is run.
+    #[serde(default)]
+    pub matrix: Matrix,
+    /// Values for `${{ vars.NAME }}`; a variant overrides them one by one.
+    #[serde(default)]
+    pub vars: IndexMap<String, Json>,
+    /// Files written below `${dir}` before the server starts: path to text, or to `{text, mode, …}`. Files and folders beside
+    /// a `scenario.yaml` are copied below `${dir}` too.
+    #[serde(default)]
+    pub files: IndexMap<String, FileEntry>,
+    /// The server: a confgen spec (`confgen/1`). Layout, port, log level and module have defaults here.
+    #[serde(default)]
+    pub server: Option<Json>,
+    /// The settings to compare. Without any there is one, `default`, which must be healthy.
+    #[serde(default)]
+    pub variants: IndexMap<String, Variant>,
+    /// Warnings and errors in the error log that belong to the scenario; every other one fails the cell.
+    #[serde(default)]
+    pub allow_log: Vec<LogAllowance>,
+    /// What is done, in this order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// Expressions that all hold where the problem shows.
+    #[serde(default)]
+    pub symptom: Vec<String>,
+    /// Expressions that all hold where the problem is gone.
+    #[serde(default)]
+    pub healthy: Vec<String>,
+    /// Runs alone on the machine. A cell with an upper time bound does so anyway.
+    #[serde(default)]
+    pub exclusive: bool,
+}
+
+/// One setting of the server, and what must be seen with it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Variant {
+    /// `symptom`, `healthy`, or a map by module and Python version: `{mod_wsgi: symptom, ours: healthy}`.
+    pub expect: Expect,
+    /// One line: what is different here.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// A merge patch (RFC 7396) on the scenario's server: maps merge, null removes, all else replaces.
+    #[serde(default)]
+    pub server: Option<Json>,
+    /// Values that override the scenario's.
+    #[serde(default)]
+    pub vars: IndexMap<String, Json>,
+    /// Files that replace the scenario's or join them; null removes one.
+    #[serde(default)]
+    pub files: IndexMap<String, Option<FileEntry>>,
+    /// Further needs of this variant.
+    #[serde(default)]
+    pub needs: Option<Needs>,
+    /// Axes of this variant, in place of the scenario's.
+    #[serde(default)]
+    pub matrix: Option<Matrix>,
+    /// Further warnings and errors that belong to this variant.
+    #[serde(default)]
+    pub allow_log: Vec<LogAllowance>,
+    /// Steps in place of the scenario's.
+    #[serde(default)]
+    pub steps: Option<Vec<Step>>,
+    /// Expressions in place of the scenario's `symptom`.
+    #[serde(default)]
+    pub symptom: Option<Vec<String>>,
+    /// Expressions in place of the scenario's `healthy`.
+    #[serde(default)]
+    pub healthy: Option<Vec<String>>,
+    /// A time limit in place of the scenario's.
+    #[serde(default)]
+    pub timeout: Option<Time>,
+}
+
+/// A file below `${dir}`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum FileEntry {
+    /// Its text, in which `${dir}` and `${{ }}` are replaced.
+    Text(String),
+    /// Its text with more about it.
+    Content(FileContent),
+}
+
+/// A file with its properties.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FileContent {
+    /// The text.
+    pub text: String,
+    /// Octal permissions as a text, such as "0600". Default: readable and writable for the serving user.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^0?[0-7]{3,4}$"))]
+    pub mode: Option<String>,
+    /// False: `${…}` in the text is left as it is.
+    #[serde(default = "yes")]
+    pub interpolate: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl FileEntry {
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Content(content) => &content.text,
+        }
+    }
+
+    /// The permissions, if some were given.
+    #[must_use]
+    pub fn mode(&self) -> Option<u32> {
+        match self {
+            Self::Text(_) => None,
+            Self::Content(content) => content.mode.as_deref().and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+        }
+    }
+
+    /// Whether `${…}` in the text is replaced.
+    #[must_use]
+    pub const fn interpolated(&self) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Content(content) => content.interpolate,
+        }
+    }
+}

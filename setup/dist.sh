@@ -1,0 +1,37 @@
+#!/bin/sh
+# Gathers what a user needs into target/dist: the module, the engine for one Python, the two tools, the scenarios.
+#
+#   setup/dist.sh BUILD_FOLDER      e.g. target/release
+#
+# Engines for other Python versions that an earlier build left there stay. Files are replaced by renaming, so that
+# servers and tools that are running keep the file they opened.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+built=$1
+dist=$root/target/dist
+version=$("${PYTHON:-/usr/bin/python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+# put SOURCE NAME MODE
+put() {
+    if ! cmp -s "$1" "$dist/$2"; then
+        install -m "$3" "$1" "$dist/.$2.new"
+        mv -f "$dist/.$2.new" "$dist/$2"
+    fi
+}
+
+mkdir -p "$dist"
+put "$built/libmod_wsgi_rs.so" mod_wsgi_rs.so 644
+put "$built/libwsgi_python.so" "wsgi_python-$version.so" 644
+put "$built/wsgi-daemon" "wsgi-daemon-$version" 755
+put "$built/confgen" confgen 755
+put "$built/harness" harness 755
+
+rm -rf "$dist/.scenarios.new"
+cp -R "$root/scenarios" "$dist/.scenarios.new"
+find "$dist/.scenarios.new" -name __pycache__ -prune -exec rm -rf {} +
+chmod -R u=rwX,go=rX "$dist/.scenarios.new"
+rm -rf "$dist/scenarios"
+mv "$dist/.scenarios.new" "$dist/scenarios"

@@ -1,0 +1,256 @@
+"""Tests of the set-up scripts with stand-ins for the programs that would change the system."""
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+SETUP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NOBODY = 65534
+
+# Programs that the scripts use and that change nothing.
+TOOLS = "sh env cat sed tr find head id dirname mkdir rm ln cmp install printf cp chmod mv".split()
+
+
+class Sandbox(unittest.TestCase):
+    """A PATH of our own, in which the system's package tools are recorders."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="setup-test-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        os.chmod(self.folder, 0o755)
+        self.bin = os.path.join(self.folder, "bin")
+        os.mkdir(self.bin)
+        self.record = os.path.join(self.folder, "calls")
+        with open(self.record, "w"):
+            pass
+        os.chmod(self.record, 0o666)
+        for tool in TOOLS:
+            os.symlink(shutil.which(tool), os.path.join(self.bin, tool))
+        # The linker is there; cargo is not, which ends every run that gets that far.
+        os.symlink("/bin/true", os.path.join(self.bin, "cc"))
+        # A copy, as the checkout may lie in a home that the unprivileged user of a test cannot read.
+        self.setup = os.path.join(self.folder, "setup")
+        shutil.copytree(SETUP, self.setup, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+
+    def stand_in(self, name, script="exit 0"):
+        path = os.path.join(self.bin, name)
+        with open(path, "w") as program:
+            program.write('#!/bin/sh\necho "%s $*" >>"%s"\n%s\n' % (name, self.record, script))
+        os.chmod(path, 0o755)
+
+    def calls(self):
+        with open(self.record) as record:
+            return record.read().splitlines()
+
+    def environment(self, **more):
+        return {
+            "PATH": self.bin,
+            "PYTHON": sys.executable,
+            "ENVIRONMENT": os.path.join(self.folder, "venv"),
+            "APT_LISTS": os.path.join(self.folder, "lists"),
+            # One part that is surely missing and one more that is surely there.
+            "APXS": os.path.join(self.folder, "apxs"),
+            "HTTPD": "/bin/true",
+            "LIBCLANG_PATH": os.path.join(self.folder, "no-clang"),
+            **more,
+        }
+
+    def run_setup(self, unprivileged=True, stdin=subprocess.DEVNULL, **environment):
+        identity = {}
+        if unprivileged and os.geteuid() == 0:
+            identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        return subprocess.run(
+            [os.path.join(self.setup, "setup.sh")],
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=self.environment(**environment),
+            **identity,
+        )
+
+
+class WithoutRights(Sandbox):
+    def test_prints_the_command_for_three_distributions_and_stops(self):
+        self.stand_in("apt-get")
+        done = self.run_setup()
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, r"Debian, Ubuntu: +apt-get update && apt-get install .*apache2-dev.*libclang-dev")
+        self.assertRegex(done.stderr, r"Fedora: +dnf install .*httpd-devel.*clang-devel")
+        self.assertRegex(done.stderr, r"Alpine: +apk add .*apache2-dev.*clang-dev")
+        self.assertEqual(self.calls(), [], "nothing may be installed")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "venv")))
+
+    def test_never_names_the_package_that_starts_a_service(self):
+        done = self.run_setup(HTTPD=os.path.join(self.folder, "httpd"))
+        debian = next(line for line in done.stderr.splitlines() if "Debian" in line)
+        self.assertIn("apache2-bin", debian.split())
+        self.assertNotIn("apache2", debian.split())
+
+    def test_without_a_terminal_sudo_is_not_used_unasked(self):
+        self.stand_in("apt-get")
+        self.stand_in("sudo")
+        done = self.run_setup()
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("SETUP=auto", done.stderr)
+        self.assertEqual(self.calls(), [])
+
+
+class WithRights(Sandbox):
+    def installing(self):
+        """An apt-get that makes apxs appear, and a sudo that runs what it is given."""
+        os.mkdir(os.path.join(self.folder, "no-clang"))
+        with open(os.path.join(self.folder, "no-clang", "libclang.so"), "w"):
+            pass
+        os.chmod(self.folder, 0o777)
+        self.stand_in("apt-get", 'case "$*" in *install*) ln -s /bin/true "%s/apxs" ;; esac' % self.folder)
+        self.stand_in("sudo", 'exec "$@"')
+
+    def assert_installed(self, through_sudo):
+        installs = [call for call in self.calls() if call.startswith("apt-get") and "install" in call]
+        self.assertEqual(len(installs), 1, self.calls())
+        self.assertTrue(installs[0].endswith(" apache2-dev"), installs[0])
+        self.assertEqual(any(call.startswith("sudo") for call in self.calls()), through_sudo, self.calls())
+
+    def test_auto_uses_sudo_without_asking(self):
+        self.installing()
+        done = self.run_setup(SETUP="auto")
+        self.assert_installed(through_sudo=True)
+        self.assertIn("cargo is not in PATH", done.stderr)
+
+    def test_missing_package_lists_are_fetched_once(self):
+        self.installing()
+        self.run_setup(SETUP="auto")
+        self.assertEqual(sum("apt-get update" in call and call.startswith("apt-get") for call in self.calls()), 1)
+
+    def test_fresh_package_lists_are_kept(self):
+        self.installing()
+        lists = os.path.join(self.folder, "lists")
+        os.mkdir(lists)
+        with open(os.path.join(lists, "mirror_main_Packages.lz4"), "w"):
+            pass
+        self.run_setup(SETUP="auto")
+        self.assertFalse(any("update" in call for call in self.calls()), self.calls())
+        self.assert_installed(through_sudo=True)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root installs without sudo")
+    def test_root_installs_at_once(self):
+        self.installing()
+        self.run_setup(unprivileged=False)
+        self.assert_installed(through_sudo=False)
+
+    def test_on_a_terminal_the_answer_decides(self):
+        for answer, installed in (("n\n", False), ("\n", False), ("y\n", True)):
+            with self.subTest(answer=answer):
+                self.tearDownSandbox()
+                self.installing()
+                screen = self.on_a_terminal(answer)
+                self.assertIn("with sudo? [y/N]", screen)
+                self.assertEqual(any("install" in call for call in self.calls()), installed, screen)
+
+    def tearDownSandbox(self):
+        self.doCleanups()
+        self.setUp()
+
+    def on_a_terminal(self, answer):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            os.execve(os.path.join(self.setup, "setup.sh"), ["setup.sh"], self.environment())
+        os.write(terminal, answer.encode())
+        screen = b""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                piece = os.read(terminal, 4096)
+            except OSError:
+                break
+            if not piece:
+                break
+            screen += piece
+        os.waitpid(pid, 0)
+        os.close(terminal)
+        return screen.decode()
+
+
+class Python(Sandbox):
+    def test_a_python_that_is_not_there_is_named(self):
+        done = self.run_setup(PYTHON="/nowhere/python3.12")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("/nowhere/python3.12", done.stderr)
+
+    def facts(self, patch):
+        """The judgement of python_facts.py after `patch` changed what this Python says about itself."""
+        script = os.path.join(SETUP, "python_facts.py")
+        code = "import sys, sysconfig\n%s\nexec(compile(open(%r).read(), %r, 'exec'))" % (patch, script, script)
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    def test_this_python_is_complete(self):
+        done = self.facts("")
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+
+    def test_a_static_python_is_refused_with_the_way_out(self):
+        done = self.facts(
+            "real = sysconfig.get_config_var\n"
+            "sysconfig.get_config_var = lambda name: 0 if name == 'Py_ENABLE_SHARED' else real(name)"
+        )
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("--enable-shared", done.stderr)
+
+    def test_an_old_python_is_refused(self):
+        done = self.facts("sys.version_info = (3, 10, 4, 'final', 0)")
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("3.11 or newer", done.stderr)
+
+    def test_missing_headers_are_a_missing_part(self):
+        done = self.facts(
+            "real = sysconfig.get_config_var\n"
+            "sysconfig.get_config_var = lambda name: '/nowhere' if name == 'INCLUDEPY' else real(name)"
+        )
+        self.assertEqual((done.returncode, done.stdout), (0, "python-headers\n"))
+
+
+class Environment(Sandbox):
+    def test_an_environment_is_made_once_and_readable_by_others(self):
+        empty = os.path.join(self.folder, "empty.txt")
+        with open(empty, "w") as requirements:
+            requirements.write("# nothing\n")
+        folder = os.path.join(self.folder, "made", "venv")
+        command = [os.path.join(SETUP, "environment.sh"), folder, empty]
+        environment = {**os.environ, "PYTHON": sys.executable}
+        runs = [
+            subprocess.run(["sh", "-c", 'umask 077; exec "$@"', "sh", *command], env=environment, capture_output=True, text=True)
+            for _ in range(2)
+        ]
+        self.assertEqual([run.returncode for run in runs], [0, 0], runs[0].stderr)
+        self.assertIn("making", runs[0].stdout)
+        self.assertEqual(runs[1].stdout, "")
+        self.assertEqual(os.stat(os.path.join(folder, "lib")).st_mode & 0o055, 0o055)
+
+
+class Pins(unittest.TestCase):
+    def test_every_pin_has_a_hash_and_no_host_is_named(self):
+        folder = os.path.join(SETUP, "requirements")
+        names = [name for name in sorted(os.listdir(folder)) if name.endswith(".txt")]
+        self.assertTrue(names)
+        for name in names:
+            with open(os.path.join(folder, name)) as file:
+                text = file.read()
+            self.assertNotIn("://", text, name)
+            self.assertNotIn("--index", text, name)
+            pins = [line for line in text.splitlines() if "==" in line]
+            self.assertTrue(pins, name)
+            for pin in pins:
+                self.assertTrue(pin.endswith("\\"), "%s: %s has no hash" % (name, pin))
+
+
+if __name__ == "__main__":
+    unittest.main()

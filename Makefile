@@ -45,7 +45,7 @@ test: setup
 
 bench: build peer
 	@setup/setup.sh --with-benchmark
-	@setup/bench.sh
+	@setup/bench.sh $(ARGS)
 
 peer: setup
 	@setup/peer.sh

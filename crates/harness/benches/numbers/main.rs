@@ -1,0 +1,103 @@
+//! The numbers the project promises, measured in one run: requests per second and memory against C mod_wsgi, and the time the
+//! tools take.
+//!
+//! `make bench` builds what is measured and calls this. What is compared runs side by side and takes turns, and medians are
+//! compared, so that a busy machine slows both alike. A number that falls short is shown as such and is no error of the run.
+
+mod memory;
+mod pair;
+mod report;
+mod statistics;
+mod throughput;
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anstream::{eprintln, println};
+
+use report::{Bound, Row};
+
+/// What went wrong, as text: nobody reacts to kinds of failures of a measurement.
+type Failure = Box<dyn std::error::Error>;
+
+/// Where things are.
+struct Places {
+    /// What `make build` made.
+    dist: PathBuf,
+    /// C mod_wsgi.
+    peer: PathBuf,
+    /// The environment of the scenarios.
+    venv: PathBuf,
+    /// The example that `confgen render` is measured with.
+    example: PathBuf,
+    /// The facts that go with it.
+    facts: PathBuf,
+    /// The script that runs the whole catalogue.
+    catalogue: PathBuf,
+    /// Where the results go.
+    results: PathBuf,
+}
+
+impl Places {
+    fn new() -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
+        let target = root.join("target");
+        Self {
+            dist: target.join("dist"),
+            peer: target.join("peer/mod_wsgi.so"),
+            venv: target.join("venv"),
+            example: root.join("examples/two-sites.yaml"),
+            facts: root.join("examples/facts.json"),
+            catalogue: root.join("setup/scenarios.sh"),
+            results: target.join("bench"),
+        }
+    }
+}
+
+/// A measurement: its name on the command line and what it does. It may bring several rows.
+struct Measurement {
+    name: &'static str,
+    run: fn(&Places) -> Result<Vec<Row>, Failure>,
+}
+
+const MEASUREMENTS: &[Measurement] = &[
+    Measurement { name: "embedded", run: |places| throughput::compare(places, pair::Mode::Embedded, Bound::AtLeast(4.0)) },
+    Measurement { name: "daemon", run: |places| throughput::compare(places, pair::Mode::Daemon, Bound::AtLeast(3.0)) },
+    Measurement { name: "memory", run: memory::compare },
+    Measurement { name: "render", run: tools::render },
+    Measurement { name: "cell", run: tools::trivial_cell },
+    Measurement { name: "catalogue", run: tools::catalogue },
+];
+
+fn main() -> ExitCode {
+    // Cargo adds `--bench`; what is left are names of measurements, none meaning all.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let Some(unknown) = wanted.iter().find(|name| MEASUREMENTS.iter().all(|measurement| measurement.name != *name)) {
+        let names: Vec<&str> = MEASUREMENTS.iter().map(|measurement| measurement.name).collect();
+        eprintln!("no measurement is called {unknown:?}; there are {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    let places = Places::new();
+    let mut rows = Vec::new();
+    let mut complete = true;
+    for measurement in MEASUREMENTS.iter().filter(|measurement| wanted.is_empty() || wanted.iter().any(|name| name == measurement.name)) {
+        eprintln!("measuring {} …", measurement.name);
+        match (measurement.run)(&places) {
+            Ok(measured) => rows.extend(measured),
+            Err(failure) => {
+                eprintln!("{} could not be measured: {failure}", measurement.name);
+                complete = false;
+            }
+        }
+    }
+    println!("{}", report::markdown(&rows));
+    match report::write(&places.results, &rows) {
+        Ok(()) => eprintln!("written to {}", places.results.display()),
+        Err(failure) => {
+            eprintln!("cannot write to {}: {failure}", places.results.display());
+            complete = false;
+        }
+    }
+    if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

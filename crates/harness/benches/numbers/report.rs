@@ -1,0 +1,103 @@
+//! The table and the files.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+/// What a number has to reach.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Bound {
+    /// Larger is better.
+    AtLeast(f64),
+    /// Smaller is better.
+    AtMost(f64),
+}
+
+impl Bound {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// What was measured.
+    pub(crate) what: String,
+    /// The number.
+    pub(crate) value: f64,
+    /// `×`, `ms` or `s`.
+    pub(crate) unit: &'static str,
+    /// What it has to reach.
+    pub(crate) bound: Bound,
+    /// What the number was made from.
+    pub(crate) detail: String,
+}
+
+impl Row {
+    fn verdict(&self) -> &'static str {
+        if self.bound.holds(self.value) { "pass" } else { "falls short" }
+    }
+
+    fn measured(&self) -> String {
+        format!("{:.2} {}", self.value, self.unit)
+    }
+
+    fn required(&self) -> String {
+        match self.bound {
+            Bound::AtLeast(bound) => format!("≥ {bound} {}", self.unit),
+            Bound::AtMost(bound) => format!("≤ {bound} {}", self.unit),
+        }
+    }
+}
+
+/// A table whose columns line up on a terminal too.
+struct Table<'a>(&'a [[String; 5]]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |column: usize| self.0.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+        for (index, cells) in self.0.iter().enumerate() {
+            for (column, cell) in cells.iter().enumerate() {
+                write!(formatter, "| {cell:<width$} ", width = width(column))?;
+            }
+            writeln!(formatter, "|")?;
+            if index == 0 {
+                for column in 0..cells.len() {
+                    write!(formatter, "|{}", "-".repeat(width(column) + 2))?;
+                }
+                writeln!(formatter, "|")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows as a Markdown table.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let mut cells = vec![["what", "measured", "required", "verdict", "from"].map(str::to_owned)];
+    cells.extend(rows.iter().map(|row| [row.what.clone(), row.measured(), row.required(), row.verdict().to_owned(), row.detail.clone()]));
+    Table(&cells).to_string()
+}
+
+/// Writes the rows for people and for programs.
+pub(crate) fn write(folder: &Path, rows: &[Row]) -> io::Result<()> {
+    let listed: Vec<serde_json::Value> = rows
+        .iter()
+        .map(|row| {
+            let mut value = serde_json::to_value(row).unwrap_or_default();
+            value["verdict"] = row.verdict().into();
+            value
+        })
+        .collect();
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("numbers.md"), markdown(rows))?;
+    fs::write(folder.join("numbers.json"), format!("{:#}\n", serde_json::Value::from(listed)))
+}

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Measures what `make build` and `make peer` made; the results go to target/bench.
+#
+#   setup/bench.sh [embedded] [daemon] [memory] [render] [cell] [catalogue]
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$(dirname "$here")"
+exec "${CARGO:-cargo}" bench --quiet --locked --package harness --bench numbers -- "$@"

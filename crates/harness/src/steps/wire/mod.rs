@@ -1,0 +1,9 @@
+//! HTTP/1.1 as bytes on connections that a step controls: what was sent is exactly what was written, and an answer that stops
+//! early, comes twice or never is a result and not an exception.
+
+mod connection;
+mod response;
+mod tls;
+
+pub use connection::{Connection, Limit, WireError};
+pub use response::{Reader, Response};

@@ -6,3 +6,4 @@
 pub mod diagnostic;
 pub mod document;
 pub mod httpd;
+pub mod spec;

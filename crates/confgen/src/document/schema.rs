@@ -99,7 +99,8 @@ impl<'s> Walker<'s> {
         for part in schema.get("allOf").and_then(Json::as_array).into_iter().flatten() {
             self.visit(part, place);
         }
-        if !self.type_fits(schema, place.node) {
+        // With alternatives it is they that say the type, unless the schema names one of its own.
+        if (branches.is_empty() || schema.get("type").is_some()) && !self.type_fits(schema, place.node) {
             self.wrong_type(schema, place);
             return;
         }
@@ -129,7 +130,8 @@ impl<'s> Walker<'s> {
             for branch in schema.get(keyword).and_then(Json::as_array).into_iter().flatten() {
                 let branch = self.resolve(branch);
                 let nested = self.branches(branch);
-                match nested.is_empty() {
+                // An alternative that has words of its own for what it takes is judged as one.
+                match nested.is_empty() || branch.get("x-expected").is_some() {
                     true => branches.push(branch),
                     false => branches.extend(nested),
                 }
@@ -145,7 +147,7 @@ impl<'s> Walker<'s> {
             walker.visit(branch, place);
             walker.found
         };
-        let mut results: Vec<(&Json, Vec<Diagnostic>)> = Vec::with_capacity(branches.len());
+        let mut results: Vec<(&'s Json, Vec<Diagnostic>)> = Vec::with_capacity(branches.len());
         for branch in branches {
             let found = attempt(branch);
             if found.is_empty() {
@@ -153,17 +155,13 @@ impl<'s> Walker<'s> {
             }
             results.push((branch, found));
         }
-        // A schema's own words come before what can be guessed from its alternatives.
-        if schema.get("x-expected").is_some() && !matches!(place.node.value, Value::Map(_)) {
-            self.wrong_type(schema, place);
-            return;
-        }
         let words: Vec<&str> = branches.iter().flat_map(|branch| words(branch)).collect();
         let fitting: Vec<usize> =
             (0..results.len()).filter(|index| self.type_fits(results[*index].0, place.node) && words_of(results[*index].0).is_none()).collect();
         match (&place.node.value, fitting.as_slice()) {
             // A word where words are expected, and no other text fits.
             (Value::String(text), []) if !words.is_empty() => self.unknown_word(text, &words, place),
+            (Value::String(text), [_, ..]) if schema.get("x-expected").is_some() => self.wrong_form(schema, text, place),
             (_, [only]) => {
                 let (_, found) = results.swap_remove(*only);
                 self.found.extend(found);
@@ -203,13 +201,16 @@ impl<'s> Walker<'s> {
         self.found.extend(found);
     }
 
-    fn type_fits(&self, schema: &Json, node: &Node) -> bool {
+    fn type_fits(&self, schema: &'s Json, node: &Node) -> bool {
         match schema.get("type") {
             Some(Json::String(name)) => type_is(name, node),
             Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).any(|name| type_is(name, node)),
             _ => match schema {
                 Json::Bool(allowed) => *allowed,
-                _ => true,
+                _ => {
+                    let branches = self.branches(schema);
+                    branches.is_empty() || branches.iter().any(|branch| self.type_fits(branch, node))
+                }
             },
         }
     }
@@ -335,6 +336,14 @@ impl<'s> Walker<'s> {
         if !(short || long || form) {
             return;
         }
+        self.wrong_form(schema, text, place);
+    }
+
+    fn wrong_form(&mut self, schema: &'s Json, text: &str, place: &Place<'_>) {
+        let length = text.chars().count() as u64;
+        let limit = |keyword: &str| schema.get(keyword).and_then(Json::as_u64);
+        let short = limit("minLength").is_some_and(|least| length < least);
+        let long = limit("maxLength").is_some_and(|most| length > most);
         let expected = match schema.get("x-expected").and_then(Json::as_str) {
             Some(expected) => format!("expected {expected}"),
             None if short && length == 0 => "empty".to_owned(),

@@ -1,0 +1,257 @@
+//! The spec: what a server is to be, as one typed model. Everything that has a default says it here, in its type or its
+//! accessor, and nowhere else.
+
+mod daemon;
+mod runtime;
+mod scalar;
+mod server;
+mod site;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::document::{Node, Path, Segment, Span, Value, merge_patch, schema};
+
+pub use daemon::{Daemon, EnvValue, Recycle, Reload, Secret, SecretSource, Timeouts};
+pub use runtime::{Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime};
+pub use scalar::{
+    Account, Callable, FilePath, HeaderName, HostName, Milliseconds, ModuleName, ModuleReference, Name, Network, NotYet, PlainPath,
+    PythonVersion, Seconds, Size, Umask, UpstreamUrl, UrlPath, VariableName,
+};
+pub use server::{
+    AccessFormat, AccessLog, CustomFormat, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, Listen, Log, LogFiles,
+    LogLevels, LogTarget, Mpm, MpmSettings, Rotate, Scalar, Server,
+};
+pub use site::{
+    App, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, MapHead, Proxies, Redirect, Site, Static, Tls, TlsProfile, Upstream,
+};
+
+/// The version of the format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum FormatVersion {
+    /// The first one.
+    #[default]
+    #[serde(rename = "confgen/1")]
+    V1,
+}
+
+/// A server with its daemons and sites.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Model {
+    /// The version of this format.
+    pub schema: FormatVersion,
+    /// The httpd itself.
+    pub server: Server,
+    /// The wsgi module and Python.
+    pub runtime: Runtime,
+    /// Groups of processes that run applications.
+    pub daemons: BTreeMap<Name, Daemon>,
+    /// Virtual hosts.
+    pub sites: BTreeMap<Name, Site>,
+    /// Patches (RFC 7396) that `--profile NAME` applies.
+    pub profiles: BTreeMap<Name, BTreeMap<String, serde_json::Value>>,
+    /// How `confgen lint` judges this server. Nothing of it is rendered.
+    pub lint: Lint,
+    /// Lines of httpd's own language at named places.
+    pub raw: Vec<Raw>,
+    /// Several nodes from one spec.
+    pub hosts: Option<NotYet>,
+}
+
+/// How findings are judged.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lint {
+    /// From which severity on a finding fails.
+    pub deny: Option<LintLevel>,
+    /// Findings that are meant, by code, each with its reason.
+    pub allow: BTreeMap<String, LintReason>,
+}
+
+/// Severities of findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LintLevel {
+    /// Worth knowing.
+    Note,
+    /// Probably not meant.
+    Warning,
+    /// Wrong.
+    Error,
+}
+
+/// Why a finding is meant.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("minLength" = 1, "x-expected" = "a reason"))]
+pub struct LintReason(pub String);
+
+/// Lines of httpd's own language.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// The place: `server.start`, `server.end`, `site.NAME.start`, `site.NAME.end` or `site.NAME.app./PATH`.
+    pub at: String,
+    /// The lines.
+    pub text: String,
+}
+
+/// A spec: the typed model together with the tree that it was read from, so that everything found later has its place.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The model.
+    pub model: Model,
+    /// The tree, profiles and overrides applied.
+    pub root: Node,
+}
+
+impl std::ops::Deref for Spec {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
+
+impl Spec {
+    /// Reads a tree. What can be judged without a machine is judged here: types, names, ranges, control characters;
+    /// what needs one is judged by [`crate::render`].
+    ///
+    /// # Errors
+    /// Every mistake of the tree.
+    pub fn from_node(root: Node) -> Result<Self, Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        control_characters(&root, &Path::root(), &mut found);
+        match schema::read::<Model>(&root) {
+            Ok(model) if found.is_empty() => Ok(Self { model, root }),
+            Ok(_) => Err(found),
+            Err(errors) => {
+                found.extend(errors);
+                Err(found)
+            }
+        }
+    }
+
+    /// Applies one of a tree's own profiles to it.
+    ///
+    /// # Errors
+    /// When the tree has no such profile.
+    pub fn with_profile(root: Node, profile: &str) -> Result<Node, Box<Diagnostic>> {
+        let profiles = root.get("profiles").cloned();
+        let known: Vec<&str> =
+            profiles.as_ref().and_then(Node::as_map).into_iter().flat_map(|map| map.entries.iter().map(|entry| entry.key.as_str())).collect();
+        match profiles.as_ref().and_then(|profiles| profiles.get(profile)) {
+            Some(patch) => Ok(merge_patch(root, patch)),
+            None => {
+                let diagnostic = Diagnostic::error(Code::Reference, format!("there is no profile `{profile}`"));
+                let diagnostic = diagnostic.at(Path::of(["profiles"]).span(&root), "").did_you_mean(profile, known.iter().copied());
+                Err(Box::new(match known.is_empty() {
+                    true => diagnostic.note("the spec has no profiles"),
+                    false => diagnostic.note(format!("profiles: {}", known.join(", "))),
+                }))
+            }
+        }
+    }
+}
+
+/// A line break in a value would end the line of the configuration, and what follows would be a directive. It is refused
+/// wherever a value is taken over, which is everywhere but in `raw` and in profiles that are not applied.
+fn control_characters(node: &Node, path: &Path, found: &mut Vec<Diagnostic>) {
+    match &node.value {
+        Value::String(text) => found.extend(control_character(text, &node.span, "the value of", path)),
+        Value::Map(map) => {
+            for entry in &map.entries {
+                let inner = path.join(entry.key.as_str());
+                found.extend(control_character(&entry.key, &entry.key_span, "the key", &inner));
+                let own_lines = matches!(inner.segments(), [Segment::Key(first)] if first == "profiles" || first == "raw");
+                if !own_lines {
+                    control_characters(&entry.value, &inner, found);
+                }
+            }
+        }
+        Value::Seq(items) => {
+            for (index, item) in items.iter().enumerate() {
+                control_characters(item, &path.join(index), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn control_character(text: &str, span: &Span, what: &str, path: &Path) -> Option<Diagnostic> {
+    let character = text.chars().find(|character| character.is_control() && *character != '\t')?;
+    let name = match character {
+        '\n' | '\r' => "a line break".to_owned(),
+        '\0' => "a NUL character".to_owned(),
+        other => format!("the control character U+{:04X}", u32::from(other)),
+    };
+    let diagnostic = Diagnostic::error(Code::ControlCharacter, format!("{what} `{path}` contains {name}")).at(span.clone(), "");
+    Some(diagnostic.note("it would end the line of httpd's configuration, and the rest would be read as further directives"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::{Style, render_all};
+    use crate::document::{Document, Format};
+
+    fn errors(text: &str) -> String {
+        let root = Document::parse("spec.yaml", text, Format::Yaml).unwrap().root;
+        Spec::from_node(root).map_or_else(|errors| render_all(&errors, Style::Plain), |_| String::new())
+    }
+
+    #[test]
+    fn the_defaults_are_a_spec() {
+        assert_eq!(errors(""), "");
+        assert_eq!(errors("schema: confgen/1\nserver: {listen: {http: 8000, https: null}}\nruntime: {restrict: {signal: false}}\n"), "");
+        assert_eq!(errors("server: {log: {to: {at: {error: /a, access: /b}}, level: debug, access: {format: '%h'}}, keep-alive: 5s}\n"), "");
+        assert_eq!(errors("daemons: {d: {env: {A: 1, B: true, C: {secret: {file: /s}}}, umask: '027', switch-interval: 0.005}}\n"), "");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("server: {listen: {http: 70000}}", "`server.listen.http` is out of range: 70000"),
+            ("server: {listen: {http: '127.0.0.1'}}", "expected a port, `address:port`, or a list of them"),
+            ("server: {mpm: evnet}", "did you mean `event`?"),
+            ("server: {log: {level: wran}}", "did you mean `warn`?"),
+            ("server: {log: {level: {wsgi: infos}}}", "did you mean `info`?"),
+            ("server: {log: {access: combind}}", "did you mean `combined`?"),
+            ("server: {log: {to: fiels}}", "did you mean `files`?"),
+            ("server: {keep-alive: maybe}", "expected true, false or a time such as 5s"),
+            ("daemons: {d: {threads: -3}}", "expected 0 to 65533"),
+            ("daemons: {d: {processes: many}}", "expected an integer"),
+            ("daemons: {d: {thraeds: 3}}", "did you mean `threads`?"),
+            ("daemons: {d: {umask: 22}}", "expected octal digits in quotes"),
+            ("daemons: {d: {env: {A: 1.5}}}", "quote the value"),
+            ("daemons: {d: {env: {A: {secret: {fiel: /x}}}}}", "did you mean `file`?"),
+            ("daemons: {d: {rolling: true}}", "`daemons.d.rolling` is known, not supported yet"),
+            ("daemons: {'a b': {}}", "cannot be a key of `daemons`"),
+            ("sites: {s: {hosts: ['a b']}}", "expected a host name"),
+            ("sites: {s: {tls: {cert: /c}}}", "`key` is missing in `sites.s.tls`"),
+            ("sites: {s: {proxies: {trust: [foo], headers: [X]}}}", "expected an IP address or a network"),
+            ("sites: {s: {apps: {app: {script: /a}}}}", "cannot be a key of `sites.s.apps`"),
+            ("server: {environment: {A: \"x\\nInclude /etc/passwd\"}}", "the value of `server.environment.A` contains a line break"),
+            ("schema: confgen/2", "did you mean `confgen/1`?"),
+            ("lint: {allow: {CG225: ''}}", "expected a reason"),
+            ("hosts: {a: {}}", "known, not supported yet"),
+        ] {
+            let shown = errors(text);
+            assert!(shown.contains(expected), "{text}\n{shown}");
+            assert_eq!(shown.matches("error[").count(), 1, "{text}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_a_patch() {
+        let root = Document::parse("s", "server: {name: a, mpm: event}\nprofiles: {dev: {server: {mpm: null, name: b}}}\n", Format::Yaml).unwrap().root;
+        let spec = Spec::from_node(Spec::with_profile(root.clone(), "dev").unwrap()).unwrap();
+        assert_eq!(spec.server.name.as_ref().unwrap().as_str(), "b");
+        assert_eq!(spec.server.mpm, Mpm::Auto);
+        assert!(Spec::with_profile(root, "dve").unwrap_err().help[0].contains("`dev`"));
+    }
+}

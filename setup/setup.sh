@@ -59,6 +59,8 @@ missing_parts() {
     if ! have_httpd; then echo httpd; fi
     if ! have_apxs; then echo apxs; fi
     if ! have_libclang; then echo libclang; fi
+    # The scenarios on time zones need the database of them, which minimal images leave out.
+    if ! any_file "${ZONEINFO:-/usr/share/zoneinfo}"/Asia/Tokyo; then echo zoneinfo; fi
     if [ "$with_benchmark" = yes ] && ! have wrk; then echo wrk; fi
     if have "$python"; then
         "$python" "$here/python_facts.py"
@@ -102,6 +104,7 @@ packages() {
             alpine:libclang) add="clang-dev clang-libclang" ;;
             alpine:python | alpine:venv) add=python3 ;;
             alpine:python-headers) add=python3-dev ;;
+            *:zoneinfo) add=tzdata ;;
             *:wrk) add=wrk ;;
         esac
         line="$line $add"

@@ -128,6 +128,8 @@ pub struct Daemon {
     pub group: Vec<u8>,
     /// The process's number in its group, from 0: its slot on the status page.
     pub index: u32,
+    /// How many processes the status page has places for.
+    pub page_processes: u32,
     /// The generation of the configuration that started it.
     pub generation: u32,
     /// `threads=`; 0 is a service process.

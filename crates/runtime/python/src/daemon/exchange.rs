@@ -1,0 +1,304 @@
+//! One request on a connection: the engine's [`Gateway`] over frames.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use wsgi_protocol::abi::{Level, Record};
+use wsgi_protocol::frame::{self, FailureCode, HEADER, Kind, MAX_CHUNK};
+use wsgi_protocol::request::{self, Facts};
+use wsgi_protocol::{Malformed, head};
+
+use super::connection::{Connection, Refusal};
+use super::server::Server;
+use crate::gateway::{Gateway, Head, Outcome, ReadFailure, SendFailure};
+
+/// Body bytes up to this size are copied behind what waits to be written, so that a small response is one write.
+const COALESCED: usize = 32 * 1024;
+
+/// What is pulled of a body at least, so that small reads do not each cost an exchange.
+const PULLED: usize = 16 * 1024;
+
+/// Log records that wait for a child that does not read are dropped beyond this many bytes.
+const WAITING_LOGS: usize = 1024 * 1024;
+
+/// The most parts of one gathered write.
+const PARTS: usize = 64;
+
+/// Buffers of a worker, kept from request to request.
+#[derive(Default)]
+pub(super) struct Buffers {
+    out: Vec<u8>,
+    pulled: Vec<u8>,
+}
+
+/// A worker's buffers that grew beyond this are given back to the system after the request.
+const KEPT: usize = 128 * 1024;
+
+impl Buffers {
+    fn clear(&mut self) {
+        for buffer in [&mut self.out, &mut self.pulled] {
+            buffer.clear();
+            buffer.shrink_to(KEPT);
+        }
+    }
+}
+
+/// See the module.
+pub(super) struct Exchange<'a> {
+    server: &'a Server,
+    connection: &'a Connection,
+    buffers: &'a mut Buffers,
+    /// Frames that are encoded and not written: `buffers.out` from here.
+    written: usize,
+    /// The part of the body that came with the request.
+    included: &'a [u8],
+    /// What of `buffers.pulled` was read.
+    consumed: usize,
+    body_ended: bool,
+    /// The connection can be used no more.
+    broken: bool,
+    counts_as_activity: bool,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        server: &'a Server,
+        connection: &'a Connection,
+        facts: &Facts<'_>,
+        included: &'a [u8],
+        buffers: &'a mut Buffers,
+    ) -> Self {
+        buffers.clear();
+        let body_ended = facts.has(request::BODY_INCLUDED);
+        let counts_as_activity = !facts.has(request::IGNORE_ACTIVITY);
+        Self {
+            server,
+            connection,
+            buffers,
+            written: 0,
+            included,
+            consumed: 0,
+            body_ended,
+            broken: false,
+            counts_as_activity,
+        }
+    }
+
+    fn activity(&self) {
+        if self.counts_as_activity {
+            self.server.board.activity();
+        }
+    }
+
+    /// Writes what waits and `more` behind it.
+    fn write(&mut self, more: &[IoSlice<'_>]) -> io::Result<()> {
+        let mut parts = Vec::with_capacity(more.len() + 1);
+        parts.push(IoSlice::new(&self.buffers.out[self.written..]));
+        parts.extend_from_slice(more);
+        let result = self.connection.write_all(&mut parts);
+        self.buffers.out.clear();
+        self.written = 0;
+        if result.is_err() {
+            self.broken = true;
+        }
+        result
+    }
+
+    fn put(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Malformed> {
+        frame::put(kind, payload, &mut self.buffers.out)
+    }
+
+    /// Takes body bytes that are here already.
+    fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let here = if self.included.is_empty() { &self.buffers.pulled[self.consumed..] } else { self.included };
+        let count = here.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&here[..count]);
+        if self.included.is_empty() {
+            self.consumed += count;
+        } else {
+            self.included = &self.included[count..];
+        }
+        count
+    }
+
+    fn has_body_bytes(&self) -> bool {
+        !self.included.is_empty() || self.consumed < self.buffers.pulled.len()
+    }
+
+    /// Asks for more of the body and waits for it.
+    fn pull(&mut self, wanted: usize) -> Result<(), ReadFailure> {
+        let lost = |_| ReadFailure("Connection was terminated".into());
+        let wanted = u32::try_from(wanted.clamp(PULLED, MAX_CHUNK)).unwrap_or(0);
+        self.put(Kind::Pull, &wanted.to_le_bytes()).map_err(|error| ReadFailure(error.to_string()))?;
+        self.write(&[]).map_err(lost)?;
+        self.consumed = 0;
+        match self.connection.read_frame(&mut self.buffers.pulled) {
+            Ok(Kind::Body) => {
+                self.body_ended = self.buffers.pulled.is_empty();
+                Ok(())
+            }
+            Ok(Kind::BodyFailed) => {
+                let text = String::from_utf8_lossy(&self.buffers.pulled).into_owned();
+                self.buffers.pulled.clear();
+                self.body_ended = true;
+                Err(ReadFailure(text))
+            }
+            Ok(_) => {
+                self.broken = true;
+                self.buffers.pulled.clear();
+                Err(ReadFailure("Unexpected frame".into()))
+            }
+            Err(refusal) => {
+                self.broken = true;
+                self.buffers.pulled.clear();
+                Err(ReadFailure(match refusal {
+                    Refusal::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        "The timeout specified has expired".into()
+                    }
+                    _ => "Connection was terminated".into(),
+                }))
+            }
+        }
+    }
+
+    /// Ends the exchange. Whether the connection may be kept for another request.
+    pub(super) fn finish(mut self, outcome: Outcome, last: bool) -> bool {
+        let flags = if last { frame::END_LAST } else { 0 };
+        match outcome {
+            Outcome::Complete => {
+                // One byte always fits.
+                let _ = self.put(Kind::End, &[flags]);
+            }
+            Outcome::Truncated => self.fail(FailureCode::Truncated, flags, b""),
+            Outcome::Status(status) => self.fail(FailureCode::Status, flags, status.to_string().as_bytes()),
+            Outcome::Rejected => self.fail(FailureCode::Rejected, flags, b""),
+        }
+        !self.broken && self.write(&[]).is_ok() && !last
+    }
+
+    /// Ends the exchange of a request that was never given to the engine.
+    pub(super) fn refuse(mut self, code: FailureCode, text: &[u8], last: bool) -> bool {
+        self.fail(code, if last { frame::END_LAST } else { 0 }, text);
+        self.write(&[]).is_ok() && !last
+    }
+
+    fn fail(&mut self, code: FailureCode, flags: u8, text: &[u8]) {
+        frame::put_failure(code, flags, text, &mut self.buffers.out);
+    }
+}
+
+/// In the engine's words.
+fn send_failure(error: &io::Error) -> SendFailure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SendFailure::ClientGone,
+        io::ErrorKind::WouldBlock => SendFailure::Failed("The timeout specified has expired".into()),
+        _ => SendFailure::Failed(error.to_string()),
+    }
+}
+
+impl Gateway for Exchange<'_> {
+    fn accept(&mut self) {
+        let index = self.server.status.index().to_le_bytes();
+        // Four bytes always fit; a connection that has gone shows at the next reading or writing.
+        let _ = self.put(Kind::Accepted, &index);
+        let _ = self.write(&[]);
+    }
+
+    fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFailure> {
+        self.activity();
+        if !self.has_body_bytes() && !self.body_ended {
+            self.pull(buffer.len())?;
+        }
+        Ok(self.take(buffer))
+    }
+
+    fn send_head(&mut self, head: &Head<'_>) -> Result<(), SendFailure> {
+        let out = &mut self.buffers.out;
+        let start = out.len();
+        let open = frame::begin(Kind::Head, out);
+        let encoded = head::encode(head.status, head.line, head.fields, out);
+        match encoded.and_then(|()| frame::finish(open, out)) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                out.truncate(start);
+                Err(SendFailure::Failed(error.to_string()))
+            }
+        }
+    }
+
+    fn send_body(&mut self, data: &[u8], last: bool) -> Result<(), SendFailure> {
+        self.activity();
+        if self.broken {
+            return Err(SendFailure::ClientGone);
+        }
+        if last && data.len() <= COALESCED {
+            return self.put(Kind::Data, data).map_err(|error| SendFailure::Failed(error.to_string()));
+        }
+        for part in data.chunks(MAX_CHUNK * (PARTS / 2)) {
+            let mut headers = [[0u8; HEADER]; PARTS / 2];
+            for (chunk, header) in part.chunks(MAX_CHUNK).zip(&mut headers) {
+                *header = frame::header_for(Kind::Data, chunk.len())
+                    .map_err(|error| SendFailure::Failed(error.to_string()))?;
+            }
+            let parts: Vec<IoSlice<'_>> = part
+                .chunks(MAX_CHUNK)
+                .zip(&headers)
+                .flat_map(|(chunk, header)| [IoSlice::new(header), IoSlice::new(chunk)])
+                .collect();
+            self.write(&parts).map_err(|error| send_failure(&error))?;
+        }
+        Ok(())
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), SendFailure> {
+        let mut buffer = vec![0u8; MAX_CHUNK];
+        let (mut offset, mut left) = (offset, length);
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let position = i64::try_from(offset).unwrap_or(i64::MAX);
+            // SAFETY: the kernel writes at most `wanted` bytes into the buffer, which has as many.
+            let count = unsafe { libc::pread(file.as_raw_fd(), buffer.as_mut_ptr().cast(), wanted, position) };
+            let count = match usize::try_from(count) {
+                Ok(0) => return Err(SendFailure::Failed("the file is shorter than it was".into())),
+                Ok(count) => count,
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() == io::ErrorKind::Interrupted {
+                        continue;
+                    }
+                    return Err(SendFailure::Failed(error.to_string()));
+                }
+            };
+            offset += count as u64;
+            left -= count as u64;
+            self.send_body(&buffer[..count], left == 0)?;
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, record: &Record<'_>) {
+        if self.broken || self.buffers.out.len() - self.written > WAITING_LOGS {
+            self.server.log.write(record);
+            return;
+        }
+        frame::put_log(record, &mut self.buffers.out);
+        // The GIL may be held: what the child does not take now goes along with the next writing.
+        let waiting = [IoSlice::new(&self.buffers.out[self.written..])];
+        if let Ok(count) = self.connection.write_some(&waiting, false) {
+            self.written += count;
+            if self.written == self.buffers.out.len() {
+                self.buffers.out.clear();
+                self.written = 0;
+            }
+        }
+    }
+
+    fn logs(&mut self, level: Level) -> bool {
+        self.server.log.logs(level)
+    }
+
+    fn request_id(&mut self) -> Vec<u8> {
+        // The child always sends it among the entries.
+        Vec::new()
+    }
+}

@@ -1,0 +1,21 @@
+//! Daemon mode: the executable `wsgi-daemon-X.Y`, one per daemon process.
+//!
+//! [`start`] takes over what the server left for the process (launch configuration, status page, sockets), starts
+//! Python and the worker threads, and then becomes the monitor: it drives the [`timers`] and ends the process. The
+//! worker threads of [`pool`] wait in one epoll set for new connections and for requests on kept ones, read a request
+//! ([`connection`]), and serve it ([`exchange`]). They meet in the shared [`server::Server`].
+
+mod connection;
+mod exchange;
+mod line;
+mod monitor;
+mod poller;
+mod pool;
+mod server;
+mod signals;
+mod start;
+mod status;
+mod timers;
+mod watchdog;
+
+pub use start::main;

@@ -1,0 +1,190 @@
+//! The main thread of a serving daemon: drives the timers, hears signals and the server, and ends the process.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wsgi_protocol::abi::Level;
+use wsgi_protocol::launch::LEAVE;
+use wsgi_protocol::page::State;
+
+use super::server::Server;
+use super::signals;
+use super::timers::{Notice, Reason, Step, Timers};
+use super::watchdog::{Task, Watchdog};
+
+/// The exit status of a process that had to be aborted.
+const ABORTED: i32 = 255;
+
+/// See the module.
+pub(super) struct Monitor {
+    pub(super) server: &'static Server,
+    pub(super) timers: Timers,
+    /// Readable at its end: the server is gone. A byte: the successor serves.
+    pub(super) control: Option<OwnedFd>,
+    pub(super) watchdog: Option<Watchdog>,
+    /// Ends with the process when it is dropped.
+    reaper: Option<Sender<()>>,
+}
+
+impl Monitor {
+    pub(super) fn new(
+        server: &'static Server,
+        timers: Timers,
+        control: Option<OwnedFd>,
+        watchdog: Option<Watchdog>,
+    ) -> Self {
+        Self { server, timers, control, watchdog, reaper: None }
+    }
+
+    /// Runs until the process has to end, and ends it, except for the return from `main`.
+    pub(super) fn run(mut self, workers: Vec<JoinHandle<()>>) {
+        let reason = self.watch();
+        let group = &self.server.group;
+        self.server.stop();
+        for worker in workers {
+            // A worker that panicked is as gone as one that returned.
+            let _ = worker.join();
+        }
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.stop();
+        }
+        self.server.say(&format!("Stopping process '{group}'."));
+        if let Some(engine) = self.server.engine() {
+            engine.stop(reason.name());
+        }
+        self.server.say(&format!("Exiting daemon process '{group}'."));
+    }
+
+    fn watch(&mut self) -> Reason {
+        loop {
+            let seen = self.server.board.observe(self.server.waiting());
+            let now = self.server.board.now();
+            let mut steps = Vec::new();
+            for notice in self.notices() {
+                steps.extend(self.timers.notice(now, notice, &seen));
+            }
+            steps.extend(self.timers.tick(now, &seen));
+            if let Some(reason) = self.perform(&steps) {
+                return reason;
+            }
+            if !steps.is_empty() {
+                // The steps may have changed what is observed.
+                continue;
+            }
+            let now = self.server.board.now();
+            let wait = self.timers.next(now, &seen).map(|due| due.saturating_sub(now));
+            if let Err(error) = self.sleep(wait) {
+                let group = &self.server.group;
+                self.server.log.say(
+                    Level::Alert,
+                    &format!("WSGI0023: Unable to wait for signals in daemon process '{group}' ({error})."),
+                );
+                let steps = self.timers.notice(now, Notice::SignalsLost, &seen);
+                if let Some(reason) = self.perform(&steps) {
+                    return reason;
+                }
+            }
+        }
+    }
+
+    /// What came from outside since the last time.
+    fn notices(&mut self) -> Vec<Notice> {
+        self.server.board.monitor.clear();
+        let caught = signals::take();
+        if let Some(watchdog) = &self.watchdog {
+            for (signal, name) in caught.passed_on() {
+                watchdog.task(Task::Signal(signal, name));
+            }
+        }
+        let mut notices = Vec::new();
+        if caught.has(libc::SIGTERM) || caught.has(libc::SIGINT) {
+            notices.push(Notice::Terminate);
+        }
+        if caught.has(libc::SIGUSR1) {
+            notices.push(Notice::Graceful);
+        }
+        if caught.has(libc::SIGXCPU) {
+            notices.push(Notice::CpuLimit);
+        }
+        if self.server.has_changed_script() {
+            notices.push(Notice::ScriptChanged);
+        }
+        notices.extend(self.control_notice());
+        notices
+    }
+
+    fn control_notice(&mut self) -> Option<Notice> {
+        let control = self.control.as_ref()?;
+        let mut byte = 0u8;
+        // SAFETY: room for one byte; the descriptor does not block.
+        let count = unsafe { libc::read(control.as_raw_fd(), (&raw mut byte).cast(), 1) };
+        match count {
+            1 if byte == LEAVE => Some(Notice::Leave),
+            1 => None,
+            0 => {
+                self.control = None;
+                Some(Notice::ParentGone)
+            }
+            _ => None,
+        }
+    }
+
+    fn sleep(&self, wait: Option<u64>) -> io::Result<()> {
+        let entry = |descriptor| libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+        let control = self.control.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let mut entries = [entry(self.server.board.monitor.as_fd().as_raw_fd()), entry(control)];
+        let timeout = wait.map_or(-1, |wait| i32::try_from(wait).unwrap_or(i32::MAX));
+        // SAFETY: two entries.
+        if unsafe { libc::poll(entries.as_mut_ptr(), 2, timeout) } >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        // An interruption is as good as an event.
+        if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+    }
+
+    fn perform(&mut self, steps: &[Step]) -> Option<Reason> {
+        let mut stopped = None;
+        for step in steps {
+            match step {
+                Step::Log(text) => self.server.say(text),
+                Step::Drain => {
+                    self.server.status.set_state(State::Draining);
+                    self.server.board.announce_all();
+                }
+                Step::Leave => self.server.leave(),
+                Step::Interrupt { thread } => {
+                    if let (Some(watchdog), Ok(thread)) = (&self.watchdog, u32::try_from(*thread)) {
+                        watchdog.task(Task::Interrupt(thread));
+                    }
+                }
+                Step::DumpStacks => {
+                    if let Some(watchdog) = &self.watchdog {
+                        watchdog.task(Task::DumpStacks);
+                    }
+                }
+                Step::Stop { reason, abort_after } => {
+                    self.reaper = abort_after.and_then(|after| reaper(self.server, Duration::from_millis(after)).ok());
+                    stopped = Some(*reason);
+                }
+            }
+        }
+        stopped
+    }
+}
+
+/// Aborts the process after a time, unless the returned value is dropped before.
+pub(super) fn reaper(server: &'static Server, after: Duration) -> io::Result<Sender<()>> {
+    let (alive, ended) = channel::<()>();
+    std::thread::Builder::new().spawn(move || {
+        if ended.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
+            server.say(&format!("Shutdown timeout expired; aborting daemon process '{}'.", server.group));
+            // SAFETY: nothing may run any more, neither clean-ups nor other threads.
+            unsafe { libc::_exit(ABORTED) };
+        }
+    })?;
+    Ok(alive)
+}

@@ -1,0 +1,160 @@
+//! Worker threads. An idle worker waits in the poller itself, so that no other thread has to hand it its request.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::thread::JoinHandle;
+
+use wsgi_protocol::abi::Level;
+use wsgi_protocol::frame::FailureCode;
+use wsgi_protocol::request::{self, Storage};
+
+use super::connection::{Connection, Found, Refusal};
+use super::exchange::{Buffers, Exchange};
+use super::poller::Token;
+use super::server::{LISTENER, OVERFLOW, STOP, Server};
+use super::status::wall_clock;
+use crate::engine::Worker;
+
+/// Starts the workers.
+///
+/// # Errors
+/// When a thread cannot be made.
+pub(super) fn start(server: &'static Server, threads: u32, stack_size: u64) -> io::Result<Vec<JoinHandle<()>>> {
+    (0..threads)
+        .map(|number| {
+            let mut builder = std::thread::Builder::new();
+            if let (1.., Ok(size)) = (stack_size, usize::try_from(stack_size)) {
+                builder = builder.stack_size(size);
+            }
+            builder.spawn(move || Work::new(server, number).run())
+        })
+        .collect()
+}
+
+/// What one worker keeps from request to request.
+struct Work {
+    server: &'static Server,
+    number: u32,
+    worker: Option<Worker>,
+    input: Vec<u8>,
+    storage: Storage,
+    buffers: Buffers,
+}
+
+/// A worker's input buffer that grew beyond this is given back to the system after the request.
+const KEPT: usize = 128 * 1024;
+
+impl Work {
+    fn new(server: &'static Server, number: u32) -> Self {
+        Self {
+            server,
+            number,
+            worker: None,
+            input: Vec::new(),
+            storage: Storage::default(),
+            buffers: Buffers::default(),
+        }
+    }
+
+    fn run(mut self) {
+        while !self.server.is_stopping() {
+            match self.server.poller.wait() {
+                Ok(Some(event)) if event.token == STOP => break,
+                Ok(Some(event)) => {
+                    if let Some(connection) = self.connection(event.token, event.peer_gone) {
+                        self.serve(connection);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.server.log.say(
+                        Level::Critical,
+                        &format!("WSGI0018: Unable to poll in daemon process '{}' ({error}).", self.server.group),
+                    );
+                    break;
+                }
+            }
+        }
+    }
+
+    fn connection(&self, token: Token, peer_gone: bool) -> Option<Connection> {
+        let accept = |listener: &UnixListener| self.server.accept(listener, token);
+        match token {
+            LISTENER => accept(&self.server.listener),
+            OVERFLOW => self.server.overflow.as_ref().and_then(accept),
+            _ => {
+                let connection = self.server.unpark(token)?;
+                // While leaving, our own half is closed, which looks the same; reading tells them apart.
+                if peer_gone && !self.server.is_leaving() {
+                    // The child gave up, or ended: nobody waits for what may still lie in the socket.
+                    drop(connection);
+                    self.server.closed();
+                    return None;
+                }
+                Some(connection)
+            }
+        }
+    }
+
+    fn serve(&mut self, mut connection: Connection) {
+        let keep = match connection.read_request(&mut self.input, &self.server.secret) {
+            Ok(Found::Request(start)) => self.request(&connection, start),
+            Ok(Found::Nothing) => true,
+            Ok(Found::Closed) => false,
+            Err(refusal) => {
+                self.log_refusal(&refusal);
+                false
+            }
+        };
+        self.input.clear();
+        self.input.shrink_to(KEPT);
+        if keep {
+            self.server.park(connection);
+        } else {
+            drop(connection);
+            self.server.closed();
+        }
+    }
+
+    fn log_refusal(&self, refusal: &Refusal) {
+        let group = &self.server.group;
+        let (level, code, what) = match refusal {
+            Refusal::NoSecret => (Level::Alert, "WSGI0033", "Unable to verify origin of request"),
+            Refusal::WrongSecret => (Level::Alert, "WSGI0034", "Unable to verify origin of request"),
+            Refusal::Malformed(_) | Refusal::Io(_) => (Level::Error, "WSGI0080", "Unable to read request"),
+        };
+        self.server.log.say(level, &format!("{code}: {what} for daemon process '{group}': {refusal}."));
+    }
+
+    /// Serves the request in the input buffer. Whether the connection is kept.
+    fn request(&mut self, connection: &Connection, start: usize) -> bool {
+        let server = self.server;
+        let (facts, included) = match request::decode(&self.input[start..], &mut self.storage) {
+            Ok(decoded) => decoded,
+            Err(malformed) => {
+                let refusal = malformed.into();
+                self.log_refusal(&refusal);
+                return false;
+            }
+        };
+        let exchange = Exchange::new(server, connection, &facts, included, &mut self.buffers);
+        let queue = i64::try_from(server.timeouts.queue).unwrap_or(i64::MAX).saturating_mul(1000);
+        if queue > 0 && wall_clock().saturating_sub(facts.request_start) > queue {
+            return exchange.refuse(FailureCode::QueueTimeout, b"", server.is_leaving());
+        }
+        let Some(engine) = server.engine() else {
+            return exchange.refuse(FailureCode::Status, b"500", server.is_leaving());
+        };
+        let number = self.number;
+        // Made at the first request: a thread that never serves one costs Python nothing.
+        let worker = self.worker.get_or_insert_with(|| engine.worker(number + 1));
+        server.board.begin(number);
+        server.status.begin(number, &facts);
+        let mut exchange = exchange;
+        let outcome = engine.serve(worker, &facts, &mut exchange);
+        let kept = exchange.finish(outcome, server.is_leaving());
+        server.status.end(number);
+        server.board.end(number);
+        kept
+    }
+}

@@ -1,0 +1,325 @@
+//! What the threads of a daemon process share.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use wsgi_protocol::abi::{Level, Record};
+use wsgi_protocol::frame::Secret;
+use wsgi_protocol::launch::Timeouts;
+use wsgi_protocol::page::State;
+
+use super::connection::Connection;
+use super::line::ServerLog;
+use super::poller::{Poller, Token, Wakeup};
+use super::status::Status;
+use super::timers::Observation;
+use crate::engine::Engine;
+use crate::gateway::{Changed, Process};
+
+/// The own listener in the poller; connections have their descriptor's number, which is far below.
+pub(super) const LISTENER: Token = Token(u64::MAX);
+/// The group's overflow listener.
+pub(super) const OVERFLOW: Token = Token(u64::MAX - 1);
+/// The end of the process.
+pub(super) const STOP: Token = Token(u64::MAX - 2);
+
+/// What the monitor observes, written by whoever knows it.
+pub(super) struct Board {
+    base: Instant,
+    /// Per worker: when its request began, 0 while it has none.
+    starts: Box<[AtomicU64]>,
+    finished: AtomicU64,
+    activity: AtomicU64,
+    watchdog: AtomicU64,
+    startup: AtomicU64,
+    /// The number of finished requests from which the monitor wants to hear of each.
+    announce_from: AtomicU64,
+    pub(super) monitor: &'static Wakeup,
+}
+
+impl Board {
+    pub(super) fn new(threads: u32, maximum_requests: u64, monitor: &'static Wakeup) -> Self {
+        let announce_from = if maximum_requests == 0 { u64::MAX } else { maximum_requests };
+        Self {
+            base: Instant::now(),
+            starts: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            finished: AtomicU64::new(0),
+            activity: AtomicU64::new(0),
+            watchdog: AtomicU64::new(0),
+            startup: AtomicU64::new(0),
+            announce_from: AtomicU64::new(announce_from),
+            monitor,
+        }
+    }
+
+    /// Milliseconds since the start of the process, never 0.
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    pub(super) fn begin(&self, worker: u32) {
+        if let Some(start) = self.starts.get(worker as usize) {
+            start.store(self.now(), Ordering::Release);
+        }
+    }
+
+    pub(super) fn end(&self, worker: u32) {
+        if let Some(start) = self.starts.get(worker as usize) {
+            start.store(0, Ordering::Release);
+        }
+        let finished = self.finished.fetch_add(1, Ordering::AcqRel) + 1;
+        if finished >= self.announce_from.load(Ordering::Acquire) {
+            self.monitor.wake();
+        }
+    }
+
+    /// From now on the monitor hears of every request that ends.
+    pub(super) fn announce_all(&self) {
+        self.announce_from.store(0, Ordering::Release);
+    }
+
+    fn announces(&self) -> bool {
+        self.announce_from.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn activity(&self) {
+        self.activity.store(self.now(), Ordering::Relaxed);
+    }
+
+    pub(super) fn watchdog(&self) {
+        self.watchdog.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Everything at this moment.
+    pub(super) fn observe(&self, connections: usize) -> Observation {
+        let some = |value: u64| (value > 0).then_some(value);
+        let active: Vec<_> = self.starts.iter().map(|start| some(start.load(Ordering::Acquire))).collect();
+        let finished = self.finished.load(Ordering::Acquire);
+        Observation {
+            used: finished > 0 || active.iter().any(Option::is_some),
+            active,
+            finished,
+            activity: self.activity.load(Ordering::Relaxed),
+            watchdog: self.watchdog.load(Ordering::Relaxed),
+            startup: some(self.startup.load(Ordering::Relaxed)),
+            connections,
+        }
+    }
+}
+
+/// See the module. There is one, and it lives as long as the process.
+pub(super) struct Server {
+    pub(super) group: String,
+    pub(super) secret: Secret,
+    pub(super) timeouts: Timeouts,
+    pub(super) log: ServerLog,
+    pub(super) status: Status,
+    pub(super) board: Board,
+    pub(super) poller: Poller,
+    pub(super) listener: UnixListener,
+    pub(super) overflow: Option<UnixListener>,
+    /// Connections that wait for a request.
+    idle: Mutex<HashMap<i32, Connection>>,
+    /// No connection is kept any more.
+    leaving: AtomicBool,
+    stopping: AtomicBool,
+    stop: Wakeup,
+    script_changed: AtomicBool,
+    loading: AtomicU32,
+    engine: OnceLock<&'static Engine>,
+}
+
+/// The parts that a server is made of.
+pub(super) struct Parts {
+    pub(super) group: String,
+    pub(super) secret: Secret,
+    pub(super) timeouts: Timeouts,
+    pub(super) log: ServerLog,
+    pub(super) status: Status,
+    pub(super) board: Board,
+    pub(super) listener: UnixListener,
+    pub(super) overflow: Option<UnixListener>,
+}
+
+impl Server {
+    pub(super) fn new(parts: Parts) -> std::io::Result<Self> {
+        let poller = Poller::new()?;
+        let stop = Wakeup::new()?;
+        poller.add_for_all(stop.as_fd(), STOP)?;
+        parts.listener.set_nonblocking(true)?;
+        if let Some(overflow) = &parts.overflow {
+            overflow.set_nonblocking(true)?;
+        }
+        Ok(Self {
+            group: parts.group,
+            secret: parts.secret,
+            timeouts: parts.timeouts,
+            log: parts.log,
+            status: parts.status,
+            board: parts.board,
+            poller,
+            listener: parts.listener,
+            overflow: parts.overflow,
+            idle: Mutex::default(),
+            leaving: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            stop,
+            script_changed: AtomicBool::new(false),
+            loading: AtomicU32::new(0),
+            engine: OnceLock::new(),
+        })
+    }
+
+    /// Python, when it could be started.
+    pub(super) fn engine(&self) -> Option<&'static Engine> {
+        self.engine.get().copied()
+    }
+
+    pub(super) fn set_engine(&self, engine: &'static Engine) {
+        // Called once, by the starting thread.
+        let _ = self.engine.set(engine);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<i32, Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to take connections.
+    pub(super) fn open(&self) -> std::io::Result<()> {
+        self.poller.add(self.listener.as_fd(), LISTENER)?;
+        if let Some(overflow) = &self.overflow {
+            self.poller.add(overflow.as_fd(), OVERFLOW)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a connection from a listener, if one is there, and lets the next worker have the listener.
+    pub(super) fn accept(&self, listener: &UnixListener, token: Token) -> Option<Connection> {
+        let accepted = listener.accept();
+        // Fails when the process has begun to leave and taken the listener out.
+        let _ = self.poller.arm(listener.as_fd(), token);
+        let (stream, _) = accepted.ok()?;
+        Connection::new(OwnedFd::from(stream), Duration::from_millis(self.timeouts.socket)).ok()
+    }
+
+    /// Lets a connection wait for its next request.
+    pub(super) fn park(&self, mut connection: Connection) {
+        let descriptor = connection.as_fd().as_raw_fd();
+        let Ok(number) = u64::try_from(descriptor) else { return };
+        let mut idle = self.idle();
+        if self.leaving.load(Ordering::Acquire) {
+            connection.take_no_more();
+        }
+        let polled = std::mem::replace(&mut connection.polled, true);
+        let connection = idle.entry(descriptor).insert_entry(connection);
+        let borrowed = connection.get().as_fd();
+        let armed =
+            if polled { self.poller.arm(borrowed, Token(number)) } else { self.poller.add(borrowed, Token(number)) };
+        if armed.is_err() {
+            connection.remove();
+        }
+    }
+
+    /// The connection that an event is about; it belongs to the caller now.
+    pub(super) fn unpark(&self, token: Token) -> Option<Connection> {
+        self.idle().remove(&i32::try_from(token.0).ok()?)
+    }
+
+    /// A connection was closed for good.
+    pub(super) fn closed(&self) {
+        if self.board.announces() {
+            self.board.monitor.wake();
+        }
+    }
+
+    /// Connections that wait for a request.
+    pub(super) fn waiting(&self) -> usize {
+        self.idle().len()
+    }
+
+    /// Takes no further connections, and no further requests on kept ones except those that are already here.
+    pub(super) fn leave(&self) {
+        self.poller.remove(self.listener.as_fd());
+        if let Some(overflow) = &self.overflow {
+            self.poller.remove(overflow.as_fd());
+        }
+        self.status.set_state(State::Draining);
+        self.board.announce_all();
+        self.leaving.store(true, Ordering::Release);
+        for connection in self.idle().values() {
+            connection.take_no_more();
+        }
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Lets every worker end after the request it has.
+    pub(super) fn stop(&self) {
+        self.leave();
+        self.stopping.store(true, Ordering::Release);
+        self.stop.wake();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether a script of this process has changed.
+    pub(super) fn has_changed_script(&self) -> bool {
+        self.script_changed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        self.log.say(Level::Info, text);
+    }
+}
+
+impl Process for Server {
+    fn log(&self, record: &Record<'_>) {
+        self.log.write(record);
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        self.log.logs(level)
+    }
+
+    fn script_changed(&self, script: &[u8]) -> Changed {
+        if !self.script_changed.swap(true, Ordering::AcqRel) {
+            let script = String::from_utf8_lossy(script);
+            let group = &self.group;
+            self.say(&format!("Forcing restart of daemon process '{group}' due to modification of script '{script}'."));
+            // The next request has to find another process, or wait for the one that follows.
+            self.leave();
+            self.board.monitor.wake();
+        }
+        Changed::Leave
+    }
+
+    fn loading_started(&self) {
+        if self.timeouts.startup == 0 {
+            return;
+        }
+        if self.loading.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.board.startup.store(self.board.now(), Ordering::Relaxed);
+            self.board.monitor.wake();
+            self.say(&format!("Application startup timer started for daemon process '{}'.", self.group));
+        }
+    }
+
+    fn loading_finished(&self, loaded: bool) {
+        // A failed loading leaves the timer running, as the process still has no application.
+        if self.timeouts.startup == 0 || !loaded {
+            return;
+        }
+        if self.loading.swap(0, Ordering::AcqRel) > 0 {
+            self.board.startup.store(0, Ordering::Relaxed);
+            self.say(&format!("Application startup timer cancelled for daemon process '{}'.", self.group));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The signals that a daemon process reacts to.
+//!
+//! They are caught, not blocked: a blocked signal would stay blocked in every program that the application starts. The
+//! handler only notes the signal and wakes the monitor. In a process that the application forked (multiprocessing) it
+//! restores the default action instead, so that such a process can be ended and does not end the daemon.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use super::poller::{self, Wakeup};
+
+/// Handled by the timers.
+const OWN: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
+
+/// Passed on to applications that subscribe to signals.
+const PASSED_ON: [(i32, &str); 2] = [(libc::SIGHUP, "SIGHUP"), (libc::SIGUSR2, "SIGUSR2")];
+
+// A handler can reach nothing but statics.
+static CAUGHT: AtomicU64 = AtomicU64::new(0);
+static WAKEUP: AtomicI32 = AtomicI32::new(-1);
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn caught(signal: i32) {
+    // SAFETY: errno is this thread's; getpid, signal, kill and write may be used in a handler.
+    unsafe {
+        let errno = libc::__errno_location();
+        let saved = *errno;
+        if libc::getpid() == OWNER.load(Ordering::Relaxed) {
+            CAUGHT.fetch_or(1 << signal, Ordering::Relaxed);
+            poller::wake(WAKEUP.load(Ordering::Relaxed));
+        } else {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::kill(libc::getpid(), signal);
+        }
+        *errno = saved;
+    }
+}
+
+/// Catches the signals; each of them wakes `wakeup`, which has to live as long as the process.
+pub(super) fn install(wakeup: &'static Wakeup) {
+    // SAFETY: getpid cannot fail.
+    OWNER.store(unsafe { libc::getpid() }, Ordering::Relaxed);
+    WAKEUP.store(wakeup.as_fd().as_raw_fd(), Ordering::Relaxed);
+    for signal in OWN.into_iter().chain(PASSED_ON.map(|(signal, _)| signal)) {
+        // SAFETY: a zeroed sigaction is valid; the handler does only what a handler may.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = caught as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigemptyset(&raw mut action.sa_mask);
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// A pipe whose reader has gone is an error of the write, not the process's end.
+pub(super) fn ignore_broken_pipes() {
+    // SAFETY: no handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// The signals caught since the last call.
+pub(super) struct Caught(u64);
+
+/// Takes what was caught.
+pub(super) fn take() -> Caught {
+    Caught(CAUGHT.swap(0, Ordering::Relaxed))
+}
+
+impl Caught {
+    /// Whether this signal came.
+    pub(super) fn has(&self, signal: i32) -> bool {
+        self.0 & (1 << signal) != 0
+    }
+
+    /// Those that applications may hear of.
+    pub(super) fn passed_on(&self) -> impl Iterator<Item = (i32, &'static str)> + '_ {
+        PASSED_ON.into_iter().filter(|(signal, _)| self.has(*signal))
+    }
+}

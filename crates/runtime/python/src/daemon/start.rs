@@ -1,0 +1,257 @@
+//! From `exec` to the first request: takes over what the server left, starts Python, then the threads.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use wsgi_protocol::Malformed;
+use wsgi_protocol::abi::Level;
+use wsgi_protocol::launch::{self, Daemon, LAUNCH_DESCRIPTOR, LEAVE, MAX_LAUNCH};
+use wsgi_protocol::page::State;
+
+use super::line::ServerLog;
+use super::monitor::{self, Monitor};
+use super::poller::Wakeup;
+use super::server::{Board, Parts, Server};
+use super::status::Status;
+use super::timers::{Settings, Timers};
+use super::watchdog::Watchdog;
+use super::{pool, signals};
+use crate::engine::Engine;
+
+/// The exit status of a process that was not started by the server (`EX_USAGE`).
+const USAGE: u8 = 64;
+
+/// The exit status of a process that could not set itself up (`EX_OSERR`).
+const SETUP: u8 = 71;
+
+/// Why the process cannot begin.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("descriptor {LAUNCH_DESCRIPTOR} is no sealed launch configuration; this program is started by mod_wsgi_rs")]
+    NotLaunched,
+    #[error("the launch configuration cannot be read: {0}")]
+    Unreadable(#[from] Malformed),
+    #[error("descriptor {0} is not open")]
+    NoDescriptor(RawFd),
+    #[error("{what}: {error}")]
+    Io { what: &'static str, error: io::Error },
+}
+
+fn because(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |error| StartError::Io { what, error }
+}
+
+/// The whole life of a daemon process.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "wsgi-daemon: {error}");
+            ExitCode::from(if matches!(error, StartError::NotLaunched) { USAGE } else { SETUP })
+        }
+    }
+}
+
+fn run() -> Result<(), StartError> {
+    signals::ignore_broken_pipes();
+    let launch = read_launch()?;
+    name_process(&launch.group);
+    if !launch.dumpable {
+        // SAFETY: no pointers.
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
+    }
+    let inherited = Inherited::take(&launch)?;
+    let log = ServerLog::new(inherited.log, launch.log_level);
+    let processes = launch.page_processes;
+    let status = Status::map(inherited.page.as_fd(), processes, launch.threads, launch.index)
+        .map_err(because("mapping the status page"))?;
+    // Mapped, and of no other use.
+    drop(inherited.page);
+    let monitor: &'static Wakeup = Box::leak(Box::new(Wakeup::new().map_err(because("making an eventfd"))?));
+    let board = Board::new(launch.threads, launch.maximum_requests, monitor);
+    let server = Server::new(Parts {
+        group: String::from_utf8_lossy(&launch.group).into_owned(),
+        secret: launch.secret,
+        timeouts: launch.timeouts,
+        log,
+        status,
+        board,
+        listener: inherited.listener,
+        overflow: inherited.overflow,
+    });
+    // Threads use it until the process ends, whoever is still running then.
+    let server: &'static Server = Box::leak(Box::new(server.map_err(because("preparing the sockets"))?));
+    server.status.set_started();
+    let settings = Settings {
+        group: server.group.clone(),
+        threads: launch.threads,
+        maximum_requests: launch.maximum_requests,
+        timeouts: launch.timeouts,
+    };
+    let life = Life { server, settings, control: inherited.control, predecessor: inherited.predecessor };
+    if launch.threads == 0 { life.service(launch) } else { life.serve(launch) }
+}
+
+/// What is left after everything was taken over.
+struct Life {
+    server: &'static Server,
+    settings: Settings,
+    control: Option<OwnedFd>,
+    predecessor: Option<OwnedFd>,
+}
+
+impl Life {
+    /// A process that serves requests.
+    fn serve(self, launch: Daemon) -> Result<(), StartError> {
+        let server = self.server;
+        // From here on a signal ends the process in order.
+        signals::install(server.board.monitor);
+        let watchdog = match Engine::start(launch.python, server) {
+            Ok(engine) => {
+                server.set_engine(engine);
+                engine.run_imports();
+                server.board.watchdog();
+                match Watchdog::start(server, engine) {
+                    Ok(watchdog) => Some(watchdog),
+                    Err(error) => {
+                        server.log.say(
+                            Level::Error,
+                            &format!(
+                                "WSGI0069: Couldn't create deadlock thread in daemon process '{}' ({error}).",
+                                server.group
+                            ),
+                        );
+                        None
+                    }
+                }
+            }
+            // It was logged. The process stays and answers, as a restart would only repeat it.
+            Err(_) => None,
+        };
+        let mut settings = self.settings;
+        if watchdog.is_none() {
+            // Nobody would keep it from expiring.
+            settings.timeouts.deadlock = 0;
+        }
+        let workers =
+            pool::start(server, launch.threads, launch.stack_size).map_err(because("making worker threads"))?;
+        server.open().map_err(because("polling the listeners"))?;
+        server.status.set_state(if server.engine().is_some() { State::Ready } else { State::Broken });
+        if let Some(predecessor) = self.predecessor {
+            leave(&predecessor);
+        }
+        let timers = Timers::new(settings, server.board.now());
+        Monitor::new(server, timers, self.control, watchdog).run(workers);
+        Ok(())
+    }
+
+    /// A process whose import script is all that it does.
+    fn service(self, launch: Daemon) -> Result<(), StartError> {
+        let server = self.server;
+        if let Some(predecessor) = self.predecessor {
+            // Two services at once would do everything twice.
+            leave(&predecessor);
+        }
+        let engine = Engine::start(launch.python, server);
+        let shutdown = Duration::from_millis(launch.timeouts.shutdown);
+        if let Some(control) = self.control {
+            std::thread::Builder::new()
+                .spawn(move || end_with_server(server, &control, shutdown))
+                .map_err(because("making the monitor thread"))?;
+        }
+        server.status.set_state(State::Ready);
+        if let Ok(engine) = engine {
+            engine.run_imports();
+            server.say(&format!("Stopping process '{}'.", server.group));
+            let _bounded = (!shutdown.is_zero()).then(|| monitor::reaper(server, shutdown));
+            engine.stop("shutdown_signal");
+        }
+        server.say(&format!("Exiting daemon process '{}'.", server.group));
+        Ok(())
+    }
+}
+
+/// Tells the process whose place this one takes that it may leave.
+fn leave(predecessor: &OwnedFd) {
+    // SAFETY: writes one byte from one; a predecessor that has gone needs no telling.
+    unsafe { libc::write(predecessor.as_raw_fd(), [LEAVE].as_ptr().cast(), 1) };
+}
+
+/// Ends a service process when the server has gone or a successor was started.
+fn end_with_server(server: &'static Server, control: &OwnedFd, shutdown: Duration) {
+    let mut entry = libc::pollfd { fd: control.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one entry.
+    while unsafe { libc::poll(&raw mut entry, 1, -1) } < 0 {}
+    let bound = (!shutdown.is_zero()).then(|| monitor::reaper(server, shutdown));
+    // As a stop of the server would: Python turns it into SystemExit on its main thread.
+    // SAFETY: no pointers.
+    unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+    // The reaper has to wait for the process, which ends with its main thread.
+    std::mem::forget(bound);
+}
+
+/// Reads the launch configuration and closes it.
+fn read_launch() -> Result<Daemon, StartError> {
+    const SEALS: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    // SAFETY: no pointers; fails for anything that is no memfd.
+    let seals = unsafe { libc::fcntl(LAUNCH_DESCRIPTOR, libc::F_GET_SEALS) };
+    if seals < 0 || seals & SEALS != SEALS {
+        return Err(StartError::NotLaunched);
+    }
+    // SAFETY: it is open, and nobody else in this process knows of it.
+    let file = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(LAUNCH_DESCRIPTOR) });
+    let size = file.metadata().map_err(because("reading the launch configuration"))?.len();
+    let size = usize::try_from(size).ok().filter(|size| *size <= MAX_LAUNCH).ok_or(StartError::NotLaunched)?;
+    let mut bytes = vec![0; size];
+    std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0)
+        .map_err(because("reading the launch configuration"))?;
+    Ok(launch::decode(&bytes)?)
+}
+
+/// The short name, which is not cut by the length of argument 0.
+fn name_process(group: &[u8]) {
+    let mut name: Vec<u8> = b"wsgi:".iter().chain(group).copied().filter(|byte| *byte != 0).take(15).collect();
+    name.push(0);
+    // SAFETY: a string that ends with NUL, read during the call.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// The inherited descriptors, closed on exec again.
+struct Inherited {
+    listener: UnixListener,
+    overflow: Option<UnixListener>,
+    log: OwnedFd,
+    page: OwnedFd,
+    control: Option<OwnedFd>,
+    predecessor: Option<OwnedFd>,
+}
+
+impl Inherited {
+    fn take(launch: &Daemon) -> Result<Self, StartError> {
+        let numbers = &launch.descriptors;
+        let control = own(numbers.control)?;
+        // SAFETY: no pointers; `own` has seen that it is open.
+        unsafe { libc::fcntl(control.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+        Ok(Self {
+            listener: own(numbers.listener)?.into(),
+            overflow: numbers.overflow.map(own).transpose()?.map(UnixListener::from),
+            log: own(numbers.log)?,
+            page: own(numbers.page)?,
+            control: Some(control),
+            predecessor: numbers.predecessor.map(own).transpose()?,
+        })
+    }
+}
+
+/// Takes over an inherited descriptor.
+fn own(number: RawFd) -> Result<OwnedFd, StartError> {
+    // SAFETY: no pointers; fails for a number that is not open.
+    if number <= LAUNCH_DESCRIPTOR || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(StartError::NoDescriptor(number));
+    }
+    // SAFETY: it is open; the server left each number to one owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}

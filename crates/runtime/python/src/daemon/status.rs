@@ -1,0 +1,112 @@
+//! This process's part of the group's status page.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wsgi_protocol::keys;
+use wsgi_protocol::page::{Layout, Page, ProcessSlot, State, ThreadSlot};
+use wsgi_protocol::request::Facts;
+
+/// The page, mapped for as long as the process lives.
+pub(super) struct Status {
+    page: Page,
+    index: u32,
+}
+
+/// Microseconds since the epoch.
+pub(super) fn wall_clock() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Status {
+    /// Maps the page that the server made.
+    ///
+    /// # Errors
+    /// When it cannot be mapped, is not sealed against a change of its size, or is too small for `index`.
+    pub(super) fn map(page: BorrowedFd<'_>, processes: u32, threads: u32, index: u32) -> io::Result<Self> {
+        let invalid = |text| io::Error::new(io::ErrorKind::InvalidData, text);
+        // SAFETY: no pointers.
+        let seals = unsafe { libc::fcntl(page.as_raw_fd(), libc::F_GET_SEALS) };
+        if seals < 0 || seals & (libc::F_SEAL_SHRINK | libc::F_SEAL_GROW) != libc::F_SEAL_SHRINK | libc::F_SEAL_GROW {
+            return Err(invalid("the status page is not sealed"));
+        }
+        let Some(layout) = Layout::new(processes, threads, 0).filter(|_| index < processes) else {
+            return Err(invalid("the status page has no place for this process"));
+        };
+        // SAFETY: a zeroed stat is valid, and fstat only writes to it.
+        let size = unsafe {
+            let mut stat: libc::stat = std::mem::zeroed();
+            if libc::fstat(page.as_raw_fd(), &raw mut stat) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            usize::try_from(stat.st_size).unwrap_or(0)
+        };
+        if size < layout.size() {
+            return Err(invalid("the status page is too small"));
+        }
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: maps the whole file, whose size is sealed; the mapping is never taken away.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, page.as_raw_fd(), 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: mmap returns page-aligned memory of `size` bytes, which holds the layout and stays mapped.
+        Ok(Self { page: unsafe { Page::new(base.cast(), layout) }, index })
+    }
+
+    /// The process's number in its group.
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The process's slot; `map` checked that it is there.
+    fn process(&self) -> Option<&ProcessSlot> {
+        self.page.process(self.index)
+    }
+
+    pub(super) fn set_state(&self, state: State) {
+        if let Some(process) = self.process() {
+            process.state.store(state as u32, Ordering::Release);
+        }
+    }
+
+    pub(super) fn set_started(&self) {
+        if let Some(process) = self.process() {
+            process.started.store(wall_clock(), Ordering::Relaxed);
+        }
+    }
+
+    fn thread(&self, worker: u32) -> Option<&ThreadSlot> {
+        self.page.thread(self.index, worker)
+    }
+
+    /// A worker begins to serve a request.
+    pub(super) fn begin(&self, worker: u32, facts: &Facts<'_>) {
+        let (Some(process), Some(thread)) = (self.process(), self.thread(worker)) else { return };
+        process.requests.fetch_add(1, Ordering::Relaxed);
+        let mut method = &b"?"[..];
+        let mut uri = &b"?"[..];
+        for entry in facts.entries() {
+            match entry.key {
+                METHOD => method = entry.value.or_empty(),
+                URI => uri = entry.value.or_empty(),
+                _ => {}
+            }
+        }
+        thread.describe(method, uri);
+        thread.request_start.store(wall_clock(), Ordering::Release);
+    }
+
+    /// A worker has served its request.
+    pub(super) fn end(&self, worker: u32) {
+        let Some(thread) = self.thread(worker) else { return };
+        thread.request_start.store(0, Ordering::Release);
+        thread.requests.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+const METHOD: keys::KeyId = keys::id("REQUEST_METHOD");
+const URI: keys::KeyId = keys::id("REQUEST_URI");

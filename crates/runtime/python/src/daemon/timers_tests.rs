@@ -1,0 +1,297 @@
+use super::*;
+
+const SECOND: u64 = 1000;
+
+fn timers(change: impl FnOnce(&mut Settings)) -> Timers {
+    let timeouts = Timeouts { shutdown: 5 * SECOND, graceful: 15 * SECOND, ..Timeouts::default() };
+    let mut settings = Settings { group: "web".into(), threads: 1, maximum_requests: 0, timeouts };
+    change(&mut settings);
+    Timers::new(settings, 0)
+}
+
+fn busy(starts: &[u64]) -> Observation {
+    Observation { active: starts.iter().map(|start| Some(*start)).collect(), used: true, ..Observation::default() }
+}
+
+fn idle() -> Observation {
+    Observation { active: vec![None], used: true, ..Observation::default() }
+}
+
+/// The texts, and the reason when it stops.
+fn outcome(steps: &[Step]) -> (Vec<&str>, Option<Reason>) {
+    let texts = steps.iter().filter_map(|step| if let Step::Log(text) = step { Some(text.as_str()) } else { None });
+    let reason = steps.iter().find_map(|step| if let Step::Stop { reason, .. } = step { Some(*reason) } else { None });
+    (texts.collect(), reason)
+}
+
+#[test]
+fn nothing_is_due_without_timeouts() {
+    let mut timers = timers(|_| {});
+    assert_eq!(timers.tick(1_000_000, &busy(&[0])), []);
+    assert_eq!(timers.next(1_000_000, &busy(&[0])), None);
+}
+
+#[test]
+fn a_termination_stops_once_and_bounds_the_end() {
+    let mut timers = timers(|_| {});
+    let steps = timers.notice(7, Notice::Terminate, &busy(&[0]));
+    assert_eq!(outcome(&steps), (vec!["Shutdown requested for daemon process 'web'."], Some(Reason::ShutdownSignal)));
+    assert!(steps.contains(&Step::Stop { reason: Reason::ShutdownSignal, abort_after: Some(5 * SECOND) }));
+    assert_eq!(timers.notice(8, Notice::Terminate, &busy(&[0])), []);
+    assert_eq!(timers.tick(9, &busy(&[0])), []);
+    assert_eq!(timers.next(9, &busy(&[0])), None);
+}
+
+#[test]
+fn shutdown_timeout_0_never_aborts() {
+    let mut timers = timers(|settings| settings.timeouts.shutdown = 0);
+    let steps = timers.notice(0, Notice::Terminate, &idle());
+    assert!(steps.contains(&Step::Stop { reason: Reason::ShutdownSignal, abort_after: None }));
+}
+
+#[test]
+fn a_lost_server_and_lost_signals_stop() {
+    assert_eq!(outcome(&timers(|_| {}).notice(0, Notice::ParentGone, &idle())).1, Some(Reason::ShutdownSignal));
+    assert_eq!(outcome(&timers(|_| {}).notice(0, Notice::SignalsLost, &idle())).1, Some(Reason::SignalPipeError));
+    assert_eq!(
+        outcome(&timers(|_| {}).notice(0, Notice::ScriptChanged, &idle())),
+        (vec![], Some(Reason::ScriptReload))
+    );
+}
+
+#[test]
+fn a_graceful_signal_waits_for_requests() {
+    let mut timers = timers(|_| {});
+    let steps = timers.notice(0, Notice::Graceful, &busy(&[0]));
+    assert_eq!(
+        outcome(&steps).0,
+        ["Graceful restart requested; waiting for in-flight requests to complete in daemon process 'web'."]
+    );
+    assert!(steps.contains(&Step::Drain));
+    assert_eq!(timers.tick(SECOND, &busy(&[0])), []);
+    let steps = timers.tick(2 * SECOND, &idle());
+    let text = "Requests have completed; triggering immediate shutdown of daemon process 'web'.";
+    assert_eq!(outcome(&steps), (vec![text], Some(Reason::GracefulSignal)));
+}
+
+#[test]
+fn a_graceful_signal_without_requests_stops_at_once() {
+    let steps = timers(|_| {}).notice(0, Notice::Graceful, &idle());
+    assert_eq!(outcome(&steps).1, Some(Reason::GracefulSignal));
+}
+
+#[test]
+fn graceful_timeout_bounds_the_drain() {
+    let mut timers = timers(|_| {});
+    timers.notice(SECOND, Notice::Graceful, &busy(&[0]));
+    assert_eq!(timers.next(SECOND, &busy(&[0])), Some(16 * SECOND));
+    // Asking again does not push the deadline.
+    assert_eq!(timers.notice(10 * SECOND, Notice::Graceful, &busy(&[0])), []);
+    let steps = timers.tick(16 * SECOND, &busy(&[0]));
+    let text = "Daemon process restart timer expired in daemon process 'web'; forcing shutdown.";
+    assert_eq!(outcome(&steps), (vec![text], Some(Reason::GracefulSignal)));
+}
+
+#[test]
+fn a_drain_without_any_timeout_has_no_bound() {
+    let mut timers = timers(|settings| settings.timeouts.graceful = 0);
+    timers.notice(0, Notice::Graceful, &busy(&[0]));
+    assert_eq!(timers.next(0, &busy(&[0])), None);
+    assert_eq!(timers.tick(1_000_000, &busy(&[0])), []);
+}
+
+#[test]
+fn eviction_has_its_own_bound_and_reason() {
+    let mut timers = timers(|settings| settings.timeouts.eviction = 3 * SECOND);
+    let steps = timers.notice(0, Notice::Graceful, &busy(&[0]));
+    assert!(outcome(&steps).0[0].starts_with("Process eviction requested; waiting"));
+    assert_eq!(outcome(&timers.tick(3 * SECOND, &busy(&[0]))).1, Some(Reason::EvictionSignal));
+}
+
+#[test]
+fn a_termination_cuts_a_drain_short() {
+    let mut timers = timers(|_| {});
+    timers.notice(0, Notice::Graceful, &busy(&[0]));
+    assert_eq!(outcome(&timers.notice(1, Notice::Terminate, &busy(&[0]))).1, Some(Reason::ShutdownSignal));
+}
+
+#[test]
+fn the_cpu_limit_drains_or_stops() {
+    let text = "Exceeded CPU time limit; triggering immediate shutdown of daemon process 'web'.";
+    assert_eq!(outcome(&timers(|_| {}).notice(0, Notice::CpuLimit, &idle())), (vec![text], Some(Reason::CpuTimeLimit)));
+    let mut timers = timers(|_| {});
+    assert_eq!(outcome(&timers.notice(0, Notice::CpuLimit, &busy(&[0]))).1, None);
+    assert_eq!(outcome(&timers.tick(SECOND, &idle())).1, Some(Reason::CpuTimeLimit));
+}
+
+#[test]
+fn a_successor_makes_it_leave_when_connections_are_done() {
+    let mut timers = timers(|_| {});
+    let steps = timers.notice(0, Notice::Leave, &busy(&[0]));
+    assert!(steps.contains(&Step::Leave));
+    let mut seen = idle();
+    seen.connections = 1;
+    assert_eq!(timers.tick(1, &seen), [], "a request may still lie in the socket");
+    seen.connections = 0;
+    assert_eq!(outcome(&timers.tick(2, &seen)).1, Some(Reason::GracefulSignal));
+}
+
+#[test]
+fn the_deadlock_timer_follows_the_watchdog() {
+    let mut timers = timers(|settings| settings.timeouts.deadlock = 300 * SECOND);
+    let mut seen = idle();
+    seen.watchdog = 10 * SECOND;
+    assert_eq!(timers.next(20 * SECOND, &seen), Some(310 * SECOND));
+    assert_eq!(timers.tick(309 * SECOND, &seen), []);
+    let text = "Daemon process deadlock timer expired, stopping daemon process 'web'.";
+    assert_eq!(outcome(&timers.tick(310 * SECOND, &seen)), (vec![text], Some(Reason::DeadlockTimeout)));
+}
+
+#[test]
+fn the_startup_timer_runs_while_a_script_loads() {
+    let mut timers = timers(|settings| settings.timeouts.startup = 10 * SECOND);
+    assert_eq!(timers.tick(100 * SECOND, &idle()), []);
+    let mut seen = busy(&[100 * SECOND]);
+    seen.startup = Some(100 * SECOND);
+    assert_eq!(timers.next(100 * SECOND, &seen), Some(110 * SECOND));
+    let text = "Application startup timer expired, stopping daemon process 'web'.";
+    assert_eq!(outcome(&timers.tick(110 * SECOND, &seen)), (vec![text], Some(Reason::StartupTimeout)));
+}
+
+#[test]
+fn inactivity_needs_a_first_request_and_idleness() {
+    let mut timers = timers(|settings| settings.timeouts.inactivity = 10 * SECOND);
+    let mut seen = idle();
+    seen.used = false;
+    assert_eq!(timers.tick(100 * SECOND, &seen), []);
+    assert_eq!(timers.tick(100 * SECOND, &busy(&[0])), [], "a request runs");
+    seen = idle();
+    seen.activity = 95 * SECOND;
+    assert_eq!(timers.tick(100 * SECOND, &seen), []);
+    assert_eq!(timers.next(100 * SECOND, &seen), Some(105 * SECOND));
+    let text = "Daemon process idle inactivity timer expired, stopping process 'web'.";
+    assert_eq!(outcome(&timers.tick(105 * SECOND, &seen)), (vec![text], Some(Reason::InactivityTimeout)));
+}
+
+#[test]
+fn request_timeout_is_weighted_by_threads() {
+    for (threads, threshold) in [(1, 1000), (5, 2609), (15, 3708)] {
+        let timers = timers(|settings| {
+            settings.threads = threads;
+            settings.timeouts.request = SECOND;
+        });
+        assert_eq!(timers.request_threshold(), Some(threshold), "{threads} threads");
+    }
+}
+
+#[test]
+fn a_request_over_its_time_stops_an_otherwise_idle_process() {
+    let mut timers = timers(|settings| settings.timeouts.request = SECOND);
+    assert_eq!(timers.next(0, &busy(&[200])), Some(1000));
+    assert_eq!(timers.tick(1199, &busy(&[200])), []);
+    let steps = timers.tick(1200, &busy(&[200]));
+    let text = "Daemon process request time limit exceeded, stopping daemon process 'web'.";
+    assert_eq!(outcome(&steps), (vec![text], Some(Reason::RequestTimeout)));
+    assert!(steps.contains(&Step::DumpStacks));
+}
+
+#[test]
+fn a_request_over_its_time_lets_the_others_finish() {
+    let mut timers = timers(|settings| {
+        settings.threads = 2;
+        settings.timeouts.request = SECOND;
+    });
+    let threshold = timers.request_threshold().expect("is set");
+    let steps = timers.tick(threshold, &busy(&[0, threshold - 1]));
+    let text = "Daemon process request time limit exceeded; waiting for in-flight requests to complete in daemon process \
+                'web'.";
+    assert_eq!(outcome(&steps), (vec![text], None));
+    // The stuck one is not waited for.
+    let seen = Observation { active: vec![Some(0), None], used: true, ..Observation::default() };
+    assert_eq!(outcome(&timers.tick(threshold + 5, &seen)).1, Some(Reason::RequestTimeout));
+}
+
+#[test]
+fn without_graceful_timeout_a_request_over_its_time_stops_at_once() {
+    let mut timers = timers(|settings| {
+        settings.threads = 2;
+        settings.timeouts.request = SECOND;
+        settings.timeouts.graceful = 0;
+    });
+    assert_eq!(outcome(&timers.tick(1700, &busy(&[0, 1600]))).1, Some(Reason::RequestTimeout));
+}
+
+#[test]
+fn interruption_comes_before_the_stop() {
+    let mut timers = timers(|settings| {
+        settings.timeouts.request = SECOND;
+        settings.timeouts.interrupt = 2 * SECOND;
+    });
+    assert_eq!(timers.tick(SECOND, &busy(&[0])), [Step::Interrupt { thread: 0 }]);
+    assert_eq!(timers.tick(2 * SECOND, &busy(&[0])), [], "once per request");
+    assert_eq!(timers.next(2 * SECOND, &busy(&[0])), Some(3 * SECOND));
+    assert_eq!(outcome(&timers.tick(3 * SECOND, &busy(&[0]))).1, Some(Reason::RequestTimeout));
+}
+
+#[test]
+fn a_request_that_unwinds_keeps_the_process() {
+    let mut timers = timers(|settings| {
+        settings.timeouts.request = SECOND;
+        settings.timeouts.interrupt = 2 * SECOND;
+    });
+    timers.tick(SECOND, &busy(&[0]));
+    assert_eq!(timers.tick(4 * SECOND, &idle()), []);
+    // The next request on the same thread has a clock of its own.
+    assert_eq!(timers.tick(5 * SECOND, &busy(&[4 * SECOND])), [Step::Interrupt { thread: 0 }]);
+    assert_eq!(timers.tick(6 * SECOND, &busy(&[4 * SECOND])), []);
+}
+
+#[test]
+fn one_injection_per_pass() {
+    let mut timers = timers(|settings| {
+        settings.threads = 2;
+        settings.timeouts.request = SECOND;
+        settings.timeouts.interrupt = 9 * SECOND;
+    });
+    let now = 2 * SECOND;
+    assert_eq!(timers.tick(now, &busy(&[0, 0])), [Step::Interrupt { thread: 0 }]);
+    assert_eq!(timers.next(now, &busy(&[0, 0])), Some(now + 1));
+    assert_eq!(timers.tick(now + 1, &busy(&[0, 0])), [Step::Interrupt { thread: 1 }]);
+}
+
+#[test]
+fn maximum_requests_drains_or_stops() {
+    let mut timers_ = timers(|settings| settings.maximum_requests = 100);
+    let mut seen = idle();
+    seen.finished = 99;
+    assert_eq!(timers_.tick(0, &seen), []);
+    seen.finished = 100;
+    let text = "Maximum requests reached; triggering immediate shutdown of daemon process 'web'.";
+    assert_eq!(outcome(&timers_.tick(0, &seen)), (vec![text], Some(Reason::MaximumRequests)));
+
+    let mut timers_ = timers(|settings| settings.maximum_requests = 100);
+    let mut seen = busy(&[0]);
+    seen.finished = 100;
+    let text = "Maximum requests reached; attempting graceful shutdown of daemon process 'web'.";
+    assert_eq!(outcome(&timers_.tick(0, &seen)), (vec![text], None));
+    assert_eq!(timers_.next(0, &seen), Some(15 * SECOND));
+}
+
+#[test]
+fn restart_interval_drains_or_stops() {
+    let mut timers_ = timers(|settings| settings.timeouts.restart_interval = 60 * SECOND);
+    assert_eq!(timers_.next(0, &idle()), Some(60 * SECOND));
+    let text = "Application restart timer expired, stopping process 'web'.";
+    assert_eq!(outcome(&timers_.tick(60 * SECOND, &idle())), (vec![text], Some(Reason::RestartInterval)));
+
+    let mut timers_ = timers(|settings| settings.timeouts.restart_interval = 60 * SECOND);
+    let text = "Application restart timer expired; waiting for in-flight requests to complete in process 'web'.";
+    assert_eq!(outcome(&timers_.tick(60 * SECOND, &busy(&[0]))), (vec![text], None));
+    assert_eq!(outcome(&timers_.tick(61 * SECOND, &idle())).1, Some(Reason::RestartInterval));
+}
+
+#[test]
+fn reasons_have_the_names_of_the_reference() {
+    assert_eq!(Reason::ShutdownSignal.name(), "shutdown_signal");
+    assert_eq!(Reason::ScriptReload.name(), "script_reload");
+}

@@ -130,6 +130,12 @@ impl Layout {
         fits.then_some(Self { processes, threads, children })
     }
 
+    /// How many Apache children it has rows for.
+    #[must_use]
+    pub fn children(self) -> u32 {
+        self.children
+    }
+
     /// The page's size in bytes.
     #[must_use]
     pub fn size(self) -> usize {

@@ -1,0 +1,20 @@
+//! Daemon mode on Apache's side.
+//!
+//! In the parent, [`group`] turns definitions into what a start of a process needs, [`spawn`] starts one, [`supervise`]
+//! keeps them running and hands them over from one generation of the configuration to the next by way of [`retained`],
+//! and [`log_writer`] is the process that writes what they log. In a child, [`client`] finds a process for a request by
+//! the [`status_page`], and [`exchange`] passes request and response over a [`connection`].
+
+mod client;
+mod connection;
+mod exchange;
+mod group;
+mod log_writer;
+mod retained;
+mod sockets;
+mod spawn;
+mod status_page;
+mod supervise;
+
+pub(crate) use client::{Daemons, child_init, handle};
+pub(crate) use supervise::{child_ended, start};

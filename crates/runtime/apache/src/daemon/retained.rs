@@ -1,0 +1,122 @@
+//! What outlives a generation of the configuration: plain data in memory that Apache keeps until the server ends.
+//!
+//! The module is unloaded and loaded again on a restart, perhaps in another version. So no pointer into it and no type
+//! of it is kept, only bytes with a version before them; a version that is not ours counts as nothing.
+
+use std::os::fd::RawFd;
+
+use serde::{Deserialize, Serialize};
+use wsgi_protocol::frame::Secret;
+use wsgi_protocol::launch;
+
+use crate::sys;
+
+/// Changes when [`Saved`] changes.
+const VERSION: u32 = 1;
+
+/// The name under which Apache keeps it.
+const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
+
+/// Everything about running daemons.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    pub(crate) secret: Secret,
+    /// Counts the starts of processes.
+    pub(crate) starts: u32,
+    pub(crate) groups: Vec<SavedGroup>,
+    pub(crate) writer: Option<SavedProcess>,
+}
+
+/// A group's descriptors and processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedGroup {
+    pub(crate) name: Vec<u8>,
+    /// What the sockets were made with; when it changes they are made anew.
+    pub(crate) sockets: Sockets,
+    pub(crate) overflow: Option<SavedListener>,
+    pub(crate) page: RawFd,
+    /// The page's places, threads and rows.
+    pub(crate) layout: (u32, u32, u32),
+    /// Both ends of the log's socket: the writing one, and the log writer's.
+    pub(crate) log: (RawFd, RawFd),
+    /// Both ends of the pipe for standard output and error: the writing one, and the log writer's.
+    pub(crate) output: (RawFd, RawFd),
+    pub(crate) slots: Vec<SavedSlot>,
+    /// Processes that were told to leave and have not ended.
+    pub(crate) leaving: Vec<SavedProcess>,
+}
+
+/// See [`SavedGroup::sockets`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sockets {
+    pub(crate) prefix: Vec<u8>,
+    pub(crate) owner: Option<u32>,
+    pub(crate) backlog: u32,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedListener {
+    pub(crate) descriptor: RawFd,
+    pub(crate) path: Vec<u8>,
+}
+
+/// One process of a group, or its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedSlot {
+    pub(crate) listener: SavedListener,
+    pub(crate) process: Option<SavedProcess>,
+}
+
+/// A running process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedProcess {
+    pub(crate) pid: i32,
+    /// The writing end of its control pipe.
+    pub(crate) control: RawFd,
+    /// Its place on the status page.
+    pub(crate) place: u32,
+}
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    length: usize,
+    bytes: *mut u8,
+}
+
+fn header() -> *mut Header {
+    // SAFETY: the key is a C string, which Apache copies. Created memory is zeroed and lives until the server ends.
+    unsafe {
+        let found = sys::ap_retained_data_get(KEY.as_ptr());
+        if found.is_null() { sys::ap_retained_data_create(KEY.as_ptr(), size_of::<Header>()).cast() } else { found.cast() }
+    }
+}
+
+/// What the generation before left.
+pub(crate) fn load() -> Option<Saved> {
+    // SAFETY: `save` left a version, and a block of that length.
+    let bytes = unsafe {
+        let header = header();
+        if (*header).version != VERSION || (*header).bytes.is_null() {
+            return None;
+        }
+        std::slice::from_raw_parts((*header).bytes, (*header).length)
+    };
+    launch::decode(bytes).ok()
+}
+
+/// Keeps it for the next generation.
+pub(crate) fn save(saved: &Saved) {
+    let Ok(bytes) = launch::encode(saved) else { return };
+    // SAFETY: the block was made by `realloc`, which every generation of the module shares with Apache itself.
+    unsafe {
+        let header = header();
+        let block = libc::realloc((*header).bytes.cast(), bytes.len()).cast::<u8>();
+        if block.is_null() {
+            return;
+        }
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), block, bytes.len());
+        *header = Header { version: VERSION, length: bytes.len(), bytes: block };
+    }
+}

@@ -1,0 +1,288 @@
+//! Starting one daemon process: fork, everything that has to happen before the engine may run, exec.
+//!
+//! Nothing that can fail is left out: a process that cannot become what the configuration says reports why and ends.
+
+use std::ffi::{CString, c_int, c_uint};
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use wsgi_protocol::abi::{Bytes, Level, Record};
+use wsgi_protocol::launch::LAUNCH_DESCRIPTOR;
+use wsgi_protocol::line::{self, Origin};
+
+/// The exit status of a process that could not be set up (`EX_OSERR`).
+pub(crate) const SETUP_FAILED: c_int = 71;
+
+/// Whom a process runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    /// All supplementary groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// A resource limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// `RLIMIT_…`
+    pub(crate) resource: c_uint,
+    pub(crate) soft: u64,
+    pub(crate) hard: u64,
+    /// The code of the warning when it cannot be set.
+    pub(crate) code: &'static str,
+    /// What it is called in that warning.
+    pub(crate) name: &'static str,
+}
+
+/// What is the same for every start of a group's processes.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// The group's name, for texts.
+    pub(crate) group: String,
+    pub(crate) arguments: Vec<CString>,
+    pub(crate) environment: Vec<CString>,
+    /// `None`: the server was not started as root, and the process stays what it is.
+    pub(crate) identity: Option<Identity>,
+    /// Where to go, and the code of the failure to do so.
+    pub(crate) directory: Option<(CString, &'static str)>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) limits: Vec<Limit>,
+    /// The executable, opened when the configuration was checked.
+    pub(crate) engine: RawFd,
+}
+
+/// The descriptors that a process gets, by their numbers in the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sources {
+    pub(crate) launch: RawFd,
+    pub(crate) listener: RawFd,
+    pub(crate) log: RawFd,
+    pub(crate) page: RawFd,
+    pub(crate) control: RawFd,
+    pub(crate) overflow: Option<RawFd>,
+    pub(crate) predecessor: Option<RawFd>,
+    /// Standard output and error.
+    pub(crate) output: RawFd,
+}
+
+/// Their numbers in the daemon.
+pub(crate) mod number {
+    use std::os::fd::RawFd;
+
+    pub(crate) const LISTENER: RawFd = 4;
+    pub(crate) const LOG: RawFd = 5;
+    pub(crate) const PAGE: RawFd = 6;
+    pub(crate) const CONTROL: RawFd = 7;
+    pub(crate) const OVERFLOW: RawFd = 8;
+    pub(crate) const PREDECESSOR: RawFd = 9;
+    /// The engine, gone with exec.
+    pub(super) const ENGINE: RawFd = 10;
+    /// The first number that is free.
+    pub(super) const END: RawFd = 11;
+}
+
+/// Starts a process, which waits for `delay` before it does anything. Returns its pid; what fails in the process is in
+/// the log.
+pub(crate) fn start(program: &Program, sources: Sources, delay: Duration) -> io::Result<libc::pid_t> {
+    let null = c"/dev/null";
+    // SAFETY: plain calls; the child never returns from `become_daemon`. It has only the thread that forked, so what
+    // it does before exec may allocate: glibc keeps its allocator usable in it.
+    unsafe {
+        let input = libc::open(null.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        if input < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let pid = libc::fork();
+        if pid == 0 {
+            become_daemon(program, sources, input, delay);
+        }
+        let result = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
+        libc::close(input);
+        result
+    }
+}
+
+/// The new process from here on.
+fn become_daemon(program: &Program, sources: Sources, input: RawFd, delay: Duration) -> ! {
+    let failure = prepare(program, sources, input, delay).map_or_else(|failure| failure, |never| match never {});
+    failure.report(&program.group);
+    // SAFETY: nothing of the server may run in this process any more.
+    unsafe { libc::_exit(SETUP_FAILED) }
+}
+
+/// What could not be done.
+struct SetupFailure {
+    code: &'static str,
+    what: String,
+    error: io::Error,
+}
+
+impl SetupFailure {
+    fn last(code: &'static str, what: impl Into<String>) -> Self {
+        Self { code, what: what.into(), error: io::Error::last_os_error() }
+    }
+
+    fn report(&self, group: &str) {
+        let Self { code, what, error } = self;
+        say(Level::Alert, &format!("{code}: {what} for daemon process '{group}' ({error})."));
+        say(
+            Level::Alert,
+            &format!(
+                "WSGI0025: Failure to configure the daemon process correctly; daemon process '{group}' ends and is \
+                 started again after a delay."
+            ),
+        );
+    }
+}
+
+/// Writes to the server's log; its socket has its number already.
+fn say(level: Level, text: &str) {
+    let record = Record { level: level as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()) };
+    let pid = std::process::id();
+    let packet = line::encode(Origin { pid, tid: pid }, &record);
+    // SAFETY: the packet lives across the call.
+    unsafe { libc::send(number::LOG, packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL) };
+}
+
+fn check(result: c_int, code: &'static str, what: &str) -> Result<(), SetupFailure> {
+    if result < 0 { Err(SetupFailure::last(code, what)) } else { Ok(()) }
+}
+
+enum Never {}
+
+fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -> Result<Never, SetupFailure> {
+    // First of all the descriptors: none of the server's is left when anything else happens.
+    place_descriptors(program, sources, input)?;
+    // SAFETY: plain calls on this process.
+    unsafe {
+        check(libc::setpgid(0, 0), "WSGI0025", "Unable to leave the server's process group")?;
+        for signal in 1..=64 {
+            // Those that cannot be set have their default.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+    wait(delay);
+    for limit in &program.limits {
+        let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
+        // SAFETY: the value lives across the call.
+        if unsafe { libc::setrlimit(limit.resource, &raw const value) } < 0 {
+            let Limit { code, name, .. } = limit;
+            let error = io::Error::last_os_error();
+            say(Level::Warning, &format!("{code}: Unable to set {name} for daemon process '{}' ({error}).", program.group));
+        }
+    }
+    if let Some(identity) = &program.identity {
+        assume(identity)?;
+    }
+    if let Some(umask) = program.umask {
+        // SAFETY: cannot fail.
+        unsafe { libc::umask(umask) };
+    }
+    if let Some((directory, code)) = &program.directory {
+        // SAFETY: a C string.
+        let result = unsafe { libc::chdir(directory.as_ptr()) };
+        check(result, code, &format!("Unable to change working directory to '{}'", directory.to_string_lossy()))?;
+    }
+    let pointers = |texts: &[CString]| -> Vec<*const std::ffi::c_char> {
+        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(&program.arguments), pointers(&program.environment));
+    // SAFETY: both lists end with null and their texts live across the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            number::ENGINE,
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    Err(SetupFailure::last("WSGI0025", "Unable to execute the engine"))
+}
+
+/// Gives every inherited descriptor its number and closes all others.
+fn place_descriptors(program: &Program, sources: Sources, input: RawFd) -> Result<(), SetupFailure> {
+    let mut moves = vec![
+        (input, 0),
+        (sources.output, 1),
+        (sources.output, 2),
+        (sources.launch, LAUNCH_DESCRIPTOR),
+        (sources.listener, number::LISTENER),
+        (sources.log, number::LOG),
+        (sources.page, number::PAGE),
+        (sources.control, number::CONTROL),
+        (program.engine, number::ENGINE),
+    ];
+    moves.extend(sources.overflow.map(|source| (source, number::OVERFLOW)));
+    moves.extend(sources.predecessor.map(|source| (source, number::PREDECESSOR)));
+    // SAFETY: plain calls on this process's descriptors.
+    unsafe {
+        // The log first, so that whatever follows can be reported.
+        let log = libc::fcntl(sources.log, libc::F_DUPFD, number::END);
+        // A number below may be the source of another: none is taken before all sources lie above.
+        for (source, _) in &mut moves {
+            *source = libc::fcntl(*source, libc::F_DUPFD, number::END);
+            if *source < 0 {
+                let failure = SetupFailure::last("WSGI0025", "Unable to collect the inherited descriptors");
+                libc::dup2(log, number::LOG);
+                return Err(failure);
+            }
+        }
+        for number in 0..number::END {
+            libc::close(number);
+        }
+        for (source, target) in moves {
+            check(libc::dup2(source, target), "WSGI0025", "Unable to place the inherited descriptors")?;
+        }
+        libc::fcntl(number::ENGINE, libc::F_SETFD, libc::FD_CLOEXEC);
+        let first = number::END.cast_unsigned();
+        if libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) < 0 {
+            // A kernel before 5.9.
+            let mut limit: libc::rlimit = std::mem::zeroed();
+            libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+            for descriptor in number::END..RawFd::try_from(limit.rlim_cur.min(1 << 20)).unwrap_or(1 << 20) {
+                libc::close(descriptor);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits, or ends with the server.
+fn wait(delay: Duration) {
+    if delay.is_zero() {
+        return;
+    }
+    let mut entry = libc::pollfd { fd: number::CONTROL, events: libc::POLLIN, revents: 0 };
+    let milliseconds = c_int::try_from(delay.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: one entry.
+    unsafe {
+        if libc::poll(&raw mut entry, 1, milliseconds) > 0 {
+            libc::_exit(0);
+        }
+    }
+}
+
+/// Becomes somebody else, for good.
+fn assume(identity: &Identity) -> Result<(), SetupFailure> {
+    let Identity { user, group, groups } = identity;
+    // SAFETY: plain calls on this process; the list lives across the call.
+    unsafe {
+        check(libc::setresgid(*group, *group, *group), "WSGI0004", &format!("Unable to set group id to gid={group}"))?;
+        check(libc::setgroups(groups.len(), groups.as_ptr()), "WSGI0005", "Unable to set supplementary groups")?;
+        check(libc::setresuid(*user, *user, *user), "WSGI0007", &format!("Unable to change to uid={user}"))?;
+        let (mut real, mut effective, mut saved) = (0, 0, 0);
+        libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved);
+        if [real, effective, saved] != [*user; 3] || (*user != 0 && libc::setuid(0) == 0) {
+            let what = format!("Privileges were not given up when changing to uid={user}");
+            return Err(SetupFailure { code: "WSGI0008", what, error: io::ErrorKind::PermissionDenied.into() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! A group's status page on the server's side: making and mapping it, and choosing and counting by it.
+//!
+//! Each slot of a group has [`PLACES`] places on the page, so that a process and its successor are told apart while
+//! both run. Daemons write to the page what they like: nothing here believes more of it than a preference.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wsgi_protocol::page::{Layout, Page, State};
+
+/// Places per slot.
+pub(crate) const PLACES: u32 = 2;
+
+/// The slot that a place belongs to.
+pub(crate) fn slot_of(place: u32) -> u32 {
+    place / PLACES
+}
+
+/// The place that a successor gets.
+pub(crate) fn other_place(place: u32) -> u32 {
+    slot_of(place) * PLACES + (place + 1) % PLACES
+}
+
+/// A page in this process.
+pub(crate) struct StatusPage {
+    page: Page,
+    base: *mut libc::c_void,
+    size: usize,
+}
+
+// SAFETY: everything behind the pointer is an atomic; the mapping goes with the value.
+unsafe impl Send for StatusPage {}
+// SAFETY: as above.
+unsafe impl Sync for StatusPage {}
+
+/// Makes the memory of a page: its size can never change.
+pub(crate) fn create(layout: Layout) -> io::Result<OwnedFd> {
+    let size = i64::try_from(layout.size()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let check = |result: c_int| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
+    // SAFETY: a constant name; the descriptor is fresh.
+    unsafe {
+        let descriptor = check(libc::memfd_create(c"wsgi status".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING))?;
+        let owned = OwnedFd::from_raw_fd(descriptor);
+        check(libc::ftruncate(descriptor, size))?;
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        check(libc::fcntl(descriptor, libc::F_ADD_SEALS, seals))?;
+        Ok(owned)
+    }
+}
+
+impl StatusPage {
+    /// Maps a page that [`create`] made with the same layout.
+    pub(crate) fn map(descriptor: RawFd, layout: Layout) -> io::Result<Self> {
+        let size = layout.size();
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the kernel chooses the address; the file's size is sealed.
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, descriptor, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: page-aligned memory of the layout's size, mapped as long as the value lives.
+        let page = unsafe { Page::new(base.cast(), layout) };
+        Ok(Self { page, base, size })
+    }
+
+    /// Makes and maps a page.
+    pub(crate) fn make(layout: Layout) -> io::Result<(OwnedFd, Self)> {
+        let descriptor = create(layout)?;
+        let page = Self::map(descriptor.as_raw_fd(), layout)?;
+        page.page.initialise();
+        Ok((descriptor, page))
+    }
+
+    /// The page itself.
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// A process is about to be started at a place: nothing of the one before counts any more.
+    pub(crate) fn starting(&self, place: u32, start: u32) {
+        for thread in 0..self.page.threads() {
+            if let Some(thread) = self.page.thread(place, thread) {
+                thread.request_start.store(0, Ordering::Relaxed);
+            }
+        }
+        if let Some(process) = self.page.process(place) {
+            process.generation.store(start, Ordering::Release);
+            process.state.store(State::Starting as u32, Ordering::Release);
+        }
+    }
+
+    /// The process at a place was started.
+    pub(crate) fn started(&self, place: u32, pid: libc::pid_t) {
+        if let Some(process) = self.page.process(place) {
+            process.pid.store(u32::try_from(pid).unwrap_or(0), Ordering::Release);
+        }
+    }
+
+    /// The process at a place is gone.
+    pub(crate) fn ended(&self, place: u32, pid: libc::pid_t) {
+        let Some(process) = self.page.process(place) else { return };
+        let pid = u32::try_from(pid).unwrap_or(0);
+        // Its place may have a new process already.
+        if process.pid.compare_exchange(pid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            process.state.store(State::Empty as u32, Ordering::Release);
+        }
+    }
+
+    /// What a process was serving, for the line about its death.
+    pub(crate) fn serving(&self, place: u32) -> Vec<String> {
+        (0..self.page.threads())
+            .filter_map(|thread| self.page.thread(place, thread))
+            .filter(|thread| thread.request_start.load(Ordering::Acquire) != 0)
+            .map(wsgi_protocol::page::ThreadSlot::description)
+            .collect()
+    }
+
+    /// Takes a row for this Apache child.
+    pub(crate) fn claim_row(&self, pid: u32) -> Option<u32> {
+        (0..self.page.layout().children()).find(|row| {
+            self.page.child(*row).is_some_and(|child| {
+                child.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            })
+        })
+    }
+
+    /// Gives back what an Apache child held that has ended, whether it could do so itself or not.
+    pub(crate) fn give_back(&self, pid: u32) {
+        for row in 0..self.page.layout().children() {
+            let Some(child) = self.page.child(row) else { continue };
+            if child.pid.load(Ordering::Acquire) != pid {
+                continue;
+            }
+            for place in 0..self.page.processes() {
+                if let (Some(held), Some(process)) = (self.page.held(row, place), self.page.process(place)) {
+                    subtract(&process.in_flight, held.swap(0, Ordering::AcqRel));
+                }
+            }
+            subtract(&self.page.header().waiting, child.waiting.swap(0, Ordering::AcqRel));
+            child.pid.store(0, Ordering::Release);
+        }
+    }
+
+    /// The process that a new request should go to, and how busy it is. Processes that accept come before those that
+    /// are on their way in or out.
+    fn least_busy(&self) -> Option<(u32, u32)> {
+        let rank = |state| match state {
+            State::Ready => 0,
+            State::Broken => 1,
+            State::Starting => 2,
+            State::Draining => 3,
+            State::Empty => 4,
+        };
+        (0..self.page.processes())
+            .filter_map(|place| {
+                let process = self.page.process(place)?;
+                let state = State::from_number(process.state.load(Ordering::Acquire));
+                Some((rank(state), process.in_flight.load(Ordering::Relaxed), place))
+            })
+            .min()
+            .map(|(_, busy, place)| (place, busy))
+    }
+}
+
+impl Drop for StatusPage {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`, and nothing borrows from it any more.
+        unsafe { libc::munmap(self.base, self.size) };
+    }
+}
+
+/// Subtracts without going below zero: the other side of the count may have been written to.
+fn subtract(count: &AtomicU32, amount: u32) {
+    let _ = count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |value| Some(value.saturating_sub(amount)));
+}
+
+/// A request that is counted on the page as long as the value lives.
+pub(crate) struct Claim<'p> {
+    page: &'p StatusPage,
+    row: Option<u32>,
+    at: Target,
+}
+
+/// Where a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// To the process at this place.
+    Place(u32),
+    /// To whichever process has a free thread first.
+    Overflow,
+}
+
+impl<'p> Claim<'p> {
+    /// Chooses where a request goes, and counts it there.
+    pub(crate) fn choose(page: &'p StatusPage, row: Option<u32>, has_overflow: bool) -> Self {
+        let header = page.page.header();
+        let threads = page.page.threads().max(1);
+        if let Some((place, _)) = page.least_busy() {
+            let waits = has_overflow && header.waiting.load(Ordering::Relaxed) > 0;
+            let claim = Self::count(page, row, Target::Place(place));
+            let busy = page.page.process(place).map_or(0, |process| process.in_flight.load(Ordering::Relaxed));
+            // Nobody overtakes a request that waits for a free thread of the group, and nobody queues at one process
+            // while another may become free first.
+            if !has_overflow || (busy <= threads && !waits) {
+                return claim;
+            }
+        }
+        Self::count(page, row, if has_overflow { Target::Overflow } else { Target::Place(0) })
+    }
+
+    fn count(page: &'p StatusPage, row: Option<u32>, at: Target) -> Self {
+        let claim = Self { page, row, at };
+        claim.change(|count| {
+            count.fetch_add(1, Ordering::AcqRel);
+        });
+        claim
+    }
+
+    fn change(&self, change: impl Fn(&AtomicU32)) {
+        let page = &self.page.page;
+        let (shared, own) = match self.at {
+            Target::Place(place) => (
+                page.process(place).map(|process| &process.in_flight),
+                self.row.and_then(|row| page.held(row, place)),
+            ),
+            Target::Overflow => (
+                Some(&page.header().waiting),
+                self.row.and_then(|row| page.child(row)).map(|child| &child.waiting),
+            ),
+        };
+        shared.into_iter().chain(own).for_each(change);
+    }
+
+    /// Where the request goes.
+    pub(crate) fn target(&self) -> Target {
+        self.at
+    }
+
+    /// The process at `place` has taken the request.
+    pub(crate) fn accepted_by(&mut self, place: u32) {
+        if self.at == Target::Place(place) || place >= self.page.page.processes() {
+            return;
+        }
+        self.change(|count| subtract(count, 1));
+        self.at = Target::Place(place);
+        self.change(|count| {
+            count.fetch_add(1, Ordering::AcqRel);
+        });
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.change(|count| subtract(count, 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(processes: u32, threads: u32) -> StatusPage {
+        let layout = Layout::new(processes * PLACES, threads, 2).expect("small");
+        let (_, page) = StatusPage::make(layout).expect("memory");
+        for slot in 0..processes {
+            page.page.process(slot * PLACES).expect("is there").state.store(State::Ready as u32, Ordering::Relaxed);
+        }
+        page
+    }
+
+    #[test]
+    fn the_page_cannot_change_its_size() {
+        let layout = Layout::new(2, 1, 1).expect("small");
+        let (descriptor, _) = StatusPage::make(layout).expect("memory");
+        for size in [0, 1_000_000] {
+            // SAFETY: no pointers.
+            let result = unsafe { libc::ftruncate(descriptor.as_raw_fd(), size) };
+            assert_eq!(result, -1, "the size became {size}");
+        }
+    }
+
+    #[test]
+    fn requests_spread_and_then_overflow() {
+        let page = page(2, 2);
+        let claims: Vec<_> = (0..4).map(|_| Claim::choose(&page, None, true)).collect();
+        let targets: Vec<_> = claims.iter().map(Claim::target).collect();
+        assert_eq!(targets, [Target::Place(0), Target::Place(2), Target::Place(0), Target::Place(2)]);
+        let fifth = Claim::choose(&page, None, true);
+        assert_eq!(fifth.target(), Target::Overflow);
+        drop(claims);
+        // The one that waits is not overtaken.
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Overflow);
+        drop(fifth);
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(0));
+    }
+
+    #[test]
+    fn without_an_overflow_listener_a_full_process_still_gets_requests() {
+        let page = page(1, 1);
+        let _first = Claim::choose(&page, None, false);
+        assert_eq!(Claim::choose(&page, None, false).target(), Target::Place(0));
+    }
+
+    #[test]
+    fn a_process_that_leaves_gets_nothing_while_another_accepts() {
+        let page = page(1, 2);
+        page.page.process(0).expect("is there").state.store(State::Draining as u32, Ordering::Relaxed);
+        page.page.process(1).expect("is there").state.store(State::Ready as u32, Ordering::Relaxed);
+        assert_eq!(Claim::choose(&page, None, false).target(), Target::Place(1));
+        assert_eq!((other_place(0), other_place(1), other_place(2)), (1, 0, 3));
+    }
+
+    #[test]
+    fn what_a_dead_child_held_is_given_back() {
+        let page = page(2, 1);
+        let row = page.claim_row(4711);
+        std::mem::forget(Claim::choose(&page, row, true));
+        std::mem::forget(Claim::choose(&page, row, true));
+        std::mem::forget(Claim::choose(&page, row, true));
+        assert_eq!(page.page.header().waiting.load(Ordering::Relaxed), 1);
+        let alive = Claim::choose(&page, None, true);
+        page.give_back(4711);
+        assert_eq!(page.page.header().waiting.load(Ordering::Relaxed), 1, "the one of the living child");
+        drop(alive);
+        assert_eq!(page.page.header().waiting.load(Ordering::Relaxed), 0);
+        for place in 0..4 {
+            assert_eq!(page.page.process(place).expect("is there").in_flight.load(Ordering::Relaxed), 0);
+        }
+        assert_eq!(page.claim_row(4712), row, "the row is free again");
+    }
+
+    #[test]
+    fn a_process_that_took_a_waiting_request_is_counted() {
+        let page = page(2, 1);
+        let _busy = [Claim::choose(&page, None, true), Claim::choose(&page, None, true)];
+        let mut claim = Claim::choose(&page, None, true);
+        claim.accepted_by(2);
+        assert_eq!(claim.target(), Target::Place(2));
+        assert_eq!(page.page.header().waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(page.page.process(2).expect("is there").in_flight.load(Ordering::Relaxed), 2);
+        // A number that no process has is not believed.
+        claim.accepted_by(99);
+        assert_eq!(claim.target(), Target::Place(2));
+    }
+
+    #[test]
+    fn a_count_that_was_written_to_does_not_wrap() {
+        let page = page(1, 1);
+        let claim = Claim::choose(&page, None, false);
+        page.page.process(0).expect("is there").in_flight.store(0, Ordering::Relaxed);
+        drop(claim);
+        assert_eq!(page.page.process(0).expect("is there").in_flight.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_successor_at_the_same_place_is_not_cleared() {
+        let page = page(1, 1);
+        page.started(0, 10);
+        page.started(0, 11);
+        page.ended(0, 10);
+        assert_eq!(page.page.process(0).expect("is there").pid.load(Ordering::Relaxed), 11);
+    }
+}

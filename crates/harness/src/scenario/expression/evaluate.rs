@@ -101,14 +101,6 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
     }
 }
 
-/// A member of a value, as `value.name` gives it.
-///
-/// # Errors
-/// Where the value has no such member.
-pub fn member_of(value: Value, name: &str) -> Result<Value, EvaluationError> {
-    member(Cow::Owned(value), name, &(0..0)).map(Cow::into_owned)
-}
-
 /// A member of a value. Of a list: the list of its elements' members, or an aggregate.
 fn member<'a>(value: Cow<'a, Value>, name: &str, span: &Range<usize>) -> Evaluated<'a> {
     match value.as_ref() {
@@ -187,7 +179,7 @@ fn explain(name: &str, reason: &str) -> String {
 }
 
 /// Applies an operator; the error is a message.
-pub(crate) fn apply(operator: BinaryOperator, left: &Value, right: &Value) -> Result<Value, String> {
+fn apply(operator: BinaryOperator, left: &Value, right: &Value) -> Result<Value, String> {
     let order = || {
         left.order(right).ok_or_else(|| format!("{} and {} have no order: {left} {} {right}", left.kind(), right.kind(), operator.symbol()))
     };

@@ -12,8 +12,7 @@ mod syntax;
 
 use std::ops::Range;
 
-pub use evaluate::{EvaluationError, Tested, member_of};
-pub(crate) use evaluate::apply;
+pub use evaluate::{EvaluationError, Tested};
 pub use lexer::{Lexed, Token, lex};
 pub use methods::{METHODS, Method};
 pub use parser::ParseError;

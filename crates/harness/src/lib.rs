@@ -6,3 +6,4 @@
 pub mod assertions;
 pub mod runner;
 pub mod scenario;
+pub mod steps;

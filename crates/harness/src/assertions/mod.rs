@@ -42,10 +42,16 @@ pub fn check(check: &Check, result: &Value, scope: &Scope<'_>, pointer: &str) ->
     for (path, matcher) in &check.paths {
         require(matcher, &matcher::walk(result, path), path, &format!("/{}", matcher::escape(path)));
     }
+    failures.extend(unknown(check, result, pointer));
     if let Some(every) = &check.all {
-        for (index, one) in results(result).iter().enumerate() {
+        let all = results(result);
+        if all.is_empty() {
+            // Nothing to look at is no success.
+            failures.push(Failure::new(FailureKind::Check, format!("{pointer}/all"), "there are no results to check"));
+        }
+        for (index, one) in all.iter().enumerate() {
             let found = self::check(every, one, scope, &format!("{pointer}/all"));
-            failures.extend(found.into_iter().map(|failure| failure.note(format!("result {index} of {}", results(result).len()))));
+            failures.extend(found.into_iter().map(|failure| failure.note(format!("result {index} of {}", all.len()))));
         }
     }
     if let Some(some) = &check.any {
@@ -62,6 +68,21 @@ pub fn check(check: &Check, result: &Value, scope: &Scope<'_>, pointer: &str) ->
         failures.extend(condition(source, &members, FailureKind::Check, &format!("{pointer}/that/{index}")));
     }
     failures
+}
+
+/// Paths that begin with something the result does not have: a slip of the pen that a demand for null would hide.
+fn unknown(check: &Check, result: &Value, pointer: &str) -> Vec<Failure> {
+    let Value::Record(members) = result else { return Vec::new() };
+    let first = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+    let missing = check.paths.keys().filter(|path| !members.contains_key(path.as_str()) && !members.contains_key(&first(path)));
+    let known = || members.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    missing.map(|path| Failure::new(FailureKind::Check, format!("{pointer}/{}", matcher::escape(path)), format!("there is no `{}`, only {}", first(path), known()))).collect()
+}
+
+/// Why one value that a step's own key demands is not as demanded; the place is below the step's kind.
+#[must_use]
+pub fn demand(key: &str, matcher: &Matcher, value: &Value) -> Vec<Failure> {
+    mismatches(matcher, value, key).into_iter().map(|mismatch| mismatch.into_failure(FailureKind::Check, &format!("/{key}"))).collect()
 }
 
 /// Why an expression does not hold, if it does not.
@@ -139,5 +160,13 @@ mod tests {
         assert_eq!(failures(r#"{"any": {"status": 500}}"#, &result), []);
         assert_eq!(failures(r#"{"all": {"status": 200}}"#, &result), [("/steps/0/check/all/status".to_owned(), "status is 500, not 200".to_owned())]);
         assert_eq!(failures(r#"{"any": {"status": 404}}"#, &result)[0].1, "none of 2 results fits");
+        let none = Value::record([("results", Value::List(Vec::new()))]);
+        assert_eq!(failures(r#"{"all": {"status": 200}}"#, &none).len(), 1, "nothing to check is no success");
+    }
+    #[test]
+    fn members_that_are_not_there() {
+        let found = failures(r#"{"statsu": null, "jsno.x": null}"#, &response());
+        assert_eq!(found.len(), 2);
+        assert!(found[0].1.starts_with("there is no `statsu`, only status, "), "{}", found[0].1);
     }
 }

@@ -18,8 +18,7 @@ struct Client {
 
 /// Runs a step by several clients at once.
 pub(super) fn run(step: &Concurrent, setting: &Setting<'_>) -> Produced {
-    let each = step.each.as_slice();
-    let clients = step.n.map_or(each.len(), |n| n as usize);
+    let clients = step.n.map_or(setting.prepared.nested.len(), |n| n as usize);
     let barrier = Barrier::new(clients.max(1));
     let began = Instant::now();
     let outcomes: Vec<Option<Client>> = std::thread::scope(|threads| {
@@ -36,12 +35,12 @@ pub(super) fn run(step: &Concurrent, setting: &Setting<'_>) -> Produced {
 
 /// The part of one client.
 fn act(step: &Concurrent, setting: &Setting<'_>, client: usize, barrier: &Barrier, began: Instant) -> Client {
-    let each = step.each.as_slice();
-    let index = client % each.len().max(1);
-    let pointer = format!("{}/each/{index}", setting.pointer);
+    let each = &setting.prepared.nested;
+    let own = each.get(client % each.len().max(1));
     let mut scope = setting.scope.child();
     scope.set("client", client);
-    let mut prepared = each.get(index).map(|step| setting.performer.prepare(&step.0, &scope, &pointer, setting.limit, true));
+    scope.set("index", 0_i64);
+    let mut prepared = own.map(|own| setting.performer.prepare(own, &scope, setting.limit, true));
     if step.barrier {
         // Everybody arrives, also those whose preparation failed: the others wait for them.
         barrier.wait();
@@ -54,11 +53,11 @@ fn act(step: &Concurrent, setting: &Setting<'_>, client: usize, barrier: &Barrie
     let started = Instant::now();
     let mut performed = Vec::new();
     for turn in 0..step.times.unwrap_or(1) {
-        let ready = prepared.take().or_else(|| each.get(index).map(|step| setting.performer.prepare(&step.0, &scope, &pointer, setting.limit, false)));
-        let Some(ready) = ready else { break };
+        let Some(own) = own else { break };
         let mut scope = scope.child();
         scope.set("index", turn);
-        performed.push(setting.performer.carry_out(ready, &scope, &pointer, setting.limit));
+        let ready = prepared.take().unwrap_or_else(|| setting.performer.prepare(own, &scope, setting.limit, false));
+        performed.push(setting.performer.carry_out(own, ready, &scope, setting.limit));
     }
     Client { performed, started, ended: Instant::now() }
 }
@@ -81,7 +80,7 @@ fn assemble(outcomes: &[Option<Client>]) -> Produced {
     let clients = || outcomes.iter().flatten();
     let elapsed = clients().map(|client| client.started).min().zip(clients().map(|client| client.ended).max()).map(|(start, end)| end - start);
     let mut produced = Produced::with([("results", Value::List(results)), ("elapsed", elapsed.into())]);
-    produced.failures = failures;
+    produced.inner = failures;
     produced.duration = elapsed;
     produced.curl = curl;
     produced

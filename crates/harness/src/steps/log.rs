@@ -8,7 +8,7 @@ use regex::Regex;
 use super::Produced;
 use super::stage::Stage;
 use super::wire::Limit;
-use crate::assertions::{self, Mismatch};
+use crate::assertions;
 use crate::runner::outcome::{Failure, FailureKind};
 use crate::scenario::Value;
 use crate::scenario::schema::Log;
@@ -26,9 +26,9 @@ struct Wanted<'a> {
 
 /// Looks into a log.
 pub(super) fn run(step: &Log, stage: &Stage, limit: Limit<'_>) -> Produced {
-    let prepared = Wanted::new(step).and_then(|wanted| Ok((wanted, stage.log_since(step.file, step.since.as_deref()).map_err(|error| ("/since".to_owned(), error))?)));
-    let (wanted, mut tail) = match prepared {
-        Ok(prepared) => prepared,
+    let opened = Wanted::new(step).and_then(|wanted| Ok((wanted, stage.log_since(step.file, step.since.as_deref()).map_err(|error| ("/since".to_owned(), error))?)));
+    let (wanted, mut tail) = match opened {
+        Ok(opened) => opened,
         Err((pointer, error)) => {
             let mut produced = members(&[], &[]);
             produced.fail_at(FailureKind::Step, &pointer, error);
@@ -44,7 +44,9 @@ pub(super) fn run(step: &Log, stage: &Stage, limit: Limit<'_>) -> Produced {
             return produced;
         }
         let fitting: Vec<&LogLine> = lines.iter().filter(|line| wanted.fits(line)).collect();
-        let (missing, forbidden) = (wanted.missing(step, &lines, fitting.len()), wanted.forbidden(&lines));
+        let counted = step.count.as_ref().map(|count| assertions::demand("count", count, &fitting.len().into()));
+        let missing = counted.unwrap_or_else(|| wanted.missing(&lines));
+        let forbidden = wanted.forbidden(&lines);
         // What must not be there does not go away by waiting.
         if missing.is_empty() || !forbidden.is_empty() || Instant::now() >= end || limit.check().is_err() {
             let mut produced = members(&lines, &fitting);
@@ -97,12 +99,8 @@ impl<'a> Wanted<'a> {
             && (self.codes.is_empty() || line.code.as_ref().is_some_and(|code| self.codes.contains(code)))
     }
 
-    /// What is not there. Without a count everything that is named must occur, each on some line; with one, so many lines must fit.
-    fn missing(&self, step: &Log, lines: &[LogLine], fitting: usize) -> Vec<Failure> {
-        if let Some(count) = &step.count {
-            let mismatches = assertions::mismatches(count, &fitting.into(), "count");
-            return mismatches.into_iter().map(|mismatch| Mismatch::into_failure(mismatch, FailureKind::Step, "/count")).collect();
-        }
+    /// What is not there: without a count everything that is named must occur, each on some line.
+    fn missing(&self, lines: &[LogLine]) -> Vec<Failure> {
         let mut failures = Vec::new();
         let mut absent = |pointer: String, what: String| failures.push(Failure::new(FailureKind::Step, pointer, format!("no line of the log {what}")));
         for (index, text) in self.contains.iter().enumerate() {
@@ -140,8 +138,7 @@ mod tests {
         let step: Log = serde_json::from_str(step).unwrap();
         let lines: Vec<LogLine> = log.lines().map(LogLine::parse).collect();
         let wanted = Wanted::new(&step).unwrap();
-        let fitting = lines.iter().filter(|line| wanted.fits(line)).count();
-        wanted.missing(&step, &lines, fitting).into_iter().chain(wanted.forbidden(&lines)).map(|failure| failure.pointer).collect()
+        wanted.missing(&lines).into_iter().chain(wanted.forbidden(&lines)).map(|failure| failure.pointer).collect()
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::runner::outcome::{Failure, FailureKind};
 use crate::runner::perform::Performer;
 use crate::scenario::Value;
 use crate::scenario::expression::Scope;
+use crate::scenario::prepared::PreparedStep;
 use crate::scenario::schema::Action;
 use wire::{Connection, Limit};
 
@@ -38,6 +39,10 @@ pub struct Produced {
     pub members: IndexMap<String, Value>,
     /// What went wrong.
     pub failures: Vec<Failure>,
+    /// What went wrong in steps inside; their places are whole.
+    pub inner: Vec<Failure>,
+    /// Names that steps inside gave to parts of their results.
+    pub captured: Vec<(String, Value)>,
     /// A failure that counts only if the step's check says nothing about this member.
     pub unchecked: Option<(&'static str, Failure)>,
     /// How long it took, where that is not simply the time of the step's run.
@@ -80,8 +85,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) scope: &'a Scope<'a>,
     /// Until when.
     pub(crate) limit: Limit<'a>,
-    /// The step's place in the scenario.
-    pub(crate) pointer: &'a str,
+    /// The step as it was written, with the steps inside.
+    pub(crate) prepared: &'a PreparedStep,
     /// A connection that was opened before the clients started together.
     pub(crate) opened: Option<Connection>,
 }

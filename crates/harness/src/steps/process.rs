@@ -7,8 +7,8 @@ use confgen::httpd::{Instance, Stat, process};
 use super::Produced;
 use super::stage::Stage;
 use super::wire::Limit;
-use crate::assertions::{self, Mismatch};
-use crate::runner::outcome::{Failure, FailureKind};
+use crate::assertions;
+use crate::runner::outcome::Failure;
 use crate::scenario::Value;
 use crate::scenario::schema::{Matcher, Process, ProcessRole};
 
@@ -76,10 +76,7 @@ fn judge(step: &Process, produced: &Produced) -> Vec<Failure> {
     let mut require = |matcher: &Option<Matcher>, key: &str, member: &str| {
         let (Some(matcher), Some(value)) = (matcher, produced.members.get(member)) else { return };
         let values = if let Value::List(values) = value { values.as_slice() } else { std::slice::from_ref(value) };
-        for value in values {
-            let mismatches = assertions::mismatches(matcher, value, key);
-            failures.extend(mismatches.into_iter().map(|mismatch| Mismatch::into_failure(mismatch, FailureKind::Step, &format!("/{key}"))));
-        }
+        failures.extend(values.iter().flat_map(|value| assertions::demand(key, matcher, value)));
     };
     require(&step.count, "count", "count");
     require(&step.zombies, "zombies", "zombies");

@@ -18,15 +18,20 @@ pub(super) fn run(step: &Wait, setting: &Setting<'_>) -> Produced {
     let began = Instant::now();
     let limit = setting.limit.at_most(step.within.into());
     let every = step.every.map_or(EVERY, Duration::from);
-    let pointer = format!("{}/for", setting.pointer);
+    let Some(inner) = setting.prepared.nested.first() else {
+        return Produced::failed(FailureKind::Infrastructure, "there is no step to wait for".to_owned());
+    };
     let mut timeline: Vec<(Duration, String)> = Vec::new();
     let mut attempts = 0_u32;
     loop {
         let at = began.elapsed();
-        let ready = setting.performer.prepare(&step.r#for.0, setting.scope, &pointer, limit, false);
-        let performed = setting.performer.carry_out(ready, setting.scope, &pointer, limit);
+        let performed = setting.performer.perform(inner, setting.scope, limit);
         attempts += 1;
-        let Some(failure) = performed.failures.first() else { return produce(&performed.result, attempts, performed.curl) };
+        let Some(failure) = performed.failures.first() else {
+            let mut produced = produce(&performed.result, attempts, performed.curl);
+            produced.captured = performed.captured;
+            return produced;
+        };
         timeline.push((at, describe(failure)));
         // What cannot be evaluated now cannot be evaluated later either.
         let hopeless = failure.kind == FailureKind::Expression;
@@ -37,7 +42,7 @@ pub(super) fn run(step: &Wait, setting: &Setting<'_>) -> Produced {
                 failure.message = format!("not within {}: {}", step.within, failure.message);
                 failure.notes.extend(notes(&timeline));
             }
-            produced.failures.push(failure);
+            produced.inner.push(failure);
             return produced;
         }
     }

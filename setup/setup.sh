@@ -101,7 +101,7 @@ packages() {
             alpine:compiler) add=build-base ;;
             alpine:httpd) add="apache2 apache2-ssl apache2-proxy" ;;
             alpine:apxs) add=apache2-dev ;;
-            alpine:libclang) add="clang-dev clang-libclang" ;;
+            alpine:libclang) add=clang-dev ;;
             alpine:python | alpine:venv) add=python3 ;;
             alpine:python-headers) add=python3-dev ;;
             *:zoneinfo) add=tzdata ;;

@@ -236,6 +236,95 @@ class Environment(Sandbox):
         self.assertEqual(os.stat(os.path.join(folder, "lib")).st_mode & 0o055, 0o055)
 
 
+class Checkout(Sandbox):
+    """A stand-in checkout with the scripts in it."""
+
+    def file(self, path, content="", mode=0o644):
+        path = os.path.join(self.folder, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(content)
+        os.chmod(path, mode)
+        return path
+
+    def script(self, name, *arguments, umask=0o022):
+        return subprocess.run(
+            ["sh", "-c", "umask %03o; exec \"$@\"" % umask, "sh", os.path.join(self.setup, name), *arguments],
+            env={**os.environ, "PYTHON": sys.executable},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+class Dist(Checkout):
+    def test_gathers_everything_under_its_names_and_readable(self):
+        for name in ("libmod_wsgi_rs.so", "libwsgi_python.so", "wsgi-daemon", "confgen", "harness"):
+            self.file("built/" + name, name, 0o700)
+        self.file("scenarios/area/one/scenario.yaml", mode=0o600)
+        self.file("scenarios/area/one/__pycache__/one.pyc")
+        for _ in range(2):
+            done = self.script("dist.sh", os.path.join(self.folder, "built"), umask=0o077)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        dist = os.path.join(self.folder, "target", "dist")
+        version = "%d.%d" % sys.version_info[:2]
+        self.assertEqual(
+            sorted(os.listdir(dist)),
+            sorted(["mod_wsgi_rs.so", "wsgi_python-%s.so" % version, "wsgi-daemon-%s" % version, "confgen", "harness", "scenarios"]),
+        )
+        self.assertEqual(os.listdir(os.path.join(dist, "scenarios", "area", "one")), ["scenario.yaml"])
+        for folder, _, files in os.walk(dist):
+            for path in [folder, *(os.path.join(folder, name) for name in files)]:
+                self.assertEqual(os.stat(path).st_mode & 0o044, 0o044, path)
+                self.assertEqual(os.stat(path).st_mode & 0o022, 0, path)
+
+    def test_a_running_program_keeps_its_file(self):
+        for name in ("libmod_wsgi_rs.so", "libwsgi_python.so", "wsgi-daemon", "confgen", "harness"):
+            self.file("built/" + name, name)
+        self.file("scenarios/one.yaml")
+        self.script("dist.sh", os.path.join(self.folder, "built"))
+        path = os.path.join(self.folder, "target", "dist", "confgen")
+        kept = os.stat(os.path.join(self.folder, "target", "dist", "harness")).st_ino
+        with open(path) as running:
+            self.file("built/confgen", "newer")
+            self.script("dist.sh", os.path.join(self.folder, "built"))
+            self.assertEqual(running.read(), "confgen")
+        with open(path) as replaced:
+            self.assertEqual(replaced.read(), "newer")
+        self.assertEqual(os.stat(os.path.join(self.folder, "target", "dist", "harness")).st_ino, kept, "unchanged files stay")
+
+
+class Scenarios(Checkout):
+    def setUp(self):
+        super().setUp()
+        self.file("target/dist/harness", '#!/bin/sh\necho "in $PWD as $(id -u) with $HARNESS_VENV:" "$@"\nexit 7\n', 0o755)
+        self.file("target/venv/pyvenv.cfg")
+        os.chmod(self.setup, 0o755)
+
+    def test_runs_in_the_dist_folder_and_keeps_the_exit_status(self):
+        done = self.script("scenarios.sh", "--jobs", "1")
+        self.assertEqual(done.returncode, 7, done.stderr)
+        self.assertIn("in %s/target/dist as " % self.folder, done.stdout)
+        self.assertTrue(done.stdout.endswith("with %s/target/venv: run scenarios --jobs 1\n" % self.folder), done.stdout)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only servers that root starts change their user")
+    def test_a_closed_home_is_named_and_a_readable_copy_is_used(self):
+        os.chmod(self.folder, 0o700)
+        done = self.script("scenarios.sh")
+        self.assertEqual(done.returncode, 7, done.stderr)
+        self.assertIn("%s is closed to other users" % self.folder, done.stdout)
+        ran_in = done.stdout.split("\nin ")[1].split(" ")[0]
+        self.assertFalse(ran_in.startswith(self.folder), done.stdout)
+        self.assertFalse(os.path.exists(ran_in), "the copy has to go")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can become another user")
+    def test_another_user_runs_it_without_the_environment_of_root(self):
+        done = self.script("scenarios.sh", "--as", "nobody", "--jobs", "1")
+        self.assertEqual(done.returncode, 7, done.stderr)
+        self.assertIn(" as %d with " % NOBODY, done.stdout)
+
+
 class Pins(unittest.TestCase):
     def test_every_pin_has_a_hash_and_no_host_is_named(self):
         folder = os.path.join(SETUP, "requirements")

@@ -3,5 +3,7 @@
 //! The way of a run: [`scenario`] (text to typed model, spans kept) → [`runner::plan`] (variants × matrix to cells) →
 //! [`runner`] (cells to events and outcomes) → [`report`] (events to text and files). The runner prints nothing; reporters decide nothing.
 
+pub mod assertions;
 pub mod runner;
 pub mod scenario;
+pub mod steps;

@@ -145,6 +145,12 @@ pub fn environment(pid: u32, name: &str) -> Option<String> {
     })
 }
 
+/// The user a process runs as (the effective one).
+pub fn user(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok())
+}
+
 /// The inodes of the sockets a process has open.
 pub fn socket_inodes(pid: u32) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };

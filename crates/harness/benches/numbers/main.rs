@@ -62,7 +62,10 @@ struct Measurement {
 }
 
 const MEASUREMENTS: &[Measurement] = &[
-    Measurement { name: "embedded", run: |places| throughput::compare(places, pair::Mode::Embedded, Bound::AtLeast(4.0)) },
+    Measurement {
+        name: "embedded",
+        run: |places| throughput::compare(places, pair::Mode::Embedded, Bound::AtLeast(4.0)),
+    },
     Measurement { name: "daemon", run: |places| throughput::compare(places, pair::Mode::Daemon, Bound::AtLeast(3.0)) },
     Measurement { name: "memory", run: memory::compare },
     Measurement { name: "render", run: tools::render },
@@ -81,7 +84,10 @@ fn main() -> ExitCode {
     let places = Places::new();
     let mut rows = Vec::new();
     let mut complete = true;
-    for measurement in MEASUREMENTS.iter().filter(|measurement| wanted.is_empty() || wanted.iter().any(|name| name == measurement.name)) {
+    for measurement in MEASUREMENTS
+        .iter()
+        .filter(|measurement| wanted.is_empty() || wanted.iter().any(|name| name == measurement.name))
+    {
         eprintln!("measuring {} …", measurement.name);
         match (measurement.run)(&places) {
             Ok(measured) => rows.extend(measured),

@@ -64,7 +64,8 @@ impl Modules {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::copy(from, to).map_err(|cause| format!("cannot copy {}: {cause} (run `make build` and `make peer`)", from.display()))?;
+    fs::copy(from, to)
+        .map_err(|cause| format!("cannot copy {}: {cause} (run `make build` and `make peer`)", from.display()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o755))?;
     Ok(())
 }
@@ -164,7 +165,9 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, mode: Mod
     }
     let root = root.display();
     line(format!("LoadModule wsgi_module \"{}\"", module.display()));
-    line(format!("ServerName localhost\nListen 127.0.0.1:{port}\nPidFile \"{root}/run/httpd.pid\"\nDefaultRuntimeDir \"{root}/run\""));
+    line(format!(
+        "ServerName localhost\nListen 127.0.0.1:{port}\nPidFile \"{root}/run/httpd.pid\"\nDefaultRuntimeDir \"{root}/run\""
+    ));
     line(format!("ErrorLog \"{root}/logs/error.log\"\nLogLevel warn"));
     if Account::current().is_root()
         && let Some(account) = Account::of_web_server()
@@ -176,7 +179,9 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, mode: Mod
     let place = match mode {
         Mode::Embedded => "",
         Mode::Daemon => {
-            line(format!("WSGIDaemonProcess hello threads=15 display-name=%{{GROUP}}\nWSGISocketPrefix \"{root}/run/wsgi\""));
+            line(format!(
+                "WSGIDaemonProcess hello threads=15 display-name=%{{GROUP}}\nWSGISocketPrefix \"{root}/run/wsgi\""
+            ));
             " process-group=hello"
         }
     };

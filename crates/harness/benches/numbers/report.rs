@@ -83,7 +83,11 @@ impl fmt::Display for Table<'_> {
 /// The rows as a Markdown table.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut cells = vec![["what", "measured", "required", "verdict", "from"].map(str::to_owned)];
-    cells.extend(rows.iter().map(|row| [row.what.clone(), row.measured(), row.required(), row.verdict().to_owned(), row.detail.clone()]));
+    cells.extend(
+        rows.iter().map(|row| {
+            [row.what.clone(), row.measured(), row.required(), row.verdict().to_owned(), row.detail.clone()]
+        }),
+    );
     Table(&cells).to_string()
 }
 

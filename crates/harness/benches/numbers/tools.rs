@@ -24,7 +24,13 @@ pub(crate) fn render(places: &Places) -> Result<Vec<Row>, Failure> {
     for round in 0..RENDERS {
         let tree = folder.path().join(round.to_string());
         let began = Instant::now();
-        run(program(places, "confgen").arg("render").arg(&places.example).arg("--facts").arg(&places.facts).arg("--output").arg(&tree))?;
+        run(program(places, "confgen")
+            .arg("render")
+            .arg(&places.example)
+            .arg("--facts")
+            .arg(&places.facts)
+            .arg("--output")
+            .arg(&tree))?;
         times.push(milliseconds(began.elapsed()));
     }
     Ok(vec![Row {
@@ -56,7 +62,9 @@ pub(crate) fn trivial_cell(places: &Places) -> Result<Vec<Row>, Failure> {
         value: cell - server,
         unit: "ms",
         bound: Bound::AtMost(30.0),
-        detail: format!("{cell:.1} ms a cell, {server:.1} ms the server alone, medians of {RUNS} runs of {CELLS} cells"),
+        detail: format!(
+            "{cell:.1} ms a cell, {server:.1} ms the server alone, medians of {RUNS} runs of {CELLS} cells"
+        ),
     }])
 }
 
@@ -72,7 +80,13 @@ pub(crate) fn catalogue(places: &Places) -> Result<Vec<Row>, Failure> {
     if !status.success() {
         return Err(format!("not every scenario ended as expected; see {}", log.display()).into());
     }
-    Ok(vec![Row { what: "`harness run scenarios`".into(), value: seconds, unit: "s", bound: Bound::AtMost(120.0), detail: "one run".into() }])
+    Ok(vec![Row {
+        what: "`harness run scenarios`".into(),
+        value: seconds,
+        unit: "s",
+        bound: Bound::AtMost(120.0),
+        detail: "one run".into(),
+    }])
 }
 
 fn scenario(cells: usize) -> String {

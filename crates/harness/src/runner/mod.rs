@@ -3,3 +3,5 @@
 pub mod event;
 pub mod options;
 pub mod outcome;
+pub mod perform;
+mod stacks;

@@ -20,18 +20,18 @@ const MOST_REDIRECTS: usize = 10;
 /// Between the parts of a form with files. Fixed, so that requests are the same in every run.
 const BOUNDARY: &str = "----harness-7MA4YWxkTrZu0gW";
 
-/// Connections that are kept between steps, by name and listener.
+/// Connections that are kept between steps, by name and by whether they are encrypted.
 #[derive(Debug, Default)]
-pub struct KeptConnections(Mutex<HashMap<(String, Listener), Connection>>);
+pub struct KeptConnections(Mutex<HashMap<(String, bool), Connection>>);
 
 impl KeptConnections {
     fn take(&self, name: &str, listener: Listener) -> Option<Connection> {
-        self.0.lock().ok()?.remove(&(name.to_owned(), listener))
+        self.0.lock().ok()?.remove(&(name.to_owned(), listener == Listener::Https))
     }
 
     fn keep(&self, name: &str, listener: Listener, connection: Connection) {
         if let Ok(mut connections) = self.0.lock() {
-            connections.insert((name.to_owned(), listener), connection);
+            connections.insert((name.to_owned(), listener == Listener::Https), connection);
         }
     }
 }

@@ -1,1 +1,38 @@
-//! The Apache module.
+//! The Apache module: a drop-in for mod_wsgi 6.1 that knows Apache and no Python.
+//!
+//! Three rings: [`sys`] (bindgen's output), [`host`] (safe newtypes over one host type each), and safe code. Everything
+//! that Apache calls goes through [`hooks`] or [`directives`], behind the panic wall of [`guard`].
+//!
+//! | module | job |
+//! |---|---|
+//! | [`module`] | the exported module record, creation and merging of configurations |
+//! | [`hooks`] | the table of hooks |
+//! | [`directives`] | the table of directives and of the options of `WSGIDaemonProcess` |
+//! | [`config`] | what the directives set, per directory, per server, and for a whole configuration |
+//! | [`engines`] | which Python engines lie beside the module, and which one is to be used |
+//! | [`mapping`] | from the URL to a script |
+//! | [`dispatch`] | the checks before a script runs, and the choice of process, interpreter and callable |
+//! | [`environ`] | from the request to environ entries, the same for both modes |
+//! | [`body`], [`response`] | the request's body in, the response out, the same for both modes |
+//! | [`embedded`] | embedded mode: the engine in the Apache child |
+//! | [`daemon`] | daemon mode: the processes, and the way to them |
+
+mod body;
+mod codes;
+mod config;
+mod daemon;
+mod directives;
+mod dispatch;
+mod embedded;
+mod engines;
+mod environ;
+mod guard;
+mod hooks;
+mod host;
+mod launch_python;
+mod mapping;
+mod module;
+mod proxies;
+mod response;
+mod sys;
+mod tokens;

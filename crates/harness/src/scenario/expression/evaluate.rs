@@ -179,7 +179,7 @@ fn explain(name: &str, reason: &str) -> String {
 }
 
 /// Applies an operator; the error is a message.
-pub(crate) fn apply(operator: BinaryOperator, left: &Value, right: &Value) -> Result<Value, String> {
+fn apply(operator: BinaryOperator, left: &Value, right: &Value) -> Result<Value, String> {
     let order = || {
         left.order(right).ok_or_else(|| format!("{} and {} have no order: {left} {} {right}", left.kind(), right.kind(), operator.symbol()))
     };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::matrix::{Expect, Matrix, Needs};
-use super::step::{LogAllowance, Step};
+use super::step::{Deferred, LogAllowance};
 use crate::scenario::quantity::Time;
 
 /// The version of the format.
@@ -64,7 +64,7 @@ pub struct Scenario {
     pub allow_log: Vec<LogAllowance>,
     /// What is done, in this order.
     #[serde(default)]
-    pub steps: Vec<Step>,
+    pub steps: Vec<Deferred>,
     /// Expressions that all hold where the problem shows.
     #[serde(default)]
     pub symptom: Vec<String>,
@@ -105,7 +105,7 @@ pub struct Variant {
     pub allow_log: Vec<LogAllowance>,
     /// Steps in place of the scenario's.
     #[serde(default)]
-    pub steps: Option<Vec<Step>>,
+    pub steps: Option<Vec<Deferred>>,
     /// Expressions in place of the scenario's `symptom`.
     #[serde(default)]
     pub symptom: Option<Vec<String>>,

@@ -40,7 +40,6 @@ impl JsonSchema for Deferred {
 /// One step. Exactly one of its kinds (`http`, `raw`, `concurrent`, `signal`, `wait`, `log`, `process`, `file`, `exec`, `stop`) is given.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(extend("oneOf" = one_kind()))]
 pub struct Step {
     /// The name by which expressions speak of the step's result.
     #[serde(default)]
@@ -302,11 +301,6 @@ impl Step {
             .or_else(|| self.exec.as_ref().map(Action::Exec))
             .or_else(|| self.stop.as_ref().map(Action::Stop))
     }
-}
-
-/// The JSON Schema for "one of these keys".
-fn one_kind() -> Json {
-    Json::Array(STEPS.iter().map(|step| serde_json::json!({"required": [step.name]})).collect())
 }
 
 #[cfg(test)]

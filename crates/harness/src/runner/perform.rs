@@ -1,0 +1,213 @@
+//! What all kinds of steps have in common: condition, repetition, limits, checks, captures, and the shape of results.
+
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+
+use super::outcome::{Failure, FailureKind};
+use super::stacks;
+use crate::assertions;
+use crate::scenario::Value;
+use crate::scenario::expression::Scope;
+use crate::scenario::prepared::PreparedStep;
+use crate::scenario::schema::{COMMON_MEMBERS, LogFile, Step};
+use crate::scenario::template::Places;
+use crate::steps::wire::{Connection, Limit};
+use crate::steps::{self, Produced, Setting, Stage};
+
+/// The longest time of a step that sets none.
+const STEP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Performs the steps of a cell.
+#[derive(Debug, Clone, Copy)]
+pub struct Performer<'a> {
+    /// The cell's server, files and connections.
+    pub stage: &'a Stage,
+    /// What short holes are filled with.
+    pub places: &'a Places,
+}
+
+/// What came of a step, without what only reports need.
+#[derive(Debug, Clone, Default)]
+pub struct Performed {
+    /// The result, as expressions see it.
+    pub result: Value,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+    /// The names that were given to parts of the result.
+    pub captured: Vec<(String, Value)>,
+    /// Whether the condition did not hold.
+    pub skipped: bool,
+    /// How long it took.
+    pub duration: Duration,
+    /// A command line that repeats a request.
+    pub curl: Option<String>,
+}
+
+/// A step with its holes filled, perhaps with an open connection.
+pub(crate) struct Ready {
+    step: Result<Box<Step>, Failure>,
+    opened: Option<Connection>,
+}
+
+impl Performer<'_> {
+    /// Performs a step with its condition and its repetitions.
+    pub fn perform(&self, step: &PreparedStep, scope: &Scope<'_>, limit: Limit<'_>) -> Performed {
+        let mut names = scope.child();
+        if step.value().to_string().contains("log") {
+            names.set("log", logs(self.stage));
+        }
+        let scope = &names;
+        match step.applies(scope) {
+            Ok(true) => {}
+            Ok(false) => return Performed { result: skipped(step), skipped: true, ..Performed::default() },
+            Err(failure) => return broken(step, failure),
+        }
+        match step.turns(scope, self.places) {
+            Err(failure) => broken(step, failure),
+            Ok(None) => self.carry_out(step, self.prepare(step, scope, limit, false), scope, limit),
+            Ok(Some(turns)) => self.repeat(step, turns.names, scope, limit),
+        }
+    }
+
+    /// Fills a step's holes and, if asked for, opens its connection.
+    pub(crate) fn prepare(&self, step: &PreparedStep, scope: &Scope<'_>, limit: Limit<'_>, open: bool) -> Ready {
+        let step = step.resolve(scope, self.places).map(Box::new);
+        let action = step.as_ref().ok().and_then(|step| step.action());
+        let opened = if open { action.and_then(|action| steps::open(action, self.stage, limit)) } else { None };
+        Ready { step, opened }
+    }
+
+    /// Runs a step once, with its checks and captures.
+    pub(crate) fn carry_out(&self, prepared: &PreparedStep, ready: Ready, scope: &Scope<'_>, limit: Limit<'_>) -> Performed {
+        let step = match ready.step {
+            Ok(step) => step,
+            Err(failure) => return broken(prepared, failure),
+        };
+        let Some(action) = step.action() else {
+            return broken(prepared, Failure::new(FailureKind::Infrastructure, &prepared.pointer, "the step has no kind"));
+        };
+        let limit = limit.at_most(step.timeout.map_or(STEP_LIMIT, Duration::from));
+        let started = Instant::now();
+        let setting = Setting { stage: self.stage, performer: self, prepared, scope, limit, opened: ready.opened };
+        let mut produced = steps::run(action, setting);
+        let duration = produced.duration.unwrap_or_else(|| started.elapsed());
+        let mut failures = place(&mut produced, prepared);
+        if let Some((member, failure)) = produced.unchecked.take()
+            && !step.check.as_ref().is_some_and(|check| check.paths.contains_key(member))
+        {
+            failures.push(at(failure, prepared));
+        }
+        if !failures.is_empty() && limit.left().is_zero() {
+            self.explain_expiry(&mut failures);
+        }
+        let mut result = assemble(prepared, &produced, duration, &failures);
+        if let Some(check) = &step.check {
+            failures.extend(assertions::check(check, &result, scope, &format!("{}/check", prepared.pointer)));
+            set_success(&mut result, &failures);
+        }
+        let mut captured = produced.captured;
+        match prepared.captured(&result, scope) {
+            Ok(names) => captured.extend(names),
+            Err(failure) => {
+                failures.push(failure);
+                set_success(&mut result, &failures);
+            }
+        }
+        Performed { result, failures, captured, skipped: false, duration, curl: produced.curl }
+    }
+
+    fn repeat(&self, step: &PreparedStep, turns: Vec<IndexMap<String, Value>>, scope: &Scope<'_>, limit: Limit<'_>) -> Performed {
+        let started = Instant::now();
+        let mut all = Performed::default();
+        let mut results = Vec::new();
+        for names in turns {
+            let mut turn = scope.child();
+            for (name, value) in names {
+                turn.set(name, value);
+            }
+            let performed = self.carry_out(step, self.prepare(step, &turn, limit, false), &turn, limit);
+            let ends = step.ends_with(&performed.result, &turn);
+            results.push(performed.result);
+            let number = results.len() - 1;
+            all.failures.extend(performed.failures.into_iter().map(|failure| failure.note(format!("repetition {number}"))));
+            all.captured.extend(performed.captured);
+            all.curl = all.curl.or(performed.curl);
+            match ends {
+                Ok(false) if limit.check().is_ok() => {}
+                Ok(_) => break,
+                Err(failure) => {
+                    all.failures.push(failure);
+                    break;
+                }
+            }
+        }
+        all.duration = started.elapsed();
+        let mut produced = Produced::with([("results", Value::List(results)), ("elapsed", all.duration.into())]);
+        produced.duration = Some(all.duration);
+        all.result = Value::Record(produced.members.into_iter().chain(common(all.duration, &all.failures, false)).collect());
+        all
+    }
+
+    /// A step whose time was up: what the server's processes were doing then tells more than that.
+    fn explain_expiry(&self, failures: &mut [Failure]) {
+        let Some(first) = failures.first_mut() else { return };
+        first.kind = FailureKind::Timeout;
+        if let Ok(notes) = self.stage.with_server(stacks::dump) {
+            first.notes.extend(notes);
+        }
+    }
+}
+
+/// The logs so far, for expressions.
+pub(crate) fn logs(stage: &Stage) -> Value {
+    Value::record([("error", stage.log_text(LogFile::Error).into()), ("access", stage.log_text(LogFile::Access).into())])
+}
+
+/// The failures of a step's own code, at their places.
+fn place(produced: &mut Produced, step: &PreparedStep) -> Vec<Failure> {
+    let own = std::mem::take(&mut produced.failures).into_iter().map(|failure| at(failure, step));
+    own.chain(std::mem::take(&mut produced.inner)).collect()
+}
+
+fn at(failure: Failure, step: &PreparedStep) -> Failure {
+    Failure { pointer: format!("{}/{}{}", step.pointer, step.kind.name(), failure.pointer), ..failure }
+}
+
+/// The members that every result has.
+fn common(duration: Duration, failures: &[Failure], skipped: bool) -> IndexMap<String, Value> {
+    let value = |name: &str| match name {
+        "ok" => Value::Bool(failures.is_empty() && !skipped),
+        "duration" => duration.into(),
+        "error" => failures.first().map(|failure| failure.message.clone()).into(),
+        "skipped" => skipped.into(),
+        _ => Value::Null,
+    };
+    COMMON_MEMBERS.iter().map(|member| (member.name.to_owned(), value(member.name))).collect()
+}
+
+/// A result with all members of its kind.
+fn assemble(step: &PreparedStep, produced: &Produced, duration: Duration, failures: &[Failure]) -> Value {
+    let mut members: IndexMap<String, Value> = step.kind.definition().members.iter().map(|member| (member.name.to_owned(), Value::Null)).collect();
+    members.extend(produced.members.iter().map(|(name, value)| (name.clone(), value.clone())));
+    members.extend(common(duration, failures, false));
+    Value::Record(members)
+}
+
+fn set_success(result: &mut Value, failures: &[Failure]) {
+    if let Value::Record(members) = result {
+        members.insert("ok".to_owned(), failures.is_empty().into());
+        members.insert("error".to_owned(), failures.first().map(|failure| failure.message.clone()).into());
+    }
+}
+
+fn skipped(step: &PreparedStep) -> Value {
+    let nothing = step.kind.definition().members.iter().map(|member| (member.name.to_owned(), Value::Null));
+    Value::Record(nothing.chain(common(Duration::ZERO, &[], true)).collect())
+}
+
+fn broken(step: &PreparedStep, failure: Failure) -> Performed {
+    let failures = vec![failure];
+    let result = assemble(step, &Produced::default(), Duration::ZERO, &failures);
+    Performed { result, failures, ..Performed::default() }
+}

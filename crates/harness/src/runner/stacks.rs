@@ -1,0 +1,98 @@
+//! What processes are doing, for the report on something that took too long.
+
+use std::fs;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use confgen::httpd::{Instance, Stat, process};
+
+use crate::steps::exec;
+use crate::steps::wire::Limit;
+
+/// The longest time that looking may take, for all processes together.
+const WHOLE: Duration = Duration::from_secs(10);
+
+/// The longest time for one process.
+const EACH: Duration = Duration::from_secs(4);
+
+/// How many processes are looked at.
+const MOST_PROCESSES: usize = 6;
+
+/// How many lines of a debugger's output are kept per process.
+const MOST_LINES: usize = 120;
+
+/// Native and Python stacks of a server's processes. Daemon processes come first, as the application is there.
+pub(super) fn dump(server: &Instance) -> Vec<String> {
+    let mut processes: Vec<Stat> = server.daemons().into_iter().map(|daemon| daemon.stat).collect();
+    processes.extend(server.children());
+    processes.extend(process::stat(server.pid()));
+    processes.retain(|stat| !stat.is_zombie());
+    let end = Instant::now() + WHOLE;
+    let mut lines = Vec::new();
+    for stat in processes.iter().take(MOST_PROCESSES) {
+        lines.push(format!("process {} ({}), state {}, {} threads", stat.pid, process::title(stat.pid).unwrap_or_else(|| stat.name.clone()), stat.state, stat.threads));
+        lines.extend(kernel(stat.pid));
+        for (what, program, arguments) in [
+            ("native", "gdb", vec!["-nx", "-batch", "-ex", "set pagination off", "-ex", "thread apply all backtrace 24", "-p"]),
+            ("Python", "py-spy", vec!["dump", "--pid"]),
+        ] {
+            lines.extend(debugger(what, program, &arguments, stat.pid, end));
+        }
+    }
+    if processes.len() > MOST_PROCESSES {
+        lines.push(format!("and {} more processes", processes.len() - MOST_PROCESSES));
+    }
+    lines
+}
+
+/// What the kernel says of each thread: where it sleeps, and in which system call.
+fn kernel(pid: u32) -> Vec<String> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut lines = Vec::new();
+    for thread in threads.flatten() {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let call = read("syscall");
+        let number = call.split(' ').next().unwrap_or_default().to_owned();
+        lines.push(format!("  thread {} ({}): waits in {}, system call {number}", thread.file_name().to_string_lossy(), read("comm"), read("wchan")));
+        lines.extend(read("stack").lines().map(|line| format!("    {line}")));
+    }
+    lines
+}
+
+fn debugger(what: &str, program: &str, arguments: &[&str], pid: u32, end: Instant) -> Vec<String> {
+    let left = end.saturating_duration_since(Instant::now()).min(EACH);
+    if left.is_zero() {
+        return vec![format!("  {what} stacks: no time left")];
+    }
+    let mut command = exec::command(program);
+    command.args(arguments).arg(pid.to_string());
+    let never = AtomicBool::new(false);
+    let ended = exec::finish(command, None, Limit::new(Instant::now() + left, &never));
+    if let Some(error) = ended.error {
+        return vec![format!("  no {what} stacks: {error}")];
+    }
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    let told: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("[New LWP")).collect();
+    if told.is_empty() {
+        let error = String::from_utf8_lossy(&ended.stderr).lines().next_back().unwrap_or("it said nothing").to_owned();
+        return vec![format!("  no {what} stacks: {program}: {error}")];
+    }
+    std::iter::once(format!("  {what} stacks:")).chain(told.iter().take(MOST_LINES).map(|line| format!("    {line}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_of_every_thread() {
+        let lines = kernel(std::process::id());
+        assert!(lines.iter().filter(|line| line.starts_with("  thread ")).count() >= 1, "{lines:?}");
+    }
+
+    #[test]
+    fn a_debugger_that_is_not_there_is_named() {
+        let lines = debugger("Python", "no-such-debugger", &[], 1, Instant::now() + Duration::from_secs(5));
+        assert!(lines[0].starts_with("  no Python stacks: cannot run no-such-debugger"), "{lines:?}");
+    }
+}

@@ -1,0 +1,182 @@
+//! Files to scenarios: everything that is wrong with one is found at once, with its place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use confgen::document::{Document, Format, Node, Span, from_node, schema as document_schema};
+
+use super::examine;
+use super::problem::{Code, Problem};
+use super::schema::{Scenario, Step};
+use super::span;
+
+/// A scenario with the text it was read from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The typed scenario.
+    pub scenario: Scenario,
+    /// The tree with the places of all keys and values.
+    pub root: Node,
+    /// The file.
+    pub file: PathBuf,
+    /// The folder whose other files belong to the scenario, if it is one.
+    pub folder: Option<PathBuf>,
+    /// What is odd, but does not keep it from running.
+    pub warnings: Vec<Problem>,
+}
+
+/// The file of a scenario that is a folder.
+pub const FILE_OF_FOLDER: &str = "scenario.yaml";
+
+impl Loaded {
+    /// The place of a JSON pointer, and of a part of the text there.
+    #[must_use]
+    pub fn locate(&self, pointer: &str, part: Option<&std::ops::Range<usize>>) -> Span {
+        match (span::node_at(&self.root, pointer), part) {
+            (Some(node), Some(part)) => span::of_part(node, part),
+            _ => span::of_pointer(&self.root, pointer),
+        }
+    }
+}
+
+/// Every scenario below the paths, in order of their names. A folder with a `scenario.yaml` is one; so is a YAML file
+/// that begins with the schema's key; a file that is named itself is one in any case.
+///
+/// # Errors
+/// Where a path cannot be read.
+pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    let mut found = Vec::new();
+    let mut problems = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            collect(path, &mut found, &mut problems);
+        } else if path.exists() {
+            found.push(path.clone());
+        } else {
+            problems.push(Problem::error(Code::Unreadable, format!("there is no `{}`", path.display())));
+        }
+    }
+    let mut unique = Vec::new();
+    for path in found {
+        if !unique.contains(&path) {
+            unique.push(path);
+        }
+    }
+    if problems.is_empty() { Ok(unique) } else { Err(problems) }
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) {
+    let own = folder.join(FILE_OF_FOLDER);
+    if own.is_file() {
+        found.push(own);
+        return;
+    }
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            problems.push(Problem::error(Code::Unreadable, format!("failed to read {}: {error}", folder.display())));
+            return;
+        }
+    };
+    let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    paths.sort();
+    for path in paths {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, found, problems);
+        } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+            && fs::read_to_string(&path).is_ok_and(|text| text.lines().any(|line| line.starts_with("schema: harness/")))
+        {
+            found.push(path);
+        }
+    }
+}
+
+/// Reads a scenario.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
+    let file = if path.is_dir() { path.join(FILE_OF_FOLDER) } else { path.to_path_buf() };
+    let text = fs::read_to_string(&file)
+        .map_err(|error| vec![Problem::error(Code::Unreadable, format!("failed to read {}: {error}", file.display()))])?;
+    let folder = (file.file_name().is_some_and(|name| name == FILE_OF_FOLDER)).then(|| file.parent().unwrap_or(Path::new(".")).to_path_buf());
+    load_text(&file, text, folder)
+}
+
+/// Reads a scenario from a text. `file` is what errors call it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<Loaded, Vec<Problem>> {
+    let name = file.display().to_string();
+    let document = Document::parse(name, text, Format::of(&file.display().to_string())).map_err(|error| vec![Problem::from(confgen::diagnostic::Diagnostic::from(error))])?;
+    let root = document.root;
+    let mut problems: Vec<Problem> = document_schema::check(&document_schema::of::<Scenario>(), &root)
+        .into_iter()
+        // A hole may stand for a value of any type; what fills it is checked when the step runs.
+        .filter(|diagnostic| !diagnostic.span().is_some_and(|span| span.text().contains("${{")))
+        .map(Problem::from)
+        .collect();
+    problems.extend(untyped_steps(&root, problems.is_empty()));
+    let (found, warnings): (Vec<_>, Vec<_>) = examine::examine(&root).into_iter().partition(Problem::is_error);
+    problems.extend(found);
+    let scenario = match from_node::<Scenario>(&root) {
+        Ok(scenario) => Some(scenario),
+        Err(error) if problems.is_empty() => {
+            let problem = Problem::error(Code::Form, error.message);
+            problems.push(match error.span {
+                Some(span) => problem.at(span, ""),
+                None => problem,
+            });
+            None
+        }
+        Err(_) => None,
+    };
+    sort(&mut problems);
+    match scenario {
+        Some(scenario) if problems.is_empty() => Ok(Loaded { scenario, root, file: file.to_path_buf(), folder, warnings }),
+        _ => Err(problems),
+    }
+}
+
+/// In the order of the text, each once.
+pub(crate) fn sort(problems: &mut Vec<Problem>) {
+    let position = |problem: &Problem| problem.span().map_or(0, |span| span.range.start);
+    problems.sort_by_key(position);
+    let mut unique: Vec<Problem> = Vec::new();
+    for problem in problems.drain(..) {
+        let known = unique.iter().any(|known| known.message == problem.message && known.labels == problem.labels);
+        if !known {
+            unique.push(problem);
+        }
+    }
+    *problems = unique;
+}
+
+/// Steps without holes are read into their types: that finds what a schema cannot say (a process that is none, a broken
+/// pattern). serde stops at the first mistake, so each step is read by itself, and only where the schema found nothing.
+fn untyped_steps(root: &Node, schema_fits: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if !schema_fits {
+        return problems;
+    }
+    for (_, steps) in examine::step_lists(root) {
+        for step in steps {
+            if step.span.text().contains("${") || step.to_json().to_string().contains("${") {
+                continue;
+            }
+            if let Err(error) = from_node::<Step>(step) {
+                let problem = Problem::error(Code::Form, error.message);
+                problems.push(match error.span {
+                    Some(span) => problem.at(span, ""),
+                    None => problem,
+                });
+            }
+        }
+    }
+    problems
+}

@@ -1,0 +1,201 @@
+//! The surroundings of a cell's steps: its server, its folder, its ports, its logs.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use confgen::httpd::{Account, Instance, LogTail, Server, Signal, StopReport};
+
+use super::cookies::CookieJar;
+use super::http::KeptConnections;
+use crate::scenario::schema::{Listener, LogFile};
+
+/// Everything that steps act on.
+#[derive(Debug)]
+pub struct Stage {
+    dir: PathBuf,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+    error_log: PathBuf,
+    access_log: PathBuf,
+    account: Account,
+    parent: u32,
+    server: Mutex<Option<Server>>,
+    stopped: Mutex<Option<StopReport>>,
+    marks: Mutex<HashMap<String, Marks>>,
+    /// The cell's cookies.
+    pub cookies: CookieJar,
+    /// The cell's kept connections.
+    pub connections: KeptConnections,
+}
+
+/// What a stage is made of.
+#[derive(Debug)]
+pub struct StageParts {
+    /// The folder that scenarios call `${dir}`.
+    pub dir: PathBuf,
+    /// Where the server answers.
+    pub http: SocketAddr,
+    /// Where it answers with TLS.
+    pub https: Option<SocketAddr>,
+    /// The error log.
+    pub error_log: PathBuf,
+    /// The access log.
+    pub access_log: PathBuf,
+    /// Who serves.
+    pub account: Account,
+    /// The running server.
+    pub server: Server,
+}
+
+/// Where the logs ended when a step began.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    error: u64,
+    access: u64,
+}
+
+impl Stage {
+    /// Sets the stage.
+    pub fn new(parts: StageParts) -> Self {
+        let StageParts { dir, http, https, error_log, access_log, account, server } = parts;
+        Self {
+            dir,
+            http,
+            https,
+            error_log,
+            access_log,
+            account,
+            parent: server.pid(),
+            server: Mutex::new(Some(server)),
+            stopped: Mutex::new(None),
+            marks: Mutex::new(HashMap::new()),
+            cookies: CookieJar::default(),
+            connections: KeptConnections::default(),
+        }
+    }
+
+    /// The folder that scenarios call `${dir}`.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A path of a scenario; a relative one is below `${dir}`.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.join(path)
+    }
+
+    /// Where the server answers.
+    pub fn address(&self, listener: Listener) -> Option<SocketAddr> {
+        match listener {
+            Listener::Http => Some(self.http),
+            Listener::Https => self.https,
+        }
+    }
+
+    /// The pid of the server's parent process.
+    pub const fn parent(&self) -> u32 {
+        self.parent
+    }
+
+    /// Who serves.
+    pub const fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Gives a file to the serving user.
+    pub fn hand_over(&self, path: &Path, mode: u32) -> io::Result<()> {
+        hand_over(path, mode, &self.account)
+    }
+
+    /// Looks at the running server.
+    pub fn with_server<T>(&self, look: impl FnOnce(&Instance) -> T) -> Result<T, String> {
+        let server = self.server.lock().map_err(|_| "a step that held the server panicked".to_owned())?;
+        server.as_ref().map(|server| look(server)).ok_or_else(|| "the server has been stopped".to_owned())
+    }
+
+    /// Whether the server was not stopped by a step and yet has ended.
+    pub fn has_died(&self) -> Option<std::process::ExitStatus> {
+        self.server.lock().ok()?.as_mut()?.status()
+    }
+
+    /// Stops the server; its processes are shown to `expired` before they are killed.
+    pub fn stop_with(&self, signal: Signal, within: Duration, expired: impl FnOnce(&Instance)) -> Result<StopSummary, String> {
+        let mut server = self.server.lock().map_err(|_| "a step that held the server panicked".to_owned())?;
+        let Some(mut running) = server.take() else { return Err("the server has been stopped already".to_owned()) };
+        let report = running.stop(signal, within, expired).map_err(|error| format!("cannot stop the server: {error}"))?;
+        let summary = StopSummary { duration: report.duration, status: report.status, forced: report.forced, leaks: report.leaks.clone() };
+        if let Ok(mut stopped) = self.stopped.lock() {
+            *stopped = Some(report);
+        }
+        Ok(summary)
+    }
+
+    /// Stops the server.
+    pub fn stop(&self, signal: Signal, within: Duration) -> Result<StopSummary, String> {
+        self.stop_with(signal, within, |_| {})
+    }
+
+    /// How the server stopped, once it has.
+    pub fn take_stop_report(&self) -> Option<StopReport> {
+        self.stopped.lock().ok()?.take()
+    }
+
+    /// The file of a log.
+    pub fn log_path(&self, file: LogFile) -> &Path {
+        match file {
+            LogFile::Error => &self.error_log,
+            LogFile::Access => &self.access_log,
+        }
+    }
+
+    /// A log from where it ended when a step began, or from its start.
+    pub fn log_since(&self, file: LogFile, step: Option<&str>) -> Result<LogTail, String> {
+        let mut tail = LogTail::from_start(self.log_path(file));
+        if let Some(step) = step {
+            let marks = self.marks.lock().ok().and_then(|marks| marks.get(step).copied());
+            let marks = marks.ok_or_else(|| format!("no step `{step}` has begun before this one"))?;
+            tail.skip_to(if file == LogFile::Error { marks.error } else { marks.access });
+        }
+        Ok(tail)
+    }
+
+    /// The whole text of a log.
+    pub fn log_text(&self, file: LogFile) -> String {
+        fs::read(self.log_path(file)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Remembers where the logs end as a step begins.
+    pub fn mark(&self, step: &str) {
+        let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        if let Ok(mut marks) = self.marks.lock() {
+            marks.insert(step.to_owned(), Marks { error: length(&self.error_log), access: length(&self.access_log) });
+        }
+    }
+}
+
+/// How a server stopped.
+#[derive(Debug, Clone)]
+pub struct StopSummary {
+    /// From the signal to the end of the parent.
+    pub duration: Duration,
+    /// The parent's exit status.
+    pub status: Option<std::process::ExitStatus>,
+    /// Whether it was killed.
+    pub forced: bool,
+    /// What outlived it.
+    pub leaks: Vec<confgen::httpd::Leak>,
+}
+
+/// Gives a file to a user, where this process may do so, and sets its permissions.
+pub fn hand_over(path: &Path, mode: u32, account: &Account) -> io::Result<()> {
+    if nix::unistd::Uid::effective().is_root() {
+        std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}

@@ -1,0 +1,57 @@
+//! Makes bindings of the installed Apache's headers: the layout of its structures differs between 2.4 releases, so
+//! shipped bindings would be wrong. `APXS` and `APR_CONFIG` name other tools than the ones on the path.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+#[expect(clippy::disallowed_methods, reason = "a build script is where its environment is read")]
+fn variable(name: &str, fallback: &str) -> String {
+    println!("cargo::rerun-if-env-changed={name}");
+    std::env::var(name).unwrap_or_else(|_| fallback.to_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the build facts come from these two tools")]
+fn ask(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    match output {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        Ok(output) => panic!("{program} {arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => panic!("{program} cannot be run ({error}); install Apache's development files (apache2-dev)"),
+    }
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=wrapper.h");
+    // Apache's functions are found when it loads the module. Test programs have no Apache to be loaded into: calls that
+    // a test never makes may stay unresolved there.
+    println!("cargo::rustc-link-arg=-Wl,--unresolved-symbols=ignore-all");
+
+    let apxs = variable("APXS", "apxs");
+    let apr_config = variable("APR_CONFIG", "apr-1-config");
+    let headers = ask(&apxs, &["-q", "INCLUDEDIR"]);
+    println!("cargo::rerun-if-changed={headers}/ap_release.h");
+    let flags = ask(&apr_config, &["--includes", "--cppflags"]);
+
+    let bindings = bindgen::Builder::default()
+        .header("wrapper.h")
+        .clang_arg(format!("-I{headers}"))
+        .clang_args(flags.split_whitespace())
+        .allowlist_function("ap_.*|apr_.*|unixd_.*")
+        .allowlist_type("(ap|apr|core)_.*|module|command_rec|cmd_parms|request_rec|server_rec|conn_rec|cmd_how")
+        .allowlist_var("ap_.*|apr_.*|AP_.*|APR_.*|APLOG_.*|HTTP_.*|MODULE_MAGIC.*|OK|DECLINED|ENABLE_.*|core_module|DONE|M_.*|OPT_.*|OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|REQUEST_.*|GLOBAL_ONLY|NOT_IN_.*")
+        .default_enum_style(bindgen::EnumVariation::Consts)
+        .prepend_enum_name(false)
+        .derive_debug(false)
+        .layout_tests(true)
+        .generate_comments(false)
+        .generate()
+        .expect("Apache's headers are understood");
+    // Bit fields became whole fields in the course of 2.4.
+    println!("cargo::rustc-check-cfg=cfg(connection_has_bit_fields)");
+    if bindings.to_string().contains("pub fn aborted(&self)") {
+        println!("cargo::rustc-cfg=connection_has_bit_fields");
+    }
+    let out = PathBuf::from(variable("OUT_DIR", "."));
+    bindings.write_to_file(out.join("bindings.rs")).expect("OUT_DIR is writable");
+}

@@ -1,0 +1,379 @@
+//! The codes of log records: one table. Numbers are those of mod_wsgi where it has the event; ours begin at 900.
+
+use wsgi_protocol::abi::Level;
+
+/// One code.
+#[derive(Debug)]
+pub(crate) struct Code {
+    /// The number behind `WSGI`.
+    pub(crate) number: u16,
+    /// The level that it is logged at.
+    pub(crate) level: Level,
+    /// What happened.
+    pub(crate) cause: &'static str,
+    /// What became of the request or process.
+    pub(crate) outcome: &'static str,
+    /// What to do about it.
+    pub(crate) action: &'static str,
+}
+
+impl Code {
+    /// `WSGInnnn`.
+    pub(crate) fn name(&self) -> String {
+        format!("WSGI{:04}", self.number)
+    }
+}
+
+const fn code(
+    number: u16,
+    level: Level,
+    cause: &'static str,
+    outcome: &'static str,
+    action: &'static str,
+) -> Code {
+    Code { number, level, cause, outcome, action }
+}
+
+use Level::{Alert, Critical, Error, Warning};
+
+pub(crate) static PYTHON_FAILED: Code = code(
+    1,
+    Critical,
+    "Python could not be started in an Apache child.",
+    "Requests for embedded mode get status 500; daemon groups are not affected.",
+    "Read the lines before it; check WSGIPythonHome and that the Apache user can read it.",
+);
+pub(crate) static SOCKET_FAILED: Code = code(
+    12,
+    Alert,
+    "The listener of a daemon group could not be made.",
+    "The group does not start; its requests get status 503.",
+    "Check the limits on open files.",
+);
+pub(crate) static BIND_FAILED: Code = code(
+    13,
+    Alert,
+    "The UNIX socket of a daemon group could not be bound.",
+    "The group does not start; its requests get status 503.",
+    "Set WSGISocketPrefix to a folder that the starting user can write and the Apache user can search.",
+);
+pub(crate) static LISTEN_FAILED: Code = code(
+    14,
+    Alert,
+    "listen() failed on the socket of a daemon group.",
+    "The group does not start; its requests get status 503.",
+    "Check listen-backlog and the limits on open files.",
+);
+pub(crate) static CHOWN_FAILED: Code = code(
+    15,
+    Alert,
+    "The socket of a daemon group could not be given to the Apache user.",
+    "The group does not start; its requests get status 503.",
+    "Check socket-user and the file system of WSGISocketPrefix.",
+);
+pub(crate) static FORK_FAILED: Code = code(
+    24,
+    Alert,
+    "A daemon process could not be forked.",
+    "The process is missing until the next try.",
+    "Check the limits on processes and memory.",
+);
+pub(crate) static DAEMON_FAILED: Code = code(
+    25,
+    Alert,
+    "A daemon process could not be set up.",
+    "The process ends and is started again after a delay.",
+    "Read the reason in the line; check user, group, home and the limits.",
+);
+pub(crate) static SOCKET_PATH_TOO_LONG: Code = code(
+    64,
+    Warning,
+    "The path of a daemon group's socket is longer than the system allows.",
+    "The group cannot start.",
+    "Set WSGISocketPrefix to a shorter path.",
+);
+pub(crate) static STALE_SOCKET: Code = code(
+    65,
+    Warning,
+    "A socket file was in the way.",
+    "It was removed.",
+    "Nothing, unless two servers share one WSGISocketPrefix.",
+);
+pub(crate) static QUEUE_TIMEOUT: Code = code(
+    84,
+    Error,
+    "A request waited longer than queue-timeout.",
+    "Status 504.",
+    "Add processes or threads, or raise queue-timeout.",
+);
+pub(crate) static SOCKET_CREATION: Code = code(
+    115,
+    Error,
+    "A socket to a daemon process could not be made.",
+    "Status 500.",
+    "Check the limits on open files.",
+);
+pub(crate) static CONNECT_EXHAUSTED: Code = code(
+    116,
+    Error,
+    "No daemon process took the connection within connect-timeout.",
+    "Status 503.",
+    "Look for daemon processes that die at their start; raise listen-backlog, processes or threads.",
+);
+pub(crate) static CONNECT_FAILED: Code = code(
+    117,
+    Error,
+    "A daemon process could not be connected to.",
+    "Status 503.",
+    "Let the Apache user search the folder of WSGISocketPrefix.",
+);
+pub(crate) static PROXY_READ_TIMEOUT: Code = code(
+    118,
+    Error,
+    "A daemon process sent nothing for socket-timeout in the middle of a response.",
+    "The response is cut and the connection closed.",
+    "Look for what blocks the application; raise socket-timeout.",
+);
+pub(crate) static PROXY_FAILED: Code = code(
+    119,
+    Error,
+    "A daemon process broke off in the middle of a response.",
+    "The response is cut and the connection closed.",
+    "Look for a crash of the daemon process.",
+);
+pub(crate) static PROXY_WRITE_TIMEOUT: Code = code(
+    120,
+    Error,
+    "The client took nothing for response-socket-timeout.",
+    "The response is given up.",
+    "Nothing, unless it is frequent.",
+);
+pub(crate) static REQUEST_SEND_FAILED: Code = code(
+    121,
+    Error,
+    "The request could not be sent to a daemon process.",
+    "Status 500.",
+    "Look for a crash of the daemon process.",
+);
+pub(crate) static ATTEMPTS_EXHAUSTED: Code = code(
+    124,
+    Error,
+    "Every daemon process turned the request away.",
+    "Status 503.",
+    "Look for daemon processes that restart again and again.",
+);
+pub(crate) static BODY_READ_FAILED: Code = code(
+    126,
+    Error,
+    "The request's body could not be read from the client.",
+    "Status 408, 413 or 400, or a read error in the application.",
+    "Nothing, unless it is frequent: then check RequestReadTimeout and LimitRequestBody.",
+);
+pub(crate) static BODY_WRITE_FAILED: Code = code(
+    129,
+    Error,
+    "The request's body could not be sent to the daemon process.",
+    "The rest of the body is dropped.",
+    "Look for a crash of the daemon process.",
+);
+pub(crate) static EXEC_CGI_OFF: Code = code(
+    134,
+    Error,
+    "A script was reached through a handler where Options ExecCGI is off.",
+    "Status 403.",
+    "Use WSGIScriptAlias, or Options +ExecCGI for the folder.",
+);
+pub(crate) static SCRIPT_MISSING: Code = code(
+    135,
+    Error,
+    "The script does not exist or its folder cannot be searched.",
+    "Status 404.",
+    "Check the path and that the Apache user can search every folder of it.",
+);
+pub(crate) static SCRIPT_IS_DIRECTORY: Code = code(
+    136,
+    Error,
+    "The target is a directory.",
+    "Status 403.",
+    "Let the alias name a file, or the URL name a script below it.",
+);
+pub(crate) static PATH_INFO_REJECTED: Code = code(
+    137,
+    Error,
+    "The URL goes on behind the script while AcceptPathInfo is Off.",
+    "Status 404.",
+    "AcceptPathInfo On for the script.",
+);
+pub(crate) static TRANSFER_ENCODING: Code = code(
+    138,
+    Error,
+    "The request has a transfer encoding other than chunked.",
+    "Status 501.",
+    "Nothing on the server.",
+);
+pub(crate) static CHUNKED_REQUEST: Code = code(
+    139,
+    Error,
+    "The request's body is chunked.",
+    "Status 411.",
+    "WSGIChunkedRequest On, when the application reads bodies to their end.",
+);
+pub(crate) static CONTENT_LENGTH: Code = code(
+    141,
+    Error,
+    "The request's Content-Length is no number.",
+    "Status 400.",
+    "Nothing on the server.",
+);
+pub(crate) static EMBEDDED_DISABLED: Code = code(
+    143,
+    Error,
+    "A request came to embedded mode while WSGIRestrictEmbedded is On.",
+    "Status 500.",
+    "Give the application a process group, or remove WSGIRestrictEmbedded.",
+);
+pub(crate) static HEAD_TOO_LONG: Code = code(
+    144,
+    Error,
+    "A response's head from a daemon process is too long.",
+    "Status 500.",
+    "Look for a header of unusual size, such as a cookie.",
+);
+pub(crate) static HEAD_TIMEOUT: Code = code(
+    145,
+    Error,
+    "A daemon process sent no response for socket-timeout.",
+    "Status 504.",
+    "Look for what blocks the application; raise socket-timeout.",
+);
+pub(crate) static CLOSED_BEFORE_HEAD: Code = code(
+    146,
+    Error,
+    "A daemon process closed the connection before it sent a response.",
+    "Status 502.",
+    "Look for a crash or restart of the daemon process in the lines before.",
+);
+pub(crate) static HEAD_READ_FAILED: Code = code(
+    147,
+    Error,
+    "A response could not be read from a daemon process.",
+    "Status 502.",
+    "Look for a crash or restart of the daemon process in the lines before.",
+);
+pub(crate) static HEAD_MALFORMED: Code = code(
+    148,
+    Error,
+    "A daemon process sent a response that is not well formed.",
+    "Status 500.",
+    "Check that module and engine are of one build.",
+);
+pub(crate) static GROUP_RESTRICTED: Code = code(
+    149,
+    Error,
+    "The process group is not one of those that WSGIRestrictProcess allows here.",
+    "Status 500.",
+    "Add the group to WSGIRestrictProcess, or choose another one.",
+);
+pub(crate) static GROUP_UNKNOWN: Code = code(
+    151,
+    Error,
+    "The process group does not exist.",
+    "Status 500.",
+    "Define it with WSGIDaemonProcess.",
+);
+pub(crate) static GROUP_OF_OTHER_HOST: Code = code(
+    152,
+    Error,
+    "The process group belongs to another virtual host.",
+    "Status 500.",
+    "Define the group outside of virtual hosts, or in this one.",
+);
+pub(crate) static PYTHON_ABSENT: Code = code(
+    210,
+    Error,
+    "A request came to embedded mode, but Python is not running in the child.",
+    "Status 500.",
+    "Read why it could not be started: WSGI0001, earlier in the log.",
+);
+pub(crate) static PANIC: Code = code(
+    900,
+    Critical,
+    "A fault of the module itself.",
+    "The request gets status 500, or the step is skipped.",
+    "Report it with this line.",
+);
+pub(crate) static ENGINE_REFUSED: Code = code(
+    901,
+    Critical,
+    "An engine cannot be used.",
+    "The server does not start.",
+    "Do what the line says: install the engine, or change owner and rights of the folder that it names.",
+);
+pub(crate) static DAEMON_DIED: Code = code(
+    902,
+    Error,
+    "A daemon process ended by a signal or with an error.",
+    "Its requests get status 502; the process is started again.",
+    "Look at the request that the line names.",
+);
+
+/// All codes, by number.
+pub(crate) static CODES: &[&Code] = &[
+    &PYTHON_FAILED,
+    &SOCKET_FAILED,
+    &BIND_FAILED,
+    &LISTEN_FAILED,
+    &CHOWN_FAILED,
+    &FORK_FAILED,
+    &DAEMON_FAILED,
+    &SOCKET_PATH_TOO_LONG,
+    &STALE_SOCKET,
+    &QUEUE_TIMEOUT,
+    &SOCKET_CREATION,
+    &CONNECT_EXHAUSTED,
+    &CONNECT_FAILED,
+    &PROXY_READ_TIMEOUT,
+    &PROXY_FAILED,
+    &PROXY_WRITE_TIMEOUT,
+    &REQUEST_SEND_FAILED,
+    &ATTEMPTS_EXHAUSTED,
+    &BODY_READ_FAILED,
+    &BODY_WRITE_FAILED,
+    &EXEC_CGI_OFF,
+    &SCRIPT_MISSING,
+    &SCRIPT_IS_DIRECTORY,
+    &PATH_INFO_REJECTED,
+    &TRANSFER_ENCODING,
+    &CHUNKED_REQUEST,
+    &CONTENT_LENGTH,
+    &EMBEDDED_DISABLED,
+    &HEAD_TOO_LONG,
+    &HEAD_TIMEOUT,
+    &CLOSED_BEFORE_HEAD,
+    &HEAD_READ_FAILED,
+    &HEAD_MALFORMED,
+    &GROUP_RESTRICTED,
+    &GROUP_UNKNOWN,
+    &GROUP_OF_OTHER_HOST,
+    &PYTHON_ABSENT,
+    &PANIC,
+    &ENGINE_REFUSED,
+    &DAEMON_DIED,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_and_every_code_says_what_to_do() {
+        for pair in CODES.windows(2) {
+            assert!(pair[0].number < pair[1].number, "{} stands before {}", pair[0].name(), pair[1].name());
+        }
+        for code in CODES {
+            for text in [code.cause, code.outcome, code.action] {
+                assert!(text.ends_with('.') && text.len() > 8, "{}: {text:?}", code.name());
+            }
+        }
+    }
+}

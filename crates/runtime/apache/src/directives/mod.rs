@@ -1,0 +1,26 @@
+//! The directives, as data: see [`spec`] for what a row is and [`table`] for the rows.
+
+mod auth;
+mod daemon;
+mod daemon_options;
+#[cfg(test)]
+mod json;
+mod mapping;
+mod python;
+mod request;
+mod spec;
+mod table;
+mod telemetry;
+mod words;
+
+pub(crate) use daemon::{Access, access};
+pub(crate) use daemon_options::DaemonGroup;
+pub(crate) use mapping::CASE_SENSITIVITY;
+pub(crate) use python::{
+    DESTROY_INTERPRETER, DONT_WRITE_BYTECODE, MAXIMUM_INTERPRETERS, RESTRICT_EMBEDDED, RESTRICT_SIGNAL, RESTRICT_STDIN,
+    RESTRICT_STDOUT,
+};
+pub(crate) use request::{
+    CHUNKED_REQUEST, ENABLE_SENDFILE, ERROR_OVERRIDE, IGNORE_ACTIVITY, PASS_AUTHORIZATION, SCRIPT_RELOADING,
+};
+pub(crate) use table::commands;

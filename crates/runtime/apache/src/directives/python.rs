@@ -1,0 +1,184 @@
+//! How Python runs: directives of the main server.
+
+use std::ffi::CStr;
+
+use crate::config::Main;
+use crate::directives::spec::{Arity, Command, Directive, Fallback, Parse, Place, Refusal};
+use crate::directives::words::leading_integer;
+use crate::engines::is_version;
+
+const fn flag(
+    name: &'static CStr,
+    fallback: bool,
+    help: &'static CStr,
+    slot: for<'a> fn(&'a mut Main) -> &'a mut Option<bool>,
+) -> Directive {
+    Directive {
+        fallback: Fallback::Flag(fallback),
+        parse: Parse::MainFlag(slot),
+        ..Directive::new(name, Arity::Flag, Place::Main, help)
+    }
+}
+
+const fn text(
+    name: &'static CStr,
+    syntax: &'static str,
+    help: &'static CStr,
+    parse: fn(&mut Command, &[u8]) -> Result<(), Refusal>,
+) -> Directive {
+    Directive { syntax, parse: Parse::Words(parse), ..Directive::new(name, Arity::One, Place::Main, help) }
+}
+
+const fn known_flag(name: &'static CStr, fallback: bool, help: &'static CStr) -> Directive {
+    Directive { fallback: Fallback::Flag(fallback), ..Directive::new(name, Arity::Flag, Place::Main, help) }
+}
+
+fn set(command: &Command, change: impl FnOnce(&mut Main)) {
+    change(&mut command.registry().draft().borrow_mut().main);
+}
+
+pub(crate) const PYTHON_HOME: Directive = text(
+    c"WSGIPythonHome",
+    "directory",
+    c"Python prefix/exec_prefix absolute path names.",
+    |command, value| {
+        set(command, |main| main.python_home = Some(value.to_vec()));
+        Ok(())
+    },
+);
+
+pub(crate) const PYTHON_PATH: Directive =
+    text(c"WSGIPythonPath", "directory[:directory …]", c"Python module search path.", |command, value| {
+        set(command, |main| main.python_path = Some(value.to_vec()));
+        Ok(())
+    });
+
+pub(crate) const PYTHON_EGGS: Directive =
+    text(c"WSGIPythonEggs", "directory", c"Python eggs cache directory.", |command, value| {
+        set(command, |main| main.python_eggs = Some(value.to_vec()));
+        Ok(())
+    });
+
+pub(crate) const PYTHON_WARNINGS: Directive =
+    text(c"WSGIPythonWarnings", "filter", c"Control Python warning messages.", |command, value| {
+        set(command, |main| main.python_warnings.push(value.to_vec()));
+        Ok(())
+    });
+
+pub(crate) const PYTHON_OPTIMIZE: Directive = Directive {
+    fallback: Fallback::Number(0),
+    ..text(c"WSGIPythonOptimize", "0|1|2", c"Set level of Python compiler optimisations.", |command, value| {
+        let level = u8::try_from(leading_integer(value).clamp(0, 2)).unwrap_or(0);
+        set(command, |main| main.python_optimize = Some(level));
+        Ok(())
+    })
+};
+
+pub(crate) const PYTHON_HASH_SEED: Directive = Directive {
+    syntax: "random|0..4294967295",
+    fallback: Fallback::Text("random"),
+    ..Directive::new(c"WSGIPythonHashSeed", Arity::One, Place::Main, c"Python hash seed.")
+};
+
+pub(crate) const DONT_WRITE_BYTECODE: Directive = flag(
+    c"WSGIDontWriteBytecode",
+    false,
+    c"Enable/Disable writing of byte code.",
+    |main| &mut main.dont_write_bytecode,
+);
+
+pub(crate) const DESTROY_INTERPRETER: Directive =
+    known_flag(c"WSGIDestroyInterpreter", true, c"Enable/Disable destruction of Python interpreter.");
+
+pub(crate) const SWITCH_INTERVAL: Directive = Directive {
+    syntax: "seconds",
+    ..Directive::new(c"WSGISwitchInterval", Arity::One, Place::Main, c"Python GIL switch interval.")
+};
+
+pub(crate) const PER_INTERPRETER_GIL: Directive =
+    known_flag(c"WSGIPerInterpreterGIL", false, c"Enable/Disable a GIL for each sub interpreter.");
+
+pub(crate) const FREE_THREADING: Directive =
+    known_flag(c"WSGIFreeThreading", false, c"Enable/Disable free threading.");
+
+pub(crate) const INTERPRETER_OPTIONS: Directive = Directive {
+    syntax: "[process-group=name] [application-group=name]>",
+    options: &["process-group", "application-group"],
+    ..Directive::new(
+        c"<WSGIInterpreterOptions",
+        Arity::Raw,
+        Place::Main,
+        c"Container for directives of selected interpreters.",
+    )
+};
+
+pub(crate) const RESTRICT_EMBEDDED: Directive =
+    flag(c"WSGIRestrictEmbedded", false, c"Enable/Disable use of embedded mode.", |main| &mut main.restrict_embedded);
+
+pub(crate) const RESTRICT_STDIN: Directive =
+    flag(c"WSGIRestrictStdin", false, c"Enable/Disable restrictions on use of STDIN.", |main| {
+        &mut main.restrict_stdin
+    });
+
+pub(crate) const RESTRICT_STDOUT: Directive =
+    flag(c"WSGIRestrictStdout", false, c"Enable/Disable restrictions on use of STDOUT.", |main| {
+        &mut main.restrict_stdout
+    });
+
+pub(crate) const RESTRICT_SIGNAL: Directive =
+    flag(c"WSGIRestrictSignal", true, c"Enable/Disable restrictions on use of signal().", |main| {
+        &mut main.restrict_signal
+    });
+
+/// Accepted without an effect, as in mod_wsgi.
+pub(crate) const VERBOSE_DEBUGGING: Directive = Directive {
+    fallback: Fallback::Flag(false),
+    parse: Parse::Words(|command, value| {
+        command.flag(value)?;
+        crate::host::log::info(
+            crate::host::Target::Process,
+            format_args!(
+                "WSGIVerboseDebugging is deprecated and has no effect. Use 'LogLevel info wsgi_module:debug' instead."
+            ),
+        );
+        Ok(())
+    }),
+    ..Directive::new(
+        c"WSGIVerboseDebugging",
+        Arity::Flag,
+        Place::Main,
+        c"Enable/Disable verbose debugging messages.",
+    )
+};
+
+pub(crate) const PYTHON: Directive = Directive {
+    extension: true,
+    fallback: Fallback::Text("the version of WSGIPythonHome, else the newest engine"),
+    ..text(c"WSGIPython", "X.Y", c"Python version of embedded mode.", |command, value| {
+        let version = String::from_utf8_lossy(value).into_owned();
+        if !is_version(&version) {
+            return Err(Refusal::new("WSGIPython must be a version such as 3.11."));
+        }
+        set(command, |main| main.python = Some(version));
+        Ok(())
+    })
+};
+
+pub(crate) const MAXIMUM_INTERPRETERS: Directive = Directive {
+    extension: true,
+    syntax: "number",
+    fallback: Fallback::Number(64),
+    ..Directive::new(
+        c"WSGIMaximumInterpreters",
+        Arity::One,
+        Place::Main,
+        c"Sub interpreters that a process may create.",
+    )
+};
+
+pub(crate) const LOG_FORMAT: Directive = Directive {
+    extension: true,
+    syntax: "text|json",
+    fallback: Fallback::Text("text"),
+    ..Directive::new(c"WSGILogFormat", Arity::One, Place::Servers, c"Format of application log records.")
+};

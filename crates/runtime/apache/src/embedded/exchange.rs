@@ -1,0 +1,73 @@
+//! One request in embedded mode.
+
+use wsgi_protocol::abi;
+
+use crate::body::Body;
+use crate::config::Generation;
+use crate::dispatch::Job;
+use crate::environ;
+use crate::host::{Failure, Request, Status, Verdict};
+use crate::response::Response;
+use crate::{codes, sys};
+
+/// What the host functions of one request work on.
+pub(crate) struct Exchange<'r> {
+    pub(super) request: Request<'r>,
+    pub(super) body: Body<'r>,
+    pub(super) response: Response<'r>,
+    /// The text of the last failure.
+    pub(super) error: String,
+    /// `WSGIEnableSendfile On`.
+    pub(super) sendfile: bool,
+}
+
+/// Serves a request by the engine of this child.
+pub(crate) fn handle(job: &Job<'_>) -> Result<Verdict, Failure> {
+    let table = job.registry.embedded().get().and_then(super::Embedded::table);
+    let Some(table) = table else { return Err(absent(job.generation)) };
+    let request = job.request;
+    let mut facts = environ::collect(job);
+    let mut exchange = Exchange {
+        request,
+        body: Body::new(request),
+        response: Response::new(request),
+        error: String::new(),
+        sendfile: facts.has(wsgi_protocol::request::SENDFILE),
+    };
+    facts.host = (&raw mut exchange).cast();
+    // SAFETY: facts and exchange outlive the call, which uses them on this thread only.
+    let outcome = unsafe { (table.serve)(&raw const facts) };
+    Ok(finish(&mut exchange, outcome))
+}
+
+fn finish(exchange: &mut Exchange<'_>, outcome: abi::Outcome) -> Verdict {
+    let response = &mut exchange.response;
+    match outcome {
+        abi::SERVED => {
+            // The client may be gone: there is nobody left to tell.
+            let _ = response.finish();
+            Verdict::Done
+        }
+        abi::TRUNCATED => {
+            response.truncate();
+            Verdict::Done
+        }
+        _ if response.has_started() => {
+            response.truncate();
+            Verdict::Done
+        }
+        status => Verdict::Http(Status(if (400..=599).contains(&status) { status } else { 500 })),
+    }
+}
+
+fn absent(generation: &Generation) -> Failure {
+    let status = sys::HTTP_INTERNAL_SERVER_ERROR;
+    if generation.uses_embedded() {
+        return Failure::new(status, &codes::PYTHON_ABSENT, "Python is not running in this process.");
+    }
+    Failure::new(
+        status,
+        &codes::EMBEDDED_DISABLED,
+        "Embedded mode of mod_wsgi disabled by runtime configuration.",
+    )
+}

@@ -1,0 +1,8 @@
+//! Embedded mode: the engine in the Apache child.
+
+mod engine;
+mod exchange;
+mod table;
+
+pub(crate) use engine::{Embedded, child_init};
+pub(crate) use exchange::handle;

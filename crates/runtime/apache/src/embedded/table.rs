@@ -1,0 +1,145 @@
+//! The functions that the engine calls, behind the panic wall.
+
+use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
+
+use wsgi_protocol::abi::{ABI_VERSION, Bytes, HostTable, RawHead, Record, Sent};
+
+use crate::embedded::exchange::Exchange;
+use crate::guard::wall;
+use crate::host::Target;
+use crate::response::{Rules, Stop};
+
+/// What the engine gets.
+pub(super) static HOST: HostTable = HostTable {
+    version: ABI_VERSION,
+    #[expect(clippy::cast_possible_truncation, reason = "a table of a dozen functions")]
+    size: size_of::<HostTable>() as u32,
+    log,
+    request_log,
+    log_level,
+    read_body,
+    send_head,
+    send_body,
+    send_file,
+    error_text,
+    request_id,
+};
+
+/// # Safety
+/// `request` is [`wsgi_protocol::request::Facts::host`] of a request that this thread serves.
+unsafe fn exchange<'e>(request: *mut c_void) -> &'e mut Exchange<'e> {
+    // SAFETY: `handle` put a pointer to its exchange there and does not touch it during the engine's call; the engine
+    // makes one host call at a time.
+    unsafe { &mut *request.cast::<Exchange<'e>>() }
+}
+
+unsafe extern "C" fn log(record: *const Record<'_>) {
+    // SAFETY: the engine passes a live record.
+    wall("log", (), || Target::Process.write(unsafe { &*record }));
+}
+
+unsafe extern "C" fn request_log(request: *mut c_void, record: *const Record<'_>) {
+    wall("request_log", (), || {
+        // SAFETY: the engine passes its request and a live record.
+        unsafe { Target::Request(exchange(request).request).write(&*record) };
+    });
+}
+
+unsafe extern "C" fn log_level(request: *mut c_void) -> u8 {
+    wall("log_level", 0, || {
+        let target = if request.is_null() {
+            Target::Process
+        } else {
+            // SAFETY: the engine passes its request.
+            Target::Request(unsafe { exchange(request) }.request)
+        };
+        u8::try_from(target.level().clamp(0, 15)).unwrap_or(0)
+    })
+}
+
+unsafe extern "C" fn read_body(request: *mut c_void, buffer: *mut u8, length: usize) -> isize {
+    wall("read_body", -1, || {
+        // SAFETY: the engine passes its request and a buffer of this length (null only for no bytes).
+        let (exchange, buffer) = unsafe {
+            let buffer: &mut [u8] =
+                if buffer.is_null() { &mut [] } else { std::slice::from_raw_parts_mut(buffer, length) };
+            (exchange(request), buffer)
+        };
+        match exchange.body.read(buffer) {
+            Ok(count) => isize::try_from(count).unwrap_or(-1),
+            Err(error) => {
+                exchange.error = error.text;
+                -1
+            }
+        }
+    })
+}
+
+fn sent(exchange: &mut Exchange<'_>, result: Result<(), Stop>) -> Sent {
+    match result {
+        Ok(()) => Sent::Ok,
+        Err(Stop::ClientGone) => {
+            exchange.error.clear();
+            exchange.error.push_str("Connection was terminated");
+            Sent::ClientGone
+        }
+        Err(Stop::Failed(error)) => {
+            exchange.error = error.text();
+            Sent::Failed
+        }
+    }
+}
+
+unsafe extern "C" fn send_head(request: *mut c_void, head: *const RawHead<'_>) -> Sent {
+    wall("send_head", Sent::Failed, || {
+        // SAFETY: the engine passes its request and a live head whose fields are as many as it says.
+        let (exchange, head, fields) = unsafe {
+            let head = &*head;
+            let fields = match head.count {
+                0 => &[],
+                count => std::slice::from_raw_parts(head.fields, count),
+            };
+            (exchange(request), head, fields)
+        };
+        exchange.response.head(head.status, head.line.or_empty(), fields, Rules::EMBEDDED);
+        Sent::Ok
+    })
+}
+
+unsafe extern "C" fn send_body(request: *mut c_void, data: Bytes<'_>, flush: u8) -> Sent {
+    wall("send_body", Sent::Failed, || {
+        // SAFETY: the engine passes its request.
+        let exchange = unsafe { exchange(request) };
+        let result = exchange.response.data(data.or_empty(), flush != 0);
+        sent(exchange, result)
+    })
+}
+
+unsafe extern "C" fn send_file(request: *mut c_void, descriptor: i32, offset: u64, length: u64) -> Sent {
+    wall("send_file", Sent::Failed, || {
+        if descriptor < 0 {
+            return Sent::Failed;
+        }
+        // SAFETY: the engine passes its request and a descriptor that stays open during the call.
+        let (exchange, descriptor) = unsafe { (exchange(request), BorrowedFd::borrow_raw(descriptor)) };
+        let result = exchange.response.file(descriptor, offset, length, exchange.sendfile);
+        sent(exchange, result)
+    })
+}
+
+unsafe extern "C" fn error_text(request: *mut c_void) -> Bytes<'static> {
+    wall("error_text", Bytes::NONE, || {
+        // SAFETY: the engine passes its request; the text stays until its next host call.
+        let exchange: &'static mut Exchange<'static> = unsafe { exchange(request) };
+        Bytes::new(exchange.error.as_bytes())
+    })
+}
+
+unsafe extern "C" fn request_id(request: *mut c_void) -> Bytes<'static> {
+    wall("request_id", Bytes::NONE, || {
+        // SAFETY: the engine passes its request; the id lives as long as that.
+        let exchange: &'static mut Exchange<'static> = unsafe { exchange(request) };
+        exchange.request.log_id().map_or(Bytes::NONE, |id| Bytes::new(id.to_bytes()))
+    })
+}

@@ -1,0 +1,219 @@
+//! The table of hooks: a phase, an order, a safe function. Each goes through the panic wall.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use crate::config::{Generation, Registry, uses_embedded};
+use crate::engines::{Engine, EngineError, Engines, Wanted};
+use crate::guard::wall;
+use crate::host::status::Answer;
+use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, serving_user};
+use crate::{codes, daemon, dispatch, embedded, mapping, sys};
+
+/// The level of mod_wsgi that frameworks check for, and our own version.
+const COMPONENTS: [&CStr; 2] = [c"mod_wsgi/6.1.1", OWN_COMPONENT];
+
+const OWN_COMPONENT: &CStr = {
+    match CStr::from_bytes_with_nul(concat!("mod_wsgi_rs/", env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(text) => text,
+        Err(_) => panic!("the version holds no NUL byte"),
+    }
+};
+
+/// One hook.
+enum Hook {
+    CheckConfig(sys::ap_HOOK_check_config_t),
+    PostConfig(sys::ap_HOOK_post_config_t),
+    ChildInit(sys::ap_HOOK_child_init_t),
+    /// After and before these modules.
+    TranslateName(sys::ap_HOOK_translate_name_t, Names, Names),
+    Handler(sys::ap_HOOK_handler_t),
+}
+
+/// Names of modules, ended by null.
+struct Names(&'static [*const c_char]);
+
+// SAFETY: constant texts.
+unsafe impl Sync for Names {}
+
+static HOOKS: [Hook; 5] = [
+    Hook::CheckConfig(Some(check_config)),
+    Hook::PostConfig(Some(post_config)),
+    Hook::ChildInit(Some(child_init)),
+    Hook::TranslateName(
+        Some(request_hook::<Translate>),
+        Names(&[c"mod_alias.c".as_ptr(), std::ptr::null()]),
+        Names(&[c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), std::ptr::null()]),
+    ),
+    Hook::Handler(Some(request_hook::<Handle>)),
+];
+
+/// Registers all hooks.
+pub(crate) fn register() {
+    const MIDDLE: c_int = sys::APR_HOOK_MIDDLE.cast_signed();
+    let nobody = std::ptr::null();
+    for hook in &HOOKS {
+        // SAFETY: the functions have the phases' types; the lists end in null and live as long as the module.
+        unsafe {
+            match hook {
+                Hook::CheckConfig(function) => sys::ap_hook_check_config(*function, nobody, nobody, MIDDLE),
+                Hook::PostConfig(function) => sys::ap_hook_post_config(*function, nobody, nobody, MIDDLE),
+                Hook::ChildInit(function) => sys::ap_hook_child_init(*function, nobody, nobody, MIDDLE),
+                Hook::TranslateName(function, after, before) => {
+                    sys::ap_hook_translate_name(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE);
+                }
+                Hook::Handler(function) => sys::ap_hook_handler(*function, nobody, nobody, MIDDLE),
+            }
+        }
+    }
+}
+
+/// A hook of a request's processing.
+trait RequestHook {
+    /// Its name in the log.
+    const NAME: &'static str;
+    /// What it does.
+    fn run(request: Request<'_>) -> impl Answer;
+}
+
+struct Translate;
+
+impl RequestHook for Translate {
+    const NAME: &'static str = "translate_name";
+
+    fn run(request: Request<'_>) -> impl Answer {
+        mapping::translate(request)
+    }
+}
+
+struct Handle;
+
+impl RequestHook for Handle {
+    const NAME: &'static str = "the handler";
+
+    fn run(request: Request<'_>) -> impl Answer {
+        dispatch::handle(request)
+    }
+}
+
+unsafe extern "C" fn request_hook<H: RequestHook>(request: *mut sys::request_rec) -> c_int {
+    let failed = sys::HTTP_INTERNAL_SERVER_ERROR.cast_signed();
+    wall(H::NAME, failed, || {
+        // SAFETY: Apache passes a request that lives during the hook.
+        let request = unsafe { Request::from_raw(request) };
+        H::run(request).for_apache(request)
+    })
+}
+
+/// Why a configuration is not used.
+#[derive(Debug, thiserror::Error)]
+enum ConfigError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("WSGIDaemonProcess {group}: {reason}")]
+    Group { group: String, reason: EngineError },
+    #[error("{0}")]
+    Daemon(String),
+    #[error("the configuration was never settled")]
+    Unsettled,
+}
+
+unsafe extern "C" fn check_config(
+    pool: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) -> c_int {
+    config_hook("check_config", pool, server, |registry, server| {
+        let generation = registry.settle(server, generation(registry)?);
+        daemon::check(generation).map_err(ConfigError::Daemon)
+    })
+}
+
+unsafe extern "C" fn post_config(
+    pool: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    _: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+) -> c_int {
+    config_hook("post_config", pool, server, |registry, server| {
+        // The first configuration is thrown away.
+        if main_state() == MainState::InitialStartup {
+            return Ok(());
+        }
+        for component in COMPONENTS {
+            // SAFETY: the configuration's pool is alive, and the text is copied.
+            unsafe { sys::ap_add_version_component(registry.pool().raw(), component.as_ptr()) };
+        }
+        let generation = registry.generation().ok_or(ConfigError::Unsettled)?;
+        daemon::start(registry, generation, server, registry.pool()).map_err(ConfigError::Daemon)
+    })
+}
+
+fn config_hook(
+    name: &'static str,
+    pool: *mut sys::apr_pool_t,
+    server: *mut sys::server_rec,
+    run: impl FnOnce(&'static Registry, Server<'static>) -> Result<(), ConfigError>,
+) -> c_int {
+    let failed = sys::HTTP_INTERNAL_SERVER_ERROR.cast_signed();
+    wall(name, failed, || {
+        // SAFETY: Apache passes the configuration's pool and the main server.
+        let (pool, server): (Pool<'static>, Server<'static>) =
+            unsafe { (Pool::from_raw(pool), Server::from_raw(server)) };
+        match run(Registry::of(pool), server) {
+            Ok(()) => sys::OK.cast_signed(),
+            Err(error) => {
+                log::server(server, &codes::ENGINE_REFUSED, format_args!("{error}"));
+                failed
+            }
+        }
+    })
+}
+
+unsafe extern "C" fn child_init(child: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+    wall("child_init", (), || {
+        // SAFETY: Apache passes the child's pool and the main server.
+        let (child, server): (Pool<'static>, Server<'static>) =
+            unsafe { (Pool::from_raw(child), Server::from_raw(server)) };
+        let registry = crate::config::ServerConfig::of(server).map(crate::config::ServerConfig::registry);
+        let Some((registry, generation)) = registry.and_then(|registry| Some((registry, registry.generation()?)))
+        else {
+            log::info(Target::Process, format_args!("The configuration was never settled."));
+            return;
+        };
+        daemon::child_init(registry, generation, child);
+        embedded::child_init(registry, generation, child);
+    });
+}
+
+/// Settles what was read: chooses and checks the engines.
+fn generation(registry: &Registry) -> Result<Generation, ConfigError> {
+    let draft = registry.draft().borrow();
+    let main = draft.main.clone();
+    let engines = Engines::beside_module()?;
+    let version = main.python.as_deref().map(|version| ("WSGIPython", version));
+    let home = main.python_home.as_deref().map(|home| ("WSGIPythonHome", home));
+    let engine = if uses_embedded(&main, &draft.imports) {
+        Some(engines.choose(Wanted { version, home })?.check_library(&serving_user())?)
+    } else {
+        None
+    };
+    let group_engines = draft.groups.iter().map(|group| {
+        let wanted = Wanted {
+            version: group.python.as_deref().map(|version| ("python", version)),
+            home: group.python_home.as_deref().map(|home| ("python-home", home)).or(home),
+        };
+        engines
+            .choose(wanted)
+            .and_then(Engine::check_daemon)
+            .map_err(|reason| ConfigError::Group { group: group.display().into_owned(), reason })
+    });
+    Ok(Generation {
+        group_engines: group_engines.collect::<Result<_, _>>()?,
+        groups: draft.groups.clone(),
+        imports: draft.imports.clone(),
+        mpm: Mpm::ask(),
+        engine,
+        main,
+    })
+}

@@ -1,0 +1,71 @@
+//! `conn_rec`.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::host::request::text;
+use crate::sys;
+
+/// The client's connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Connection<'r> {
+    raw: NonNull<sys::conn_rec>,
+    lives: PhantomData<&'r sys::conn_rec>,
+}
+
+impl<'r> Connection<'r> {
+    /// # Safety
+    /// `raw` is a connection that lives for `'r`.
+    pub(crate) unsafe fn from_raw(raw: *mut sys::conn_rec) -> Self {
+        Self { raw: NonNull::new(raw).expect("a request has a connection"), lives: PhantomData }
+    }
+
+    pub(crate) fn raw(self) -> *mut sys::conn_rec {
+        self.raw.as_ptr()
+    }
+
+    fn get(self) -> &'r sys::conn_rec {
+        // SAFETY: alive for 'r; Apache changes fields of it only on this thread, between our calls.
+        unsafe { self.raw.as_ref() }
+    }
+
+    /// The client went away.
+    pub(crate) fn aborted(self) -> bool {
+        #[cfg(connection_has_bit_fields)]
+        let aborted = self.get().aborted();
+        #[cfg(not(connection_has_bit_fields))]
+        let aborted = self.get().aborted;
+        aborted != 0
+    }
+
+    /// The address of the listener.
+    pub(crate) fn local_ip(self) -> Option<&'r CStr> {
+        // SAFETY: null or a text in the connection's pool.
+        unsafe { text(self.get().local_ip) }
+    }
+
+    /// The port of the listener.
+    pub(crate) fn local_port(self) -> u16 {
+        // SAFETY: null or an address in the connection's pool.
+        unsafe { self.get().local_addr.as_ref() }.map_or(0, |address| address.port)
+    }
+
+    /// Its id in the log, when something was logged for it.
+    pub(crate) fn log_id(self) -> Option<&'r CStr> {
+        // SAFETY: null or a text in the connection's pool.
+        unsafe { text(self.get().log_id) }
+    }
+
+    /// Whether it is encrypted.
+    pub(crate) fn is_encrypted(self) -> bool {
+        // SAFETY: the connection is alive.
+        unsafe { sys::ap_ssl_conn_is_ssl(self.raw()) != 0 }
+    }
+
+    /// The connection is closed after the present response.
+    pub(crate) fn close_afterwards(self) {
+        // SAFETY: the connection is alive and used by this thread only.
+        unsafe { (*self.raw()).keepalive = sys::AP_CONN_CLOSE };
+    }
+}

@@ -1,0 +1,29 @@
+//! Safe newtypes over Apache's types, one file per type. Nothing here knows of WSGI.
+//!
+//! A value such as [`Request<'r>`] borrows the host's structure for the time `'r` that the host promises; strings that
+//! it returns live in a pool that lives at least as long. All of them are `Copy` and none hands out `&mut`.
+
+mod brigade;
+mod connection;
+pub(crate) mod files;
+pub(crate) mod log;
+mod mpm;
+mod pool;
+mod regex;
+mod request;
+mod server;
+pub(crate) mod status;
+mod table;
+mod users;
+
+pub(crate) use brigade::{AprError, Brigade, Fetched, Sending, status_of_read_failure};
+pub(crate) use connection::Connection;
+pub(crate) use log::Target;
+pub(crate) use mpm::{MainState, Mpm, main_state, server_description};
+pub(crate) use pool::Pool;
+pub(crate) use regex::Regex;
+pub(crate) use request::{FileKind, Request};
+pub(crate) use server::{Server, server_relative};
+pub(crate) use status::{Failure, Status, Verdict};
+pub(crate) use table::Table;
+pub(crate) use users::{ServingUser, User, group_id, serving_user, user};

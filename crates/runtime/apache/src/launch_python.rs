@@ -1,0 +1,92 @@
+//! What a process that runs Python is told: from the configuration to [`wsgi_protocol::launch::Python`].
+
+use wsgi_protocol::launch::{Import, Python, Restrict, Server};
+
+use crate::config::{Generation, Main};
+use crate::directives::{self, DaemonGroup};
+use crate::host::server_description;
+
+fn split_path(path: Option<&Vec<u8>>) -> Vec<Vec<u8>> {
+    let entries = path.into_iter().flat_map(|path| path.split(|byte| *byte == b':'));
+    entries.filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+fn imports(generation: &Generation, process_group: &[u8]) -> Vec<Import> {
+    let mut imports: Vec<Import> = Vec::new();
+    for import in generation.imports.iter().filter(|import| import.process_group == process_group) {
+        let import = Import { script: import.script.clone(), application_group: import.application_group.clone() };
+        // Two aliases of one script load it once.
+        if !imports.contains(&import) {
+            imports.push(import);
+        }
+    }
+    imports
+}
+
+fn restrict(main: &Main) -> Restrict {
+    Restrict {
+        stdin: main.restrict_stdin.unwrap_or(directives::RESTRICT_STDIN.flag()),
+        stdout: main.restrict_stdout.unwrap_or(directives::RESTRICT_STDOUT.flag()),
+        signal: main.restrict_signal.unwrap_or(directives::RESTRICT_SIGNAL.flag()),
+    }
+}
+
+fn common(generation: &Generation) -> Python {
+    let main = &generation.main;
+    let (version, description, build_date) = server_description();
+    Python {
+        optimize: main.python_optimize.unwrap_or(0),
+        warnings: main.python_warnings.clone(),
+        hash_seed: main.hash_seed,
+        dont_write_bytecode: main.dont_write_bytecode.unwrap_or(directives::DONT_WRITE_BYTECODE.flag()),
+        destroy_interpreter: main.destroy_interpreter.unwrap_or(directives::DESTROY_INTERPRETER.flag()),
+        switch_interval: main.switch_interval,
+        restrict: restrict(main),
+        maximum_interpreters: main.maximum_interpreters.unwrap_or(directives::MAXIMUM_INTERPRETERS.number()),
+        server: Server {
+            version,
+            description,
+            build_date,
+            mpm_name: generation.mpm.name.clone().into_bytes(),
+            maximum_processes: generation.mpm.maximum_processes,
+            threads_per_process: generation.mpm.threads_per_process,
+        },
+        ..Python::default()
+    }
+}
+
+/// For an Apache child.
+pub(crate) fn embedded(generation: &Generation) -> Python {
+    let main = &generation.main;
+    let mpm = &generation.mpm;
+    Python {
+        home: main.python_home.clone(),
+        path: split_path(main.python_path.as_ref()),
+        eggs: main.python_eggs.clone(),
+        imports: imports(generation, b""),
+        maximum_processes: mpm.maximum_processes,
+        threads_per_process: mpm.threads_per_process,
+        multithread: mpm.threads_per_process != 1,
+        multiprocess: mpm.maximum_processes != 1,
+        ..common(generation)
+    }
+}
+
+/// For a process of a daemon group. The server's own path and eggs are for embedded mode only.
+pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
+    Python {
+        home: group.python_home.clone().or_else(|| generation.main.python_home.clone()),
+        path: split_path(group.python_path.as_ref()),
+        eggs: group.python_eggs.clone(),
+        working_directory: group.home.clone(),
+        switch_interval: group.switch_interval.or(generation.main.switch_interval),
+        imports: imports(generation, &group.name),
+        process_group: group.name.clone(),
+        maximum_processes: group.processes,
+        threads_per_process: group.threads,
+        multithread: group.threads != 1,
+        multiprocess: group.multiprocess,
+        run_once: group.threads == 1 && group.maximum_requests == 1,
+        ..common(generation)
+    }
+}

@@ -1,0 +1,264 @@
+//! Writing a response: status and header fields onto Apache's request, the body into its output filters. Both modes
+//! end here, so what a client gets does not depend on the mode.
+
+use std::os::fd::BorrowedFd;
+
+use wsgi_protocol::abi::Field;
+
+use crate::host::{AprError, Request, Sending};
+
+/// Unflushed bytes are passed on once so many wait.
+const PENDING: usize = 64 * 1024;
+
+/// What the two modes do differently with a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// A `Status` field replaces the status (daemon mode: CGI's rule, which applications rely on).
+    pub(crate) status_field: bool,
+    /// `WSGIErrorOverride On`: an error status is given to Apache, which makes the response (daemon mode).
+    pub(crate) error_override: bool,
+    /// Status 200 with a `Location` that is a path serves that path instead (daemon mode: CGI's rule).
+    pub(crate) internal_redirect: bool,
+}
+
+impl Rules {
+    /// Embedded mode.
+    pub(crate) const EMBEDDED: Self = Self { status_field: false, error_override: false, internal_redirect: false };
+
+    /// Daemon mode.
+    pub(crate) fn daemon(error_override: bool) -> Self {
+        Self { status_field: true, error_override, internal_redirect: true }
+    }
+}
+
+/// What is to follow a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next<'r> {
+    /// The response's body.
+    Body,
+    /// The handler returns this status and Apache makes the response; the body is thrown away.
+    Override(u16),
+    /// Another location is served instead ([`Request::redirect_internally`]); the body is thrown away.
+    Redirect(&'r std::ffi::CStr),
+}
+
+/// What stops a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The client went away.
+    ClientGone,
+    /// Sending failed otherwise.
+    Failed(AprError),
+}
+
+/// A response on its way out.
+pub(crate) struct Response<'r> {
+    request: Request<'r>,
+    sending: Option<Sending<'r>>,
+    /// Bytes that wait for a flush or the end.
+    pending: usize,
+    /// Something went to the output filters: the head is out.
+    started: bool,
+    has_head: bool,
+    failed: Option<Stop>,
+}
+
+impl<'r> Response<'r> {
+    /// A response that has not begun.
+    pub(crate) fn new(request: Request<'r>) -> Self {
+        Self { request, sending: None, pending: 0, started: false, has_head: false, failed: None }
+    }
+
+    /// Whether the client may have seen something.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether a head was set.
+    pub(crate) fn has_head(&self) -> bool {
+        self.has_head
+    }
+
+    /// Sets status and header fields. The bytes were checked before: no control characters, no line breaks.
+    pub(crate) fn head(&mut self, status: u16, line: &[u8], fields: &[Field<'_>], rules: Rules) -> Next<'r> {
+        let request = self.request;
+        let pool = request.pool();
+        let headers = request.headers_out();
+        self.has_head = true;
+        let (mut status, mut line) = (status, line);
+        let mut location = None;
+        for field in fields {
+            let (name, value) = (field.name.or_empty(), field.value.or_empty());
+            match Known::of(name) {
+                Some(Known::ContentType) => request.set_content_type(pool.text(value)),
+                Some(Known::ContentLength) => {
+                    // The engine refuses other values before it sends a head.
+                    if let Some(length) = std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok()) {
+                        request.set_content_length(length);
+                    }
+                }
+                Some(Known::WwwAuthenticate) => {
+                    request.error_headers_out().add_lasting(pool.text(name), pool.text(value));
+                }
+                Some(Known::Status) if rules.status_field => {
+                    if let Some(number) = leading_status(value) {
+                        (status, line) = (number, value);
+                    }
+                }
+                Some(Known::Location) => {
+                    let value = pool.text(value);
+                    location = Some(value);
+                    headers.set_lasting(pool.text(name), value);
+                }
+                Some(Known::LastWins) => headers.set_lasting(pool.text(name), pool.text(value)),
+                Some(Known::Status) | None => headers.add_lasting(pool.text(name), pool.text(value)),
+            }
+        }
+        if rules.error_override && status >= 400 {
+            return Next::Override(status);
+        }
+        if rules.internal_redirect
+            && status == 200
+            && let Some(location) = location
+            && location.to_bytes().starts_with(b"/")
+        {
+            headers.unset(c"Location");
+            return Next::Redirect(location);
+        }
+        // A line without a reason is completed by Apache.
+        let whole = line.len() > 4;
+        request.set_status(status, whole.then(|| pool.text(line)));
+        Next::Body
+    }
+
+    fn sending(&mut self) -> &mut Sending<'r> {
+        self.sending.get_or_insert_with(|| Sending::new(self.request))
+    }
+
+    fn done(&mut self, result: Result<(), AprError>) -> Result<(), Stop> {
+        let stop = match result {
+            _ if self.request.connection().aborted() => Stop::ClientGone,
+            Ok(()) => return Ok(()),
+            Err(error) => Stop::Failed(error),
+        };
+        self.failed = Some(stop);
+        Err(stop)
+    }
+
+    /// Sends body bytes. With `flush` they are on their way when this returns; without, they may wait for more.
+    pub(crate) fn data(&mut self, data: &[u8], flush: bool) -> Result<(), Stop> {
+        if let Some(stop) = self.failed {
+            return Err(stop);
+        }
+        if flush || self.pending + data.len() > PENDING {
+            self.pending = 0;
+            self.started = true;
+            let result = self.sending().pass_now(data);
+            return self.done(result);
+        }
+        self.pending += data.len();
+        let result = self.sending().copy(data);
+        self.done(result)
+    }
+
+    /// Sends a part of an open file.
+    pub(crate) fn file(
+        &mut self,
+        descriptor: BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+        sendfile: bool,
+    ) -> Result<(), Stop> {
+        if let Some(stop) = self.failed {
+            return Err(stop);
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        self.started = true;
+        self.pending = 0;
+        let sending = self.sending();
+        let result = sending.file(descriptor, offset, length, sendfile).and_then(|()| sending.pass());
+        self.done(result)
+    }
+
+    /// Ends a complete response.
+    pub(crate) fn finish(&mut self) -> Result<(), Stop> {
+        if let Some(stop) = self.failed {
+            return Err(stop);
+        }
+        let waiting = std::mem::take(&mut self.pending) > 0;
+        self.started = true;
+        let sending = self.sending();
+        let mut result = Ok(());
+        if waiting {
+            result = sending.pass_now(b"");
+        }
+        let result = result.and_then(|()| {
+            sending.end();
+            sending.pass()
+        });
+        self.done(result)
+    }
+
+    /// Ends a response that is not complete, so that the client notices: no final chunk, connection closed.
+    pub(crate) fn truncate(&mut self) {
+        self.started = true;
+        let sending = self.sending();
+        sending.break_off();
+        // The client may be gone: there is nobody left to tell.
+        let _ = sending.pass();
+    }
+}
+
+/// Header fields that Apache keeps in places of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    ContentType,
+    ContentLength,
+    WwwAuthenticate,
+    Status,
+    Location,
+    LastWins,
+}
+
+impl Known {
+    fn of(name: &[u8]) -> Option<Self> {
+        const NAMES: [(&[u8], Known); 7] = [
+            (b"Content-Type", Known::ContentType),
+            (b"Content-Length", Known::ContentLength),
+            (b"WWW-Authenticate", Known::WwwAuthenticate),
+            (b"Status", Known::Status),
+            (b"Location", Known::Location),
+            (b"Content-Range", Known::LastWins),
+            (b"Transfer-Encoding", Known::LastWins),
+        ];
+        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+    }
+}
+
+fn leading_status(value: &[u8]) -> Option<u16> {
+    let digits = value.get(..3)?;
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (100..=999).contains(&number).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_field_begins_with_three_digits() {
+        assert_eq!(leading_status(b"404 Not Found"), Some(404));
+        assert_eq!(leading_status(b"200"), Some(200));
+        assert_eq!(leading_status(b"40"), None);
+        assert_eq!(leading_status(b"abc"), None);
+        assert_eq!(leading_status(b"099 x"), None);
+    }
+
+    #[test]
+    fn known_fields_are_found_whatever_their_case() {
+        assert_eq!(Known::of(b"content-TYPE"), Some(Known::ContentType));
+        assert_eq!(Known::of(b"X-Content-Type"), None);
+    }
+}

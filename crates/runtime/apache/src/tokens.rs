@@ -1,0 +1,220 @@
+//! `%{…}` in names of process groups, application groups and callables.
+
+use std::ffi::CStr;
+
+use crate::host::Request;
+
+/// A configured name. Tokens are recognised only when they are the whole value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token<'p> {
+    /// The text itself.
+    Literal(&'p [u8]),
+    /// `%{GLOBAL}`: embedded mode, or the main interpreter.
+    Global,
+    /// `%{RESOURCE}`: server name, port and the script's mount point.
+    Resource,
+    /// `%{SERVER}`: server name and port.
+    Server,
+    /// `%{HOST}`: the host that the client named, and the port.
+    Host,
+    /// `%{ENV:name}`: a note, a variable of the request, or one of the process.
+    Variable(&'p [u8]),
+}
+
+impl<'p> Token<'p> {
+    /// Reads a configured value.
+    pub(crate) fn parse(value: &'p [u8]) -> Self {
+        match value {
+            b"%{GLOBAL}" => Self::Global,
+            b"%{RESOURCE}" => Self::Resource,
+            b"%{SERVER}" => Self::Server,
+            b"%{HOST}" => Self::Host,
+            _ => match value.strip_prefix(b"%{ENV:").and_then(|rest| rest.strip_suffix(b"}")) {
+                Some(name) => Self::Variable(name),
+                None => Self::Literal(value),
+            },
+        }
+    }
+
+    /// The name, when it does not depend on the request.
+    pub(crate) fn fixed(self) -> Option<&'p [u8]> {
+        match self {
+            Self::Literal(text) => Some(text),
+            Self::Global => Some(b""),
+            _ => None,
+        }
+    }
+}
+
+/// What an expansion needs of a request; a trait, so that the rules are tested without one.
+pub(crate) trait Source<'r> {
+    /// `ServerName`.
+    fn server_name(&self) -> &'r [u8];
+    /// The host that the client named, or `ServerName`.
+    fn host(&self) -> &'r [u8];
+    /// The effective port.
+    fn port(&self) -> u16;
+    /// The script's mount point.
+    fn mount_point(&self) -> &'r [u8];
+    /// A variable.
+    fn variable(&self, name: &[u8]) -> Option<&'r [u8]>;
+    /// Keeps joined parts for the request's time.
+    fn join(&self, parts: &[&[u8]]) -> &'r [u8];
+}
+
+/// The value of a token for a request. `None`: a variable that is not set, which counts as not configured.
+pub(crate) fn expand<'r>(token: Token<'r>, source: &impl Source<'r>) -> Option<&'r [u8]> {
+    match token {
+        Token::Literal(text) => Some(text),
+        Token::Global => Some(b""),
+        Token::Resource => Some(with_port(source, source.server_name(), Some(source.mount_point()))),
+        Token::Server => Some(with_port(source, source.server_name(), None)),
+        Token::Host => Some(with_port(source, source.host(), None)),
+        Token::Variable(name) => match Token::parse(source.variable(name)?) {
+            // Not a second time.
+            Token::Variable(_) => source.variable(name),
+            token => expand(token, source),
+        },
+    }
+}
+
+fn with_port<'r>(source: &impl Source<'r>, host: &[u8], mount_point: Option<&[u8]>) -> &'r [u8] {
+    let mut digits = [0; 6];
+    let port = match source.port() {
+        80 | 443 => &b""[..],
+        port => port_suffix(port, &mut digits),
+    };
+    match mount_point {
+        Some(mount_point) => source.join(&[host, port, b"|", mount_point]),
+        None => source.join(&[host, port]),
+    }
+}
+
+/// `:port`.
+fn port_suffix(port: u16, digits: &mut [u8; 6]) -> &[u8] {
+    let mut start = digits.len();
+    let mut rest = port;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    start -= 1;
+    digits[start] = b':';
+    &digits[start..]
+}
+
+/// A request as the source of expansions.
+pub(crate) struct FromRequest<'r> {
+    /// The request.
+    pub(crate) request: Request<'r>,
+    /// The script's mount point.
+    pub(crate) mount_point: &'r [u8],
+}
+
+impl<'r> Source<'r> for FromRequest<'r> {
+    fn server_name(&self) -> &'r [u8] {
+        self.request.server().name().map_or(b"", CStr::to_bytes)
+    }
+
+    fn host(&self) -> &'r [u8] {
+        self.request.hostname().map_or_else(|| self.server_name(), CStr::to_bytes)
+    }
+
+    fn port(&self) -> u16 {
+        self.request.server_port()
+    }
+
+    fn mount_point(&self) -> &'r [u8] {
+        self.mount_point
+    }
+
+    fn variable(&self, name: &[u8]) -> Option<&'r [u8]> {
+        let name = self.request.pool().text(name);
+        let own = self.request.notes().get(name).or_else(|| self.request.variables().get(name));
+        own.map(CStr::to_bytes).or_else(|| process_variable(self.request, name))
+    }
+
+    fn join(&self, parts: &[&[u8]]) -> &'r [u8] {
+        self.request.pool().join(parts).to_bytes()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "%{ENV:…} names a variable of the process as its last resort")]
+fn process_variable<'r>(request: Request<'r>, name: &CStr) -> Option<&'r [u8]> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let value = std::env::var_os(std::ffi::OsStr::from_bytes(name.to_bytes()))?;
+    Some(request.pool().bytes(&value.into_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed {
+        port: u16,
+        variable: Option<&'static [u8]>,
+    }
+
+    impl Source<'static> for Fixed {
+        fn server_name(&self) -> &'static [u8] {
+            b"www.example.com"
+        }
+        fn host(&self) -> &'static [u8] {
+            b"alias.example.com"
+        }
+        fn port(&self) -> u16 {
+            self.port
+        }
+        fn mount_point(&self) -> &'static [u8] {
+            b"/app"
+        }
+        fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
+            (name == b"group").then_some(self.variable).flatten()
+        }
+        fn join(&self, parts: &[&[u8]]) -> &'static [u8] {
+            Box::leak(parts.concat().into_boxed_slice())
+        }
+    }
+
+    fn expanded(value: &'static str, port: u16, variable: Option<&'static [u8]>) -> Option<String> {
+        let found = expand(Token::parse(value.as_bytes()), &Fixed { port, variable });
+        found.map(|found| String::from_utf8_lossy(found).into_owned())
+    }
+
+    #[test]
+    fn tokens_expand_by_the_reference() {
+        for (value, port, expected) in [
+            ("%{GLOBAL}", 80, ""),
+            ("%{RESOURCE}", 80, "www.example.com|/app"),
+            ("%{RESOURCE}", 8080, "www.example.com:8080|/app"),
+            ("%{SERVER}", 443, "www.example.com"),
+            ("%{SERVER}", 8443, "www.example.com:8443"),
+            ("%{HOST}", 65535, "alias.example.com:65535"),
+            ("name", 80, "name"),
+            ("a%{GLOBAL}", 80, "a%{GLOBAL}"),
+            ("%{OTHER}", 80, "%{OTHER}"),
+        ] {
+            assert_eq!(expanded(value, port, None).as_deref(), Some(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_variable_is_expanded_once() {
+        assert_eq!(expanded("%{ENV:group}", 80, Some(b"web")).as_deref(), Some("web"));
+        assert_eq!(expanded("%{ENV:group}", 8080, Some(b"%{SERVER}")).as_deref(), Some("www.example.com:8080"));
+        assert_eq!(expanded("%{ENV:group}", 80, Some(b"%{ENV:group}")).as_deref(), Some("%{ENV:group}"));
+        assert_eq!(expanded("%{ENV:group}", 80, None), None);
+        assert_eq!(expanded("%{ENV:other}", 80, Some(b"web")), None);
+    }
+
+    #[test]
+    fn only_some_names_are_fixed() {
+        assert_eq!(Token::parse(b"%{GLOBAL}").fixed(), Some(&b""[..]));
+        assert_eq!(Token::parse(b"web").fixed(), Some(&b"web"[..]));
+        assert_eq!(Token::parse(b"%{SERVER}").fixed(), None);
+    }
+}

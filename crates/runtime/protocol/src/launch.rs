@@ -146,6 +146,8 @@ pub struct Daemon {
     pub secret: Secret,
     /// The highest [`crate::abi::Level`] number worth sending.
     pub log_level: u8,
+    /// `locale=`: the environment has it already; it is checked before Python starts.
+    pub locale: Option<Vec<u8>>,
     /// `chroot=`: stripped from the paths of scripts.
     pub chroot: Option<Vec<u8>>,
     /// The directory that core files are wanted in (`CoreDumpDirectory`).

@@ -130,6 +130,18 @@ impl Layout {
         fits.then_some(Self { processes, threads, children })
     }
 
+    /// How many processes it has slots for.
+    #[must_use]
+    pub fn processes(self) -> u32 {
+        self.processes
+    }
+
+    /// How many threads each process has.
+    #[must_use]
+    pub fn threads(self) -> u32 {
+        self.threads
+    }
+
     /// How many Apache children it has rows for.
     #[must_use]
     pub fn children(self) -> u32 {

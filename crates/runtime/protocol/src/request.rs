@@ -24,6 +24,9 @@ pub const SAFE_METHOD: u32 = 32;
 /// The request body is wholly in the request frame (daemon mode), or there is none.
 pub const BODY_INCLUDED: u32 = 64;
 
+/// Where the highest level number that is logged for the request begins in the flags, plus one; 0 is "not known".
+const LOG_LEVEL_SHIFT: u32 = 24;
+
 /// The most environ entries of one request; Apache's own limits on header fields stay far below.
 pub const MAX_ENTRIES: usize = 4096;
 
@@ -91,6 +94,18 @@ impl<'a> Facts<'a> {
         }
         // SAFETY: the only constructor takes both from one slice that lives for 'a.
         unsafe { std::slice::from_raw_parts(self.entries, self.entry_count) }
+    }
+
+    /// The highest level number that is logged for the request, when it is known.
+    #[must_use]
+    pub fn log_level(&self) -> Option<u8> {
+        u8::try_from(self.flags >> LOG_LEVEL_SHIFT).ok()?.checked_sub(1)
+    }
+
+    /// Sets [`Facts::log_level`].
+    pub fn set_log_level(&mut self, level: u8) {
+        let rest = self.flags & ((1 << LOG_LEVEL_SHIFT) - 1);
+        self.flags = rest | u32::from(level.saturating_add(1)) << LOG_LEVEL_SHIFT;
     }
 
     /// Whether a flag is set.
@@ -210,6 +225,7 @@ mod tests {
         facts.script = Bytes::new(b"/srv/app.wsgi");
         facts.callable = Bytes::new(b"application");
         facts.flags = RELOAD | SAFE_METHOD;
+        facts.set_log_level(6);
         facts.content_length = -1;
         facts.request_start = 1_700_000_000_000_000;
         let mut payload = Vec::new();
@@ -221,6 +237,7 @@ mod tests {
         assert_eq!(read.script.get(), Some(&b"/srv/app.wsgi"[..]));
         assert_eq!(read.application_group.get(), Some(&b""[..]));
         assert!(read.has(RELOAD) && read.has(SAFE_METHOD) && !read.has(SENDFILE));
+        assert_eq!(read.log_level(), Some(6));
         assert_eq!((read.content_length, read.request_start), (-1, 1_700_000_000_000_000));
         assert_eq!(read.entries().len(), 3);
         assert_eq!(read.entries()[1].name.get(), Some(&b"HTTP_X_ODD"[..]));

@@ -1,3 +1,7 @@
-//! The daemon process.
+//! One daemon process; see [`wsgi_python::daemon`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wsgi_python::daemon::main()
+}

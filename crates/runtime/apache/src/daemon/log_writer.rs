@@ -153,7 +153,12 @@ impl Writer<'_> {
             for entry in entries.iter().filter(|entry| entry.revents != 0) {
                 // SAFETY: room for as many bytes as it says.
                 let count = unsafe { libc::read(entry.fd, buffer.as_mut_ptr().cast(), buffer.len()) };
-                let Ok(count) = usize::try_from(count) else { continue };
+                let Ok(count) = usize::try_from(count) else {
+                    if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                        open.retain(|descriptor| *descriptor != entry.fd);
+                    }
+                    continue;
+                };
                 let bytes = &buffer[..count];
                 if entry.fd == self.control {
                     if bytes.contains(&REPLACED) {

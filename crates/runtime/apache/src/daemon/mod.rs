@@ -7,6 +7,7 @@
 
 mod client;
 mod connection;
+mod death;
 mod exchange;
 mod group;
 mod log_writer;
@@ -15,6 +16,7 @@ mod sockets;
 mod spawn;
 mod status_page;
 mod supervise;
+mod watch;
 
-pub(crate) use client::{Daemons, child_init, handle};
+pub(crate) use client::{Daemons, child_init, serve};
 pub(crate) use supervise::{child_ended, start};

@@ -51,6 +51,8 @@ pub(crate) struct Program {
     pub(crate) limits: Vec<Limit>,
     /// The executable, opened when the configuration was checked.
     pub(crate) engine: RawFd,
+    /// For the line that announces the start.
+    pub(crate) threads: u32,
 }
 
 /// The descriptors that a process gets, by their numbers in the server.
@@ -167,6 +169,16 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
     wait(delay);
+    let (group, threads) = (&program.group, program.threads);
+    say(
+        Level::Info,
+        &match &program.identity {
+            Some(Identity { user, group: gid, .. }) => {
+                format!("Starting daemon process '{group}' with uid={user}, gid={gid} and threads={threads}.")
+            }
+            None => format!("Starting daemon process '{group}' with threads={threads}."),
+        },
+    );
     for limit in &program.limits {
         let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
         // SAFETY: the value lives across the call.

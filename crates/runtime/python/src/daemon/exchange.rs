@@ -58,6 +58,8 @@ pub(super) struct Exchange<'a> {
     /// The connection can be used no more.
     broken: bool,
     counts_as_activity: bool,
+    /// The highest level number that is logged for the request.
+    log_level: u8,
 }
 
 impl<'a> Exchange<'a> {
@@ -81,6 +83,7 @@ impl<'a> Exchange<'a> {
             body_ended,
             broken: false,
             counts_as_activity,
+            log_level: facts.log_level().unwrap_or(server.log.level()),
         }
     }
 
@@ -277,6 +280,9 @@ impl Gateway for Exchange<'_> {
     }
 
     fn log(&mut self, record: &Record<'_>) {
+        if record.level > self.log_level {
+            return;
+        }
         if self.broken || self.buffers.out.len() - self.written > WAITING_LOGS {
             self.server.log.write(record);
             return;
@@ -294,7 +300,7 @@ impl Gateway for Exchange<'_> {
     }
 
     fn logs(&mut self, level: Level) -> bool {
-        self.server.log.logs(level)
+        level as u8 <= self.log_level
     }
 
     fn request_id(&mut self) -> Vec<u8> {

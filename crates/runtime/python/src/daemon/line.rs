@@ -17,6 +17,11 @@ impl ServerLog {
         Self { socket, level }
     }
 
+    /// The highest level number that is written.
+    pub(super) fn level(&self) -> u8 {
+        self.level
+    }
+
     pub(super) fn logs(&self, level: Level) -> bool {
         level as u8 <= self.level
     }

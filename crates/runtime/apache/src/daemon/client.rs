@@ -1,0 +1,266 @@
+//! A child's side: from a request to a process that serves it.
+
+use std::ffi::OsStr;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use wsgi_protocol::frame::Secret;
+use wsgi_protocol::request::Facts;
+
+use super::connection::Connection;
+use super::exchange::{Exchange, Turn};
+use super::group::Plan;
+use super::retained::SavedGroup;
+use super::sockets::{self, ConnectError};
+use super::status_page::{Claim, StatusPage, Target, slot_of};
+use crate::codes;
+use crate::config::Registry;
+use crate::directives::DaemonGroup;
+use crate::host::{Failure, Request, Verdict, log};
+use crate::response::Rules;
+use crate::sys;
+
+/// What the server's processes know of the running daemons.
+pub(crate) struct Daemons {
+    secret: Secret,
+    /// In the order of the configuration's groups.
+    groups: Vec<GroupClient>,
+    /// The process that starts daemons, which may be the one that serves (`-X`).
+    parent: u32,
+}
+
+/// One group, seen by who sends requests to it.
+pub(crate) struct GroupClient {
+    pub(super) name: String,
+    /// `None`: the group was not started.
+    running: Option<Running>,
+    pub(super) connect_timeout: Duration,
+    pub(super) socket_timeout: Duration,
+    pub(super) queue_timeout: Duration,
+    pub(super) flush_delay: Duration,
+}
+
+struct Running {
+    page: Arc<StatusPage>,
+    /// This child's row on the page.
+    row: OnceLock<Option<u32>>,
+    /// The sockets of the slots.
+    paths: Vec<PathBuf>,
+    overflow: Option<PathBuf>,
+    /// Kept connections by place.
+    kept: Vec<Mutex<Vec<OwnedFd>>>,
+    threads: usize,
+    /// The server's own descriptors, which a child has no use for.
+    servers_own: Vec<RawFd>,
+}
+
+impl Daemons {
+    pub(crate) fn new(secret: Secret, groups: Vec<GroupClient>) -> Self {
+        Self { secret, groups, parent: std::process::id() }
+    }
+
+    /// Gives back what an ended Apache child held.
+    pub(crate) fn give_back(&self, pid: libc::pid_t) {
+        for running in self.groups.iter().filter_map(|group| group.running.as_ref()) {
+            running.page.give_back(u32::try_from(pid).unwrap_or(0));
+        }
+    }
+}
+
+impl GroupClient {
+    /// A group that could not be started.
+    pub(crate) fn absent(group: &DaemonGroup) -> Self {
+        let socket_timeout = match group.timeouts.socket {
+            0 => Duration::from_micros(u64::try_from(group.server.timeout()).unwrap_or(0)),
+            timeout => Duration::from_millis(timeout),
+        };
+        Self {
+            name: group.display().into_owned(),
+            running: None,
+            connect_timeout: Duration::from_millis(group.connect_timeout),
+            socket_timeout,
+            queue_timeout: Duration::from_millis(group.timeouts.queue),
+            flush_delay: Duration::from_millis(group.response_flush_delay),
+        }
+    }
+
+    /// A group whose processes are about to be started.
+    pub(crate) fn new(group: &DaemonGroup, plan: &Plan, saved: &SavedGroup, page: Arc<StatusPage>) -> Self {
+        let path = |path: &[u8]| PathBuf::from(OsStr::from_bytes(path));
+        let places = plan.layout.processes() as usize;
+        let listeners = saved.slots.iter().map(|slot| &slot.listener).chain(&saved.overflow);
+        let descriptors = [saved.page, saved.log.0, saved.log.1, saved.output.0, saved.output.1];
+        let running = Running {
+            page,
+            row: OnceLock::new(),
+            paths: saved.slots.iter().map(|slot| path(&slot.listener.path)).collect(),
+            overflow: saved.overflow.as_ref().map(|overflow| path(&overflow.path)),
+            kept: (0..places).map(|_| Mutex::default()).collect(),
+            threads: plan.layout.threads().max(1) as usize,
+            servers_own: listeners.map(|listener| listener.descriptor).chain(descriptors).collect(),
+        };
+        Self { running: Some(running), ..Self::absent(group) }
+    }
+}
+
+/// Prepares a child.
+pub(crate) fn child_init(registry: &'static Registry) {
+    let Some(daemons) = registry.daemons().get() else { return };
+    let pid = std::process::id();
+    for running in daemons.groups.iter().filter_map(|group| group.running.as_ref()) {
+        // Asked for once.
+        let _ = running.row.set(running.page.claim_row(pid));
+        if pid != daemons.parent {
+            for descriptor in &running.servers_own {
+                // SAFETY: this process's copy, which nothing in it uses.
+                unsafe { libc::close(*descriptor) };
+            }
+        }
+    }
+    if pid != daemons.parent {
+        // Daemons learn of the end of the server by these pipes: no child may hold them open.
+        super::supervise::close_control_pipes();
+    }
+}
+
+/// The most times that a request is sent anew because a kept connection turned out to be closed.
+const STALE: usize = 1000;
+
+/// Serves a request by a process of a group, which is its place in [`crate::config::Generation::groups`].
+pub(crate) fn serve(
+    request: Request<'_>,
+    registry: &Registry,
+    group: usize,
+    facts: Facts<'_>,
+    rules: Rules,
+) -> Result<Verdict, Failure> {
+    let daemons = registry.daemons().get();
+    let Some((daemons, group)) = daemons.and_then(|daemons| Some((daemons, daemons.groups.get(group)?))) else {
+        return Err(Failure::new(
+            sys::HTTP_SERVICE_UNAVAILABLE,
+            &codes::CONNECT_FAILED,
+            "Daemon mode is not running in this process.",
+        ));
+    };
+    let Some(running) = &group.running else {
+        return Err(Failure::new(
+            sys::HTTP_SERVICE_UNAVAILABLE,
+            &codes::CONNECT_FAILED,
+            format!("WSGI daemon process '{}' was not started; the reason is earlier in the log.", group.name),
+        ));
+    };
+    let mut exchange = match Exchange::begin(request, group, facts, &daemons.secret, rules) {
+        Ok(exchange) => exchange,
+        Err(verdict) => return verdict,
+    };
+    let row = running.row.get().copied().flatten();
+    let most = 2 * running.paths.len() + 1;
+    let (mut attempts, mut stale) = (0, 0);
+    loop {
+        let mut claim = Claim::choose(&running.page, row, running.overflow.is_some());
+        let (mut connection, fresh) = running.connection(group, claim.target())?;
+        match exchange.run(&mut connection, fresh, &mut claim) {
+            Turn::Done { verdict, keep } => {
+                if let (true, Target::Place(place)) = (keep, claim.target()) {
+                    running.keep(place, connection);
+                }
+                return verdict;
+            }
+            Turn::Stale if stale < STALE => {
+                stale += 1;
+                // Its siblings are most likely closed too, and trying them one by one only takes time.
+                if let Target::Place(place) = claim.target() {
+                    running.forget(place);
+                }
+            }
+            Turn::Stale | Turn::Rejected => {
+                attempts += 1;
+                if attempts >= most {
+                    return Err(Failure::new(
+                        sys::HTTP_SERVICE_UNAVAILABLE,
+                        &codes::ATTEMPTS_EXHAUSTED,
+                        format!(
+                            "Maximum number of WSGI daemon process restart connects reached, for daemon process '{}'.",
+                            group.name
+                        ),
+                    ));
+                }
+                log::info(
+                    log::Target::Request(request),
+                    format_args!(
+                        "Reconnecting after WSGI daemon process '{}' restart, attempt #{attempts}.",
+                        group.name
+                    ),
+                );
+            }
+        }
+    }
+}
+
+impl Running {
+    fn kept(&self, place: u32) -> Option<MutexGuard<'_, Vec<OwnedFd>>> {
+        Some(self.kept.get(place as usize)?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A connection to a process, and whether it was made now.
+    fn connection(&self, group: &GroupClient, target: Target) -> Result<(Connection, bool), Failure> {
+        if let Target::Place(place) = target
+            && let Some(socket) = self.kept(place).and_then(|mut kept| kept.pop())
+        {
+            return Ok((Connection::new(socket), false));
+        }
+        let path = match target {
+            Target::Place(place) => self.paths.get(slot_of(place) as usize),
+            Target::Overflow => self.overflow.as_ref(),
+        };
+        let path = path.map_or(Path::new(""), PathBuf::as_path);
+        let socket = sockets::connect(path, group.connect_timeout, group.socket_timeout)
+            .map_err(|error| connect_failure(group, path, &error))?;
+        Ok((Connection::new(socket), true))
+    }
+
+    fn keep(&self, place: u32, connection: Connection) {
+        if let Some(mut kept) = self.kept(place)
+            && kept.len() < self.threads
+        {
+            kept.push(connection.into_socket());
+        }
+    }
+
+    fn forget(&self, place: u32) {
+        let forgotten = self.kept(place).map(|mut kept| std::mem::take(&mut *kept));
+        // Closed outside of the lock.
+        drop(forgotten);
+    }
+}
+
+fn connect_failure(group: &GroupClient, path: &Path, error: &ConnectError) -> Failure {
+    let (name, path) = (&group.name, path.display());
+    match error {
+        ConnectError::TimedOut => Failure::new(
+            sys::HTTP_SERVICE_UNAVAILABLE,
+            &codes::CONNECT_EXHAUSTED,
+            format!(
+                "Unable to connect to WSGI daemon process '{name}' on '{path}' after multiple attempts as listener \
+                 backlog limit was exceeded or the socket does not exist."
+            ),
+        ),
+        ConnectError::NoSocket(error) => Failure::new(
+            sys::HTTP_INTERNAL_SERVER_ERROR,
+            &codes::SOCKET_CREATION,
+            format!("Unable to create socket to connect to WSGI daemon process '{name}' ({error})."),
+        ),
+        ConnectError::Failed(error) => Failure::new(
+            sys::HTTP_SERVICE_UNAVAILABLE,
+            &codes::CONNECT_FAILED,
+            // SAFETY: cannot fail.
+            format!(
+                "Unable to connect to WSGI daemon process '{name}' on '{path}' as user with uid={} ({error}).",
+                unsafe { libc::getuid() }
+            ),
+        ),
+    }
+}

@@ -1,0 +1,164 @@
+//! How a daemon process ended.
+
+use std::os::fd::RawFd;
+
+/// The way a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// By itself, with this status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+const NAMES: &[(i32, &str)] = &[
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGILL, "SIGILL"),
+    (libc::SIGTRAP, "SIGTRAP"),
+    (libc::SIGABRT, "SIGABRT"),
+    (libc::SIGBUS, "SIGBUS"),
+    (libc::SIGFPE, "SIGFPE"),
+    (libc::SIGKILL, "SIGKILL"),
+    (libc::SIGUSR1, "SIGUSR1"),
+    (libc::SIGSEGV, "SIGSEGV"),
+    (libc::SIGUSR2, "SIGUSR2"),
+    (libc::SIGPIPE, "SIGPIPE"),
+    (libc::SIGALRM, "SIGALRM"),
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGXCPU, "SIGXCPU"),
+    (libc::SIGXFSZ, "SIGXFSZ"),
+    (libc::SIGSYS, "SIGSYS"),
+];
+
+/// Signals that end processes which did not ask for it; as exit statuses these numbers are unusual.
+const FATAL: [i32; 9] = [
+    libc::SIGILL,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGKILL,
+    libc::SIGSEGV,
+    libc::SIGTERM,
+    libc::SIGXCPU,
+    libc::SIGSYS,
+];
+
+/// The most requests that a line names.
+const NAMED: usize = 4;
+
+impl Death {
+    /// Of a status as `waitpid` gives it.
+    pub(crate) fn of_wait_status(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            Self::Signal(libc::WTERMSIG(status))
+        } else {
+            Self::Exit(libc::WEXITSTATUS(status))
+        }
+    }
+
+    /// Of the number that Apache passes on: an exit status or a signal, without saying which.
+    fn of_number(number: i32) -> Self {
+        match number {
+            // While it reclaims processes at a restart, Apache passes the status itself.
+            256.. => Self::of_wait_status(number),
+            _ if FATAL.contains(&number) => Self::Signal(number),
+            _ => Self::Exit(number),
+        }
+    }
+
+    /// The line about it: who, why, and what was lost.
+    pub(crate) fn describe(self, pid: i32, group: &str, serving: &[String]) -> String {
+        let cause = match self {
+            Self::Exit(255) => "ended because its shutdown took too long (exit code 255)".to_owned(),
+            Self::Exit(code) => format!("ended with exit code {code}"),
+            Self::Signal(signal) => match NAMES.iter().find(|(number, _)| *number == signal) {
+                Some((_, name)) => format!("died of signal {signal} ({name})"),
+                None => format!("died of signal {signal}"),
+            },
+        };
+        let mut line = format!("pid {pid} of group '{group}' {cause}");
+        if !serving.is_empty() {
+            line.push_str(" while serving ");
+            line.push_str(&serving[..serving.len().min(NAMED)].join(", "));
+            if serving.len() > NAMED {
+                line.push_str(&format!(" and {} more", serving.len() - NAMED));
+            }
+        }
+        line
+    }
+}
+
+/// `struct pidfd_info` of Linux 6.13 and later, as far as it is used.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    identities: [u32; 11],
+    exit_code: i32,
+}
+
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+/// `_IOWR(0xFF, 11, struct pidfd_info)` with the size that all kernels know.
+const PIDFD_GET_INFO: libc::c_ulong = 3 << 30 | (size_of::<PidfdInfo>() as libc::c_ulong) << 16 | 0xff << 8 | 11;
+
+/// Finds out how a process ended that was waited for already: by its handle where the kernel keeps the status there,
+/// else from the number that Apache passes on.
+pub(crate) fn find(handle: Option<RawFd>, number: i32) -> Death {
+    if let Some(handle) = handle {
+        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+        // SAFETY: the kernel writes at most as many bytes as the request's number says.
+        let result = unsafe { libc::ioctl(handle, PIDFD_GET_INFO, &raw mut info) };
+        if result == 0 && info.mask & PIDFD_INFO_EXIT != 0 {
+            return Death::of_wait_status(info.exit_code);
+        }
+    }
+    Death::of_number(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_names_pid_cause_group_and_request() {
+        let serving = vec!["GET /x".to_owned()];
+        assert_eq!(
+            Death::Signal(11).describe(4711, "web", &serving),
+            "pid 4711 of group 'web' died of signal 11 (SIGSEGV) while serving GET /x"
+        );
+        assert_eq!(Death::Exit(3).describe(1, "web", &[]), "pid 1 of group 'web' ended with exit code 3");
+        let many: Vec<String> = (0..6).map(|number| format!("GET /{number}")).collect();
+        assert!(Death::Exit(3).describe(1, "web", &many).ends_with("GET /3 and 2 more"));
+    }
+
+    #[test]
+    fn apaches_number_is_read_as_what_it_most_likely_is() {
+        assert_eq!(Death::of_number(0), Death::Exit(0));
+        assert_eq!(Death::of_number(3), Death::Exit(3));
+        assert_eq!(Death::of_number(11), Death::Signal(11));
+        assert_eq!(Death::of_number(3 << 8), Death::Exit(3));
+    }
+
+    #[test]
+    fn the_handle_tells_exit_statuses_from_signals() {
+        // SAFETY: the child calls nothing but _exit and is waited for.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::_exit(11);
+            }
+            let handle = RawFd::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).expect("a descriptor");
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            assert_eq!(Death::of_wait_status(status), Death::Exit(11));
+            let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+            if libc::ioctl(handle, PIDFD_GET_INFO, &raw mut info) == 0 && info.mask & PIDFD_INFO_EXIT != 0 {
+                assert_eq!(find(Some(handle), 11), Death::Exit(11));
+            }
+            libc::close(handle);
+        }
+    }
+}

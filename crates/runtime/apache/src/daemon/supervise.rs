@@ -1,0 +1,652 @@
+//! The parent's side: takes over or starts the processes of all groups, and starts again what ends.
+//!
+//! Apache tells of the end of a process by a callback, which each generation of the configuration registers anew,
+//! because the module's code moves. On a restart nothing is ended: the next generation finds the running processes in
+//! [`retained`], starts a successor for each, and the successor itself tells its predecessor to leave once it accepts.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use wsgi_protocol::launch::LEAVE;
+
+use super::client::{Daemons, GroupClient};
+use super::death::{self, Death};
+use super::group::{Plan, pipe};
+use super::log_writer::{self, Channel};
+use super::retained::{self, Saved, SavedGroup, SavedListener, SavedProcess, SavedSlot};
+use super::sockets::{self, ListenError};
+use super::spawn::{self, Sources};
+use super::status_page::{PLACES, StatusPage, other_place, slot_of};
+use super::watch::{self, Reason};
+use crate::codes;
+use crate::config::Registry;
+use crate::host::{MainState, Mpm, Server, ServingUser, Target, log, main_state, serving_user};
+
+/// The groups could not be started; the reason was logged.
+#[derive(Debug, thiserror::Error)]
+#[error("daemon mode could not be started")]
+pub(crate) struct Failed;
+
+/// A process that ends earlier than this after its start has failed to start.
+const EARLY: Duration = Duration::from_secs(5);
+
+/// The longest delay before another try.
+const LONGEST_DELAY: Duration = Duration::from_secs(20);
+
+/// How long the writer of the log may take to write what is left.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// The parent's view of one generation.
+pub(crate) struct Supervisor {
+    main: Server<'static>,
+    user: ServingUser,
+    /// The process that this is for: children have a copy that they must not use.
+    parent: u32,
+    groups: Vec<Group>,
+    saved: RefCell<Saved>,
+    starts: RefCell<Vec<Vec<Starts>>>,
+    weak: OnceLock<std::rc::Weak<Supervisor>>,
+}
+
+/// A group that runs. Its position is the same in [`Saved::groups`], where groups of earlier generations follow.
+struct Group {
+    plan: Plan,
+    page: Arc<StatusPage>,
+}
+
+/// How the starts of one slot went.
+#[derive(Clone, Copy)]
+struct Starts {
+    last: Instant,
+    early_ends: u32,
+}
+
+impl Starts {
+    fn delay(self) -> Duration {
+        match self.early_ends {
+            0 | 1 => Duration::ZERO,
+            ends => Duration::from_secs(1 << (ends - 2).min(5)).min(LONGEST_DELAY),
+        }
+    }
+}
+
+/// Starts the groups, or takes over those that run already. A group that cannot be started is logged and answers with
+/// 503; an error keeps the server from starting.
+pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Result<(), Failed> {
+    let Some(generation) = registry.generation() else { return Err(Failed) };
+    let retained = retained::load();
+    if generation.groups.is_empty() && retained.is_none() {
+        return Ok(());
+    }
+    let user = serving_user();
+    let mut earlier = match retained {
+        Some(saved) => saved,
+        None => Saved { secret: new_secret().map_err(|error| failed(main, &error))?, ..Saved::default() },
+    };
+    let mut saved = Saved { groups: Vec::new(), ..earlier.clone() };
+    let mut groups = Vec::new();
+    let mut clients = Vec::new();
+    for (position, group) in generation.groups.iter().enumerate() {
+        let plan = match Plan::of(generation, position, &user, registry.pool()) {
+            Ok(plan) => plan,
+            Err(error) => {
+                log::server(
+                    group.server,
+                    &codes::DAEMON_FAILED,
+                    format_args!("Daemon process group '{}' cannot be started: {error}.", group.display()),
+                );
+                clients.push(GroupClient::absent(group));
+                continue;
+            }
+        };
+        let before = earlier.groups.iter().position(|before| before.name == plan.name);
+        let mut kept = before.map(|position| earlier.groups.remove(position)).unwrap_or_default();
+        match prepare(&plan, &mut kept) {
+            Ok(page) => {
+                clients.push(GroupClient::new(group, &plan, &kept, Arc::clone(&page)));
+                saved.groups.push(kept);
+                groups.push(Group { plan, page });
+            }
+            Err(error) => {
+                log::server(group.server, error.code(), format_args!("{error}"));
+                clients.push(GroupClient::absent(group));
+                earlier.groups.push(kept);
+            }
+        }
+    }
+    for gone in &mut earlier.groups {
+        retire(gone);
+    }
+    saved.groups.extend(earlier.groups.into_iter().filter(|gone| !gone.leaving.is_empty()));
+
+    let starts = groups.iter().map(|group| {
+        vec![Starts { last: Instant::now(), early_ends: 0 }; group.plan.processes as usize]
+    });
+    let secret = saved.secret;
+    let supervisor = Rc::new(Supervisor {
+        main,
+        user,
+        parent: std::process::id(),
+        starts: RefCell::new(starts.collect()),
+        groups,
+        saved: RefCell::new(saved),
+        weak: OnceLock::new(),
+    });
+    let _ = supervisor.weak.set(Rc::downgrade(&supervisor));
+    let at_end = Rc::clone(&supervisor);
+    registry.pool().at_end(move || at_end.generation_ends());
+    // A second start on one configuration does not happen.
+    let _ = registry.daemons().set(Daemons::new(secret, clients));
+    supervisor.run();
+    Ok(())
+}
+
+fn failed(main: Server<'_>, error: &io::Error) -> Failed {
+    log::server(main, &codes::DAEMON_FAILED, format_args!("Daemon mode cannot be started: {error}."));
+    Failed
+}
+
+fn new_secret() -> io::Result<[u8; 32]> {
+    let mut secret = [0u8; 32];
+    // SAFETY: room for as many bytes as it says.
+    let count = unsafe { libc::getrandom(secret.as_mut_ptr().cast(), secret.len(), 0) };
+    if usize::try_from(count) == Ok(secret.len()) { Ok(secret) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Why a group has no sockets, page or log.
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("Daemon group will not start ({0}).")]
+    Io(#[from] io::Error),
+}
+
+impl PrepareError {
+    fn code(&self) -> &'static codes::Code {
+        match self {
+            Self::Listen(error) => error.code(),
+            Self::Io(_) => &codes::DAEMON_FAILED,
+        }
+    }
+}
+
+/// Makes what a group needs, keeping what an earlier generation left.
+fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPage>, PrepareError> {
+    if kept.name.is_empty() {
+        kept.name.clone_from(&plan.name);
+        let (writing, reading) = log_writer::packet_pair()?;
+        kept.log = (writing.into_raw_fd(), reading.into_raw_fd());
+        let (reading, writing) = pipe()?;
+        kept.output = (writing, reading);
+        kept.page = -1;
+    }
+    let layout = (plan.layout.processes(), plan.layout.threads(), plan.layout.children());
+    let page = if kept.page >= 0 && kept.layout == layout {
+        StatusPage::map(kept.page, plan.layout)?
+    } else {
+        close(kept.page);
+        let (descriptor, page) = StatusPage::make(plan.layout)?;
+        kept.page = descriptor.into_raw_fd();
+        kept.layout = layout;
+        page
+    };
+    let same_sockets = kept.sockets == plan.sockets;
+    let wanted = plan.processes as usize;
+    while kept.slots.len() > wanted {
+        if let Some(slot) = kept.slots.pop() {
+            discard(slot.listener);
+            if let Some(process) = slot.process {
+                tell_to_leave(process);
+                kept.leaving.push(process);
+            }
+        }
+    }
+    kept.slots.resize_with(wanted, SavedSlot::default);
+    let listen = |listener: &mut SavedListener, which: &str| -> Result<(), ListenError> {
+        if same_sockets && !listener.path.is_empty() {
+            return Ok(());
+        }
+        let path = sockets::path(&plan.sockets.prefix, std::process::id(), &plan.name, which);
+        let ours = listener.path == path.as_os_str().as_bytes();
+        discard(std::mem::take(listener));
+        let backlog = i32::try_from(plan.sockets.backlog).unwrap_or(i32::MAX);
+        let socket = sockets::listen(&path, backlog, plan.sockets.owner, || {
+            if !ours {
+                log::server(
+                    plan.server,
+                    &codes::STALE_SOCKET,
+                    format_args!("Removing stale unix domain socket '{}'.", path.display()),
+                );
+            }
+        })?;
+        *listener =
+            SavedListener { descriptor: socket.into_raw_fd(), path: path.as_os_str().as_bytes().to_vec() };
+        Ok(())
+    };
+    for (number, slot) in kept.slots.iter_mut().enumerate() {
+        listen(&mut slot.listener, &number.to_string())?;
+    }
+    if wanted > 1 {
+        listen(kept.overflow.get_or_insert_default(), "any")?;
+    } else if let Some(overflow) = kept.overflow.take() {
+        discard(overflow);
+    }
+    kept.sockets = plan.sockets.clone();
+    Ok(Arc::new(page))
+}
+
+/// The configuration has no such group any more.
+fn retire(group: &mut SavedGroup) {
+    for slot in group.slots.drain(..) {
+        discard(slot.listener);
+        if let Some(process) = slot.process {
+            tell_to_leave(process);
+            group.leaving.push(process);
+        }
+    }
+    if let Some(overflow) = group.overflow.take() {
+        discard(overflow);
+    }
+    close(group.page);
+    group.page = -1;
+    if group.leaving.is_empty() {
+        close_channels(group);
+    }
+}
+
+fn close_channels(group: &mut SavedGroup) {
+    for descriptor in [group.log.0, group.log.1, group.output.0, group.output.1] {
+        close(descriptor);
+    }
+    (group.log, group.output) = ((-1, -1), (-1, -1));
+}
+
+fn discard(listener: SavedListener) {
+    if !listener.path.is_empty() {
+        close(listener.descriptor);
+        unlink(&listener);
+    }
+}
+
+fn unlink(listener: &SavedListener) {
+    // It may be gone already.
+    let _ = std::fs::remove_file(std::ffi::OsStr::from_bytes(&listener.path));
+}
+
+fn close(descriptor: RawFd) {
+    if descriptor >= 0 {
+        // SAFETY: a descriptor of ours that nothing refers to any more.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+fn tell_to_leave(process: SavedProcess) {
+    // SAFETY: writes one byte from one; a process that has ended needs no telling.
+    unsafe { libc::write(process.control, [LEAVE].as_ptr().cast(), 1) };
+}
+
+impl Supervisor {
+    fn rc(&self) -> Option<Rc<Supervisor>> {
+        self.weak.get().and_then(std::rc::Weak::upgrade)
+    }
+
+    fn save(&self) {
+        retained::save(&self.saved.borrow());
+    }
+
+    /// Begins to watch what runs, and starts what does not.
+    fn run(&self) {
+        let running: Vec<i32> = {
+            let saved = self.saved.borrow();
+            let slots = saved.groups.iter().flat_map(|group| group.slots.iter().filter_map(|slot| slot.process));
+            let leaving = saved.groups.iter().flat_map(|group| group.leaving.iter().copied());
+            slots.chain(leaving).map(|process| process.pid).collect()
+        };
+        for pid in running {
+            self.watch(pid);
+        }
+        self.replace_writer();
+        for group in 0..self.groups.len() {
+            for slot in 0..self.groups[group].plan.processes as usize {
+                self.hand_over(group, slot);
+            }
+        }
+        self.save();
+    }
+
+    fn watch(&self, pid: i32) {
+        let Some(supervisor) = self.rc() else { return };
+        watch::register(self.pool(), pid, Box::new(move |watched, reason| supervisor.heard(watched, reason)));
+    }
+
+    fn pool(&self) -> crate::host::Pool<'static> {
+        // The supervisor lives on the configuration's pool, as the configuration of the main server does.
+        crate::config::ServerConfig::of(self.main)
+            .map(|config| config.registry().pool())
+            .expect("a server with daemon groups has a configuration of ours")
+    }
+
+    /// Starts a writer for the log of this generation; the one before ends.
+    fn replace_writer(&self) {
+        let before = self.saved.borrow_mut().writer.take();
+        if let Some(before) = before {
+            // SAFETY: writes one byte from one; a writer that has ended needs no telling.
+            unsafe { libc::write(before.control, [log_writer::REPLACED].as_ptr().cast(), 1) };
+            close(before.control);
+            self.watch(before.pid);
+        }
+        let channels: Vec<Channel> = {
+            let saved = self.saved.borrow();
+            let groups = saved.groups.iter().enumerate().filter(|(_, group)| group.log.1 >= 0);
+            let server = |position: usize| self.groups.get(position).map_or(self.main, |group| group.plan.server);
+            groups
+                .map(|(position, group)| Channel {
+                    server: server(position),
+                    packets: group.log.1,
+                    output: group.output.1,
+                })
+                .collect()
+        };
+        if channels.is_empty() {
+            return;
+        }
+        match log_writer::start(self.main, &channels, &self.user) {
+            Ok((pid, control)) => {
+                self.saved.borrow_mut().writer = Some(SavedProcess { pid, control, place: 0 });
+                self.watch(pid);
+            }
+            Err(error) => log::server(
+                self.main,
+                &codes::FORK_FAILED,
+                format_args!("Couldn't spawn the process that writes the log of daemon processes ({error})."),
+            ),
+        }
+    }
+
+    /// Starts a process in a slot; the one that runs there becomes its predecessor.
+    fn hand_over(&self, group: usize, slot: usize) {
+        let place = {
+            let mut saved = self.saved.borrow_mut();
+            let saved_group = &mut saved.groups[group];
+            match saved_group.slots[slot].process.take() {
+                Some(process) => {
+                    saved_group.leaving.push(process);
+                    other_place(process.place)
+                }
+                None => first_place(slot),
+            }
+        };
+        self.start_process(group, slot, place, Duration::ZERO);
+    }
+
+    fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
+        let result = self.try_start(group, slot, place, delay);
+        if let Err(error) = result {
+            let group = &self.groups[group];
+            log::server(
+                group.plan.server,
+                &codes::FORK_FAILED,
+                format_args!("Couldn't spawn process '{}' ({error}).", group.plan.program.group),
+            );
+        }
+        self.save();
+    }
+
+    fn try_start(&self, group: usize, slot: usize, place: u32, delay: Duration) -> io::Result<()> {
+        let Group { plan, page } = &self.groups[group];
+        let (control, writing) = pipe()?;
+        let result = self.fork(plan, page, group, slot, place, delay, control);
+        close(control);
+        let pid = match result {
+            Ok(pid) => pid,
+            Err(error) => {
+                close(writing);
+                return Err(error);
+            }
+        };
+        page.started(place, pid);
+        self.saved.borrow_mut().groups[group].slots[slot].process =
+            Some(SavedProcess { pid, control: writing, place });
+        if let Some(starts) = self.starts.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
+            starts.last = Instant::now() + delay;
+        }
+        self.watch(pid);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing, and there is one caller")]
+    fn fork(
+        &self,
+        plan: &Plan,
+        page: &StatusPage,
+        group: usize,
+        slot: usize,
+        place: u32,
+        delay: Duration,
+        control: RawFd,
+    ) -> io::Result<i32> {
+        let mut saved = self.saved.borrow_mut();
+        saved.starts = saved.starts.wrapping_add(1);
+        let (start, secret) = (saved.starts, saved.secret);
+        let saved_group = &saved.groups[group];
+        let slot_number = u32::try_from(slot).unwrap_or(0);
+        let mut sources = Sources {
+            launch: -1,
+            listener: saved_group.slots[slot].listener.descriptor,
+            log: saved_group.log.0,
+            page: saved_group.page,
+            control,
+            overflow: saved_group.overflow.as_ref().map(|overflow| overflow.descriptor),
+            // The latest that served the slot; it is told by its successor, and again if that one fails.
+            predecessor: saved_group
+                .leaving
+                .iter()
+                .rev()
+                .find(|process| slot_of(process.place) == slot_number)
+                .map(|process| process.control),
+            output: saved_group.output.0,
+        };
+        let launch: OwnedFd = plan.launch(place, start, &secret, &sources)?;
+        sources.launch = launch.as_raw_fd();
+        page.starting(place, start);
+        spawn::start(&plan.program, sources, delay)
+    }
+
+    /// Apache says something about a process.
+    fn heard(&self, watched: &watch::Watched, reason: Reason) {
+        if std::process::id() != self.parent {
+            return;
+        }
+        match reason {
+            Reason::ServerStops => self.end(watched.pid),
+            Reason::Ended(status) => self.ended(watched.pid, death::find(watched.handle(), status)),
+        }
+    }
+
+    /// Asks a process to end, with its process group when it has one.
+    fn end(&self, pid: i32) {
+        let is_writer = self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid);
+        if !is_writer {
+            // SAFETY: a child of this process that was not waited for.
+            unsafe { libc::kill(pid, libc::SIGTERM) };
+        }
+    }
+
+    fn ended(&self, pid: i32, death: Death) {
+        let stops = Mpm::is_stopping() || watch::server_shuts_down();
+        if self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid) {
+            if let Some(writer) = self.saved.borrow_mut().writer.take() {
+                close(writer.control);
+            }
+            if !stops {
+                self.replace_writer();
+                self.save();
+            }
+            return;
+        }
+        if let Some((group, slot, process)) = self.current(pid) {
+            self.log_end(group, pid, process.place, death, stops);
+            close(process.control);
+            self.saved.borrow_mut().groups[group].slots[slot].process = None;
+            self.groups[group].page.ended(process.place, pid);
+            if stops {
+                self.save();
+            } else {
+                let delay = self.delay(group, slot, death);
+                self.start_process(group, slot, process.place, delay);
+            }
+            return;
+        }
+        let left = self.left(pid);
+        if let Some((group, process)) = left {
+            close(process.control);
+            if let Some(Group { plan, page }) = self.groups.get(group) {
+                page.ended(process.place, pid);
+                if death != Death::Exit(0) {
+                    log::server(
+                        plan.server,
+                        &codes::DAEMON_DIED,
+                        format_args!("{}", death.describe(pid, &plan.program.group, &page.serving(process.place))),
+                    );
+                }
+            }
+            self.save();
+        }
+    }
+
+    fn current(&self, pid: i32) -> Option<(usize, usize, SavedProcess)> {
+        let saved = self.saved.borrow();
+        saved.groups.iter().enumerate().find_map(|(group, saved_group)| {
+            let mut slots = saved_group.slots.iter().enumerate();
+            slots.find_map(|(slot, saved_slot)| {
+                saved_slot.process.filter(|process| process.pid == pid).map(|process| (group, slot, process))
+            })
+        })
+    }
+
+    /// Takes a process that was leaving out of the records.
+    fn left(&self, pid: i32) -> Option<(usize, SavedProcess)> {
+        let mut saved = self.saved.borrow_mut();
+        let known = self.groups.len();
+        let found = saved.groups.iter_mut().enumerate().find_map(|(number, group)| {
+            let position = group.leaving.iter().position(|process| process.pid == pid)?;
+            let process = group.leaving.remove(position);
+            if number >= known && group.leaving.is_empty() {
+                close_channels(group);
+            }
+            Some((number, process))
+        });
+        saved.groups.retain({
+            let mut number = 0;
+            move |group| {
+                number += 1;
+                number <= known || !group.leaving.is_empty()
+            }
+        });
+        found
+    }
+
+    /// How long to wait before a slot is filled again: not at all, unless its processes keep ending early.
+    fn delay(&self, group: usize, slot: usize, death: Death) -> Duration {
+        let mut starts = self.starts.borrow_mut();
+        let Some(starts) = starts.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
+            return Duration::ZERO;
+        };
+        let early = starts.last.elapsed() < EARLY && death != Death::Exit(0);
+        starts.early_ends = if early { starts.early_ends + 1 } else { 0 };
+        starts.delay()
+    }
+
+    fn log_end(&self, group: usize, pid: i32, place: u32, death: Death, stops: bool) {
+        let Group { plan, page } = &self.groups[group];
+        let name = &plan.program.group;
+        let target = Target::Server(plan.server);
+        if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
+            log::server(
+                plan.server,
+                &codes::DAEMON_DIED,
+                format_args!("{}", death.describe(pid, name, &page.serving(place))),
+            );
+        }
+        if stops {
+            log::info(
+                target,
+                format_args!("Process '{name}' (pid={pid}) has died but server is being stopped, deregister it."),
+            );
+            return;
+        }
+        log::info(target, format_args!("Process '{name}' (pid={pid}) has died; deregistering and restarting it."));
+        match death {
+            Death::Exit(code) => {
+                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated normally, exit code {code}"));
+            }
+            Death::Signal(signal) => {
+                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated by signal {signal}"));
+            }
+        }
+        log::info(
+            target,
+            format_args!("Process '{name}' (pid={pid}) has been deregistered and will no longer be monitored."),
+        );
+    }
+
+    /// The configuration is thrown away: for a restart everything goes on; at the end of the server everything ends.
+    fn generation_ends(&self) {
+        if std::process::id() != self.parent || main_state() == MainState::DestroyConfig {
+            return;
+        }
+        let saved = std::mem::take(&mut *self.saved.borrow_mut());
+        let longest = self.groups.iter().map(|group| group.plan.shutdown).max().unwrap_or_default();
+        let processes: Vec<i32> = saved
+            .groups
+            .iter()
+            .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied()))
+            .map(|process| process.pid)
+            .collect();
+        // shutdown-timeout=0 means that a process is never forced; a server that ends cannot wait for ever.
+        let patience = if longest.is_zero() { LONGEST_DELAY } else { longest + Duration::from_secs(1) };
+        watch::end_all(&processes, patience);
+        for group in &saved.groups {
+            for listener in group.slots.iter().map(|slot| &slot.listener).chain(&group.overflow) {
+                unlink(listener);
+            }
+            // Without these ends the writer sees the end of its input.
+            close(group.log.0);
+            close(group.output.0);
+        }
+        if let Some(writer) = saved.writer {
+            close(writer.control);
+            watch::wait_for(writer.pid, LAST_LINES);
+        }
+        retained::save(&Saved::default());
+    }
+}
+
+/// The place of a slot's first process.
+fn first_place(slot: usize) -> u32 {
+    u32::try_from(slot).unwrap_or(0) * PLACES
+}
+
+/// Gives back what an ended Apache child held.
+pub(crate) fn child_ended(registry: &'static Registry, pid: libc::pid_t) {
+    if let Some(daemons) = registry.daemons().get() {
+        daemons.give_back(pid);
+    }
+}
+
+/// In a child: closes the copies of the control pipes, by whose end daemons learn that the server has gone.
+pub(crate) fn close_control_pipes() {
+    let Some(saved) = retained::load() else { return };
+    let processes = saved.groups.iter().flat_map(|group| {
+        group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied())
+    });
+    for process in processes.chain(saved.writer) {
+        close(process.control);
+    }
+}

@@ -1,0 +1,158 @@
+//! Apache's notices about child processes that are not its own (`apr_proc_other_child_register`).
+
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use crate::guard::wall;
+use crate::host::Pool;
+use crate::sys;
+
+/// What is told of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The server is being stopped, and the process runs.
+    ServerStops,
+    /// It has ended, with a number that is its exit status, its signal or `waitpid`'s status.
+    Ended(i32),
+}
+
+/// A watched process.
+pub(crate) struct Watched {
+    pub(crate) pid: i32,
+    handle: Option<OwnedFd>,
+}
+
+impl Watched {
+    /// A descriptor for the process, also after its end.
+    pub(crate) fn handle(&self) -> Option<RawFd> {
+        self.handle.as_ref().map(AsRawFd::as_raw_fd)
+    }
+}
+
+type Listener = Box<dyn Fn(&Watched, Reason)>;
+
+/// What Apache keeps a pointer to, from the registration to its end.
+struct Registration {
+    process: sys::apr_proc_t,
+    watched: Watched,
+    listener: Listener,
+}
+
+/// A descriptor that stands for a process.
+fn handle(pid: i32) -> Option<OwnedFd> {
+    // SAFETY: the descriptor is fresh.
+    unsafe {
+        let descriptor = RawFd::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).ok()?;
+        (descriptor >= 0).then(|| OwnedFd::from_raw_fd(descriptor))
+    }
+}
+
+/// Has `listener` told of a child process. The registration ends with the process or with the pool.
+pub(crate) fn register(pool: Pool<'static>, pid: i32, listener: Listener) {
+    // SAFETY: a zeroed record is valid; only the pid is used.
+    let mut process: sys::apr_proc_t = unsafe { std::mem::zeroed() };
+    process.pid = pid;
+    let registration = Box::into_raw(Box::new(Registration {
+        process,
+        watched: Watched { pid, handle: handle(pid) },
+        listener,
+    }));
+    // SAFETY: the record lives until `notice` hears that Apache forgets it.
+    unsafe {
+        let process = &raw mut (*registration).process;
+        sys::apr_proc_other_child_register(
+            process,
+            Some(notice),
+            registration.cast(),
+            std::ptr::null_mut(),
+            pool.raw(),
+        );
+    }
+}
+
+unsafe extern "C" fn notice(reason: c_int, data: *mut c_void, status: c_int) {
+    const DEATH: c_int = sys::APR_OC_REASON_DEATH.cast_signed();
+    const LOST: c_int = sys::APR_OC_REASON_LOST.cast_signed();
+    const RESTART: c_int = sys::APR_OC_REASON_RESTART.cast_signed();
+    const UNREGISTER: c_int = sys::APR_OC_REASON_UNREGISTER.cast_signed();
+    wall("the supervision of daemon processes", (), || {
+        let registration = data.cast::<Registration>();
+        match reason {
+            // SAFETY: Apache uses the record no more, and this is told once.
+            UNREGISTER => drop(unsafe { Box::from_raw(registration) }),
+            DEATH | LOST => {
+                // SAFETY: the record is alive. Unregistering calls back with UNREGISTER, which ends its life, so what
+                // is needed of it afterwards is taken out before.
+                let (watched, listener) = unsafe {
+                    let watched = Watched {
+                        pid: (*registration).watched.pid,
+                        handle: (*registration).watched.handle.take(),
+                    };
+                    let nobody: Listener = Box::new(|_, _| ());
+                    let listener = std::mem::replace(&mut (*registration).listener, nobody);
+                    sys::apr_proc_other_child_unregister(data);
+                    (watched, listener)
+                };
+                listener(&watched, Reason::Ended(status));
+            }
+            RESTART if server_shuts_down() => {
+                // SAFETY: the record is alive.
+                let registration = unsafe { &*registration };
+                (registration.listener)(&registration.watched, Reason::ServerStops);
+            }
+            // A restart: everything goes on.
+            _ => {}
+        }
+    });
+}
+
+/// Whether the server is being stopped, not restarted.
+pub(crate) fn server_shuts_down() -> bool {
+    // SAFETY: the MPM's record lives until the server ends.
+    unsafe {
+        let state = sys::ap_unixd_mpm_get_retained_data();
+        !state.is_null() && (*state).shutdown_pending != 0
+    }
+}
+
+/// Ends child processes: asks them, waits, and forces those that are left.
+pub(crate) fn end_all(processes: &[i32], patience: Duration) {
+    for pid in processes {
+        // SAFETY: children that were not waited for.
+        unsafe { libc::kill(*pid, libc::SIGTERM) };
+    }
+    let end = Instant::now() + patience;
+    for pid in processes {
+        if !wait_for(*pid, end.saturating_duration_since(Instant::now())) {
+            // SAFETY: as above.
+            unsafe {
+                libc::kill(*pid, libc::SIGKILL);
+                libc::waitpid(*pid, std::ptr::null_mut(), 0);
+            }
+        }
+    }
+}
+
+/// Waits for the end of a child process and takes its status. `false`: it still runs.
+pub(crate) fn wait_for(pid: i32, patience: Duration) -> bool {
+    let end = Instant::now() + patience;
+    let handle = handle(pid);
+    loop {
+        // SAFETY: no status is wanted. A process that is no child any more has ended.
+        if unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } != 0 {
+            return true;
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        // Without a handle (a kernel before 5.3) the only way is to look again and again.
+        let step = if handle.is_some() { left } else { left.min(Duration::from_millis(20)) };
+        let descriptor = handle.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let mut entry = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+        let milliseconds = c_int::try_from(step.as_millis() + 1).unwrap_or(c_int::MAX);
+        // SAFETY: one entry.
+        unsafe { libc::poll(&raw mut entry, 1, milliseconds) };
+    }
+}

@@ -7,8 +7,9 @@ use crate::config::{Alias, Generation, MapHead, Registry, ServerConfig, Settings
 use crate::directives::{self, Access};
 use crate::host::{Failure, FileKind, Request, Status, Verdict};
 use crate::mapping::{HANDLER, LEGACY_HANDLER, alias_of};
+use crate::response::Rules;
 use crate::tokens::{FromRequest, Token, expand};
-use crate::{codes, daemon, embedded, sys};
+use crate::{codes, daemon, embedded, environ, sys};
 
 /// A request that passed the checks, and what is to serve it.
 pub(crate) struct Job<'r> {
@@ -87,7 +88,8 @@ pub(crate) fn handle(request: Request<'_>) -> Result<Verdict, Failure> {
             ),
         ));
     }
-    daemon::handle(&job, index, group)
+    let rules = Rules::daemon(job.overrides_errors());
+    daemon::serve(request, job.registry, index, environ::collect(&job), rules)
 }
 
 fn name(bytes: &[u8]) -> Cow<'_, str> {

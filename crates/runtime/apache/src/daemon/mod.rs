@@ -1,45 +1,58 @@
 //! Daemon mode: the processes, and the way to them.
 //!
-//! The rest of the module calls these four functions, in this order of a server's life:
+//! The rest of the module calls these functions:
 //!
 //! | function | where | when |
 //! |---|---|---|
-//! | [`check`] | parent | the configuration was read (also by `-t`, and in the pass that is thrown away) |
-//! | [`start`] | parent | the configuration will be served |
+//! | [`start`] | parent | a configuration was read and will be served |
 //! | [`child_init`] | child | the child starts |
-//! | [`handle`] | child | a request resolved to a daemon group |
+//! | [`child_ended`] | parent | a child ended |
+//! | [`serve`] | child | a request resolved to a daemon group |
+
+use wsgi_protocol::request::Facts;
 
 use crate::codes;
-use crate::config::{Generation, Registry};
-use crate::directives::DaemonGroup;
-use crate::dispatch::Job;
-use crate::host::{Failure, Pool, Server, Verdict};
+use crate::config::Registry;
+use crate::host::{Failure, Request, Server, Verdict, log};
+use crate::response::Rules;
 use crate::sys;
 
-/// Whether the groups of a configuration could be started; the text goes to the log and the server does not start.
-pub(crate) fn check(_generation: &Generation) -> Result<(), String> {
-    Ok(())
-}
+/// What the parent and its children know of the running daemons; part of the [`Registry`].
+pub(crate) struct Daemons;
+
+/// The groups could not be started; the reason was logged.
+#[derive(Debug, thiserror::Error)]
+#[error("daemon mode could not be started")]
+pub(crate) struct Failed;
 
 /// Starts the groups, or takes over those that run already. A group that cannot be started is logged and answers with
 /// 503; an error keeps the server from starting.
-pub(crate) fn start(
-    _registry: &'static Registry,
-    generation: &'static Generation,
-    _server: Server<'static>,
-    _pool: Pool<'static>,
-) -> Result<(), String> {
-    match generation.groups.first() {
-        None => Ok(()),
-        Some(group) => Err(format!("daemon process group '{}' cannot be started by this build", group.display())),
-    }
+pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Result<(), Failed> {
+    let groups = registry.generation().map_or(&[][..], |generation| &generation.groups);
+    let Some(group) = groups.first() else { return Ok(()) };
+    log::server(
+        main,
+        &codes::DAEMON_FAILED,
+        format_args!("Daemon process group '{}' cannot be started by this build.", group.display()),
+    );
+    Err(Failed)
 }
 
 /// Prepares a child.
-pub(crate) fn child_init(_registry: &'static Registry, _generation: &'static Generation, _child: Pool<'static>) {}
+pub(crate) fn child_init(_registry: &'static Registry) {}
 
-/// Serves a request by a process of a group; `index` is the group's place in [`Generation::groups`].
-pub(crate) fn handle(job: &Job<'_>, _index: usize, _group: &DaemonGroup) -> Result<Verdict, Failure> {
-    let text = format!("No process of group '{}' runs.", String::from_utf8_lossy(job.process_group));
+/// Gives back what an ended child held.
+pub(crate) fn child_ended(_registry: &'static Registry, _pid: libc::pid_t) {}
+
+/// Serves a request by a process of a group, which is its place in [`crate::config::Generation::groups`].
+pub(crate) fn serve(
+    _request: Request<'_>,
+    registry: &Registry,
+    group: usize,
+    _facts: Facts<'_>,
+    _rules: Rules,
+) -> Result<Verdict, Failure> {
+    let group = registry.generation().and_then(|generation| generation.groups.get(group));
+    let text = format!("No process of group '{}' runs.", group.map_or_else(Default::default, |group| group.display()));
     Err(Failure::new(sys::HTTP_SERVICE_UNAVAILABLE, &codes::CONNECT_EXHAUSTED, text))
 }

@@ -315,11 +315,8 @@ mod tests {
             error_override: Some(true),
             ..Settings::default()
         };
-        let inner = Settings {
-            process_group: Some(Token::Global),
-            pass_authorization: Some(false),
-            ..Settings::default()
-        };
+        let inner =
+            Settings { process_group: Some(Token::Global), pass_authorization: Some(false), ..Settings::default() };
         let merged = Settings::merge(&outer, &inner);
         assert_eq!(merged.process_group, Some(Token::Global));
         assert_eq!(merged.pass_authorization, Some(false));
@@ -333,11 +330,8 @@ mod tests {
         assert!(uses_embedded(&main, &[]));
         main.restrict_embedded = Some(true);
         assert!(!uses_embedded(&main, &[]));
-        let import = ImportScript {
-            script: b"/a.wsgi".to_vec(),
-            process_group: Vec::new(),
-            application_group: Vec::new(),
-        };
+        let import =
+            ImportScript { script: b"/a.wsgi".to_vec(), process_group: Vec::new(), application_group: Vec::new() };
         assert!(uses_embedded(&main, &[import]));
     }
 }

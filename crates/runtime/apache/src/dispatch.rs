@@ -82,10 +82,7 @@ pub(crate) fn handle(request: Request<'_>) -> Result<Verdict, Failure> {
         return Err(Failure::new(
             sys::HTTP_INTERNAL_SERVER_ERROR,
             &codes::GROUP_OF_OTHER_HOST,
-            format!(
-                "Daemon process called '{}' cannot be accessed by this WSGI application.",
-                name(job.process_group)
-            ),
+            format!("Daemon process called '{}' cannot be accessed by this WSGI application.", name(job.process_group)),
         ));
     }
     let rules = Rules::daemon(job.overrides_errors());
@@ -153,8 +150,7 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
     let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| {
         own.and_then(|token| expand(token, &source)).or_else(|| expand(fallback, &source)).unwrap_or_default()
     };
-    let process_group =
-        resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
+    let process_group = resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
     let application_group =
         resolve(alias.and_then(|alias| alias.application_group).or(settings.application_group), Token::Resource);
     if let Some(allowed) = settings.restrict_process

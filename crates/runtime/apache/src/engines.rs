@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::host::files::{self, PathError};
 use crate::host::ServingUser;
+use crate::host::files::{self, PathError};
 
 /// One Python version that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,11 +57,7 @@ unsafe extern "C" fn create_settings(pool: *mut sys::apr_pool_t, _: *mut c_char)
     })
 }
 
-unsafe extern "C" fn merge_settings(
-    pool: *mut sys::apr_pool_t,
-    outer: *mut c_void,
-    inner: *mut c_void,
-) -> *mut c_void {
+unsafe extern "C" fn merge_settings(pool: *mut sys::apr_pool_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_void {
     wall("merge_dir_config", outer, || {
         // SAFETY: both were made by `create_settings` or here, in pools that live as long as `pool`.
         let (pool, outer, inner) = unsafe {

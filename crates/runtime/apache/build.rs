@@ -23,10 +23,6 @@ fn ask(program: &str, arguments: &[&str]) -> String {
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=wrapper.h");
-    // Apache's functions are found when it loads the module. Test programs have no Apache to be loaded into: calls that
-    // a test never makes may stay unresolved there.
-    println!("cargo::rustc-link-arg=-Wl,--unresolved-symbols=ignore-all");
-
     let apxs = variable("APXS", "apxs");
     let apr_config = variable("APR_CONFIG", "apr-1-config");
     let headers = ask(&apxs, &["-q", "INCLUDEDIR"]);
@@ -49,9 +45,33 @@ fn main() {
         .expect("Apache's headers are understood");
     // Bit fields became whole fields in the course of 2.4.
     println!("cargo::rustc-check-cfg=cfg(connection_has_bit_fields)");
-    if bindings.to_string().contains("pub fn aborted(&self)") {
+    let text = bindings.to_string();
+    if text.contains("pub fn aborted(&self)") {
         println!("cargo::rustc-cfg=connection_has_bit_fields");
     }
     let out = PathBuf::from(variable("OUT_DIR", "."));
     bindings.write_to_file(out.join("bindings.rs")).expect("OUT_DIR is writable");
+    std::fs::write(out.join("stand_ins.rs"), stand_ins(&text)).expect("OUT_DIR is writable");
+}
+
+/// Apache's functions are found when it loads the module. A test program is not loaded by Apache: there, each function
+/// is one that ends the program, and each variable is zeros.
+fn stand_ins(bindings: &str) -> String {
+    let mut text = String::new();
+    for line in bindings.lines().map(str::trim) {
+        let name = |rest: &str| rest.split(['(', ':']).next().unwrap_or_default().trim().to_owned();
+        if let Some(rest) = line.strip_prefix("pub fn ")
+            && (rest.starts_with("ap_") || rest.starts_with("apr_"))
+        {
+            let name = name(rest);
+            text += &format!("#[unsafe(no_mangle)] extern \"C\" fn {name}() {{ absent(\"{name}\") }}\n");
+        }
+        if let Some(rest) = line.strip_prefix("pub static mut ").or_else(|| line.strip_prefix("pub static "))
+            && !rest.starts_with("_")
+        {
+            let name = name(rest);
+            text += &format!("#[unsafe(no_mangle)] static {name}: [u64; 64] = [0; 64];\n");
+        }
+    }
+    text
 }

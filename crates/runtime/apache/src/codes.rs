@@ -24,13 +24,7 @@ impl Code {
     }
 }
 
-const fn code(
-    number: u16,
-    level: Level,
-    cause: &'static str,
-    outcome: &'static str,
-    action: &'static str,
-) -> Code {
+const fn code(number: u16, level: Level, cause: &'static str, outcome: &'static str, action: &'static str) -> Code {
     Code { number, level, cause, outcome, action }
 }
 
@@ -218,13 +212,8 @@ pub(crate) static CHUNKED_REQUEST: Code = code(
     "Status 411.",
     "WSGIChunkedRequest On, when the application reads bodies to their end.",
 );
-pub(crate) static CONTENT_LENGTH: Code = code(
-    141,
-    Error,
-    "The request's Content-Length is no number.",
-    "Status 400.",
-    "Nothing on the server.",
-);
+pub(crate) static CONTENT_LENGTH: Code =
+    code(141, Error, "The request's Content-Length is no number.", "Status 400.", "Nothing on the server.");
 pub(crate) static EMBEDDED_DISABLED: Code = code(
     143,
     Error,
@@ -274,13 +263,8 @@ pub(crate) static GROUP_RESTRICTED: Code = code(
     "Status 500.",
     "Add the group to WSGIRestrictProcess, or choose another one.",
 );
-pub(crate) static GROUP_UNKNOWN: Code = code(
-    151,
-    Error,
-    "The process group does not exist.",
-    "Status 500.",
-    "Define it with WSGIDaemonProcess.",
-);
+pub(crate) static GROUP_UNKNOWN: Code =
+    code(151, Error, "The process group does not exist.", "Status 500.", "Define it with WSGIDaemonProcess.");
 pub(crate) static GROUP_OF_OTHER_HOST: Code = code(
     152,
     Error,

@@ -7,9 +7,10 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
+use crate::daemon::Daemons;
 use crate::directives::{self, DaemonGroup};
 use crate::embedded::Embedded;
-use crate::engines::Engine;
+use crate::engines::{DaemonEngine, Engine};
 use crate::host::{Mpm, Pool, Regex, Request, Server};
 use crate::module;
 use crate::proxies::{Header, Subnet};
@@ -132,7 +133,7 @@ impl ServerConfig {
     }
 
     /// The configuration as a whole.
-    pub(crate) fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &'static Registry {
         self.registry
     }
 
@@ -207,7 +208,7 @@ pub(crate) struct Generation {
     /// The engine of embedded mode; `None` when embedded mode is not used.
     pub(crate) engine: Option<Engine>,
     /// The engine of each group, in the groups' order.
-    pub(crate) group_engines: Vec<Engine>,
+    pub(crate) group_engines: Vec<DaemonEngine>,
 }
 
 impl Generation {
@@ -241,6 +242,7 @@ pub(crate) struct Registry {
     generation: OnceLock<Generation>,
     /// The engine in this child; set by the child itself.
     embedded: OnceLock<Embedded>,
+    daemons: OnceLock<Daemons>,
 }
 
 const KEY: &CStr = c"mod_wsgi_rs configuration";
@@ -255,6 +257,7 @@ impl Registry {
                 draft: RefCell::default(),
                 generation: OnceLock::new(),
                 embedded: OnceLock::new(),
+                daemons: OnceLock::new(),
             };
             pool.remember(KEY, registry)
         })
@@ -293,6 +296,11 @@ impl Registry {
     pub(crate) fn embedded(&self) -> &OnceLock<Embedded> {
         &self.embedded
     }
+
+    /// The running daemons of this configuration.
+    pub(crate) fn daemons(&self) -> &OnceLock<Daemons> {
+        &self.daemons
+    }
 }
 
 #[cfg(test)]
@@ -307,11 +315,8 @@ mod tests {
             error_override: Some(true),
             ..Settings::default()
         };
-        let inner = Settings {
-            process_group: Some(Token::Global),
-            pass_authorization: Some(false),
-            ..Settings::default()
-        };
+        let inner =
+            Settings { process_group: Some(Token::Global), pass_authorization: Some(false), ..Settings::default() };
         let merged = Settings::merge(&outer, &inner);
         assert_eq!(merged.process_group, Some(Token::Global));
         assert_eq!(merged.pass_authorization, Some(false));
@@ -325,11 +330,8 @@ mod tests {
         assert!(uses_embedded(&main, &[]));
         main.restrict_embedded = Some(true);
         assert!(!uses_embedded(&main, &[]));
-        let import = ImportScript {
-            script: b"/a.wsgi".to_vec(),
-            process_group: Vec::new(),
-            application_group: Vec::new(),
-        };
+        let import =
+            ImportScript { script: b"/a.wsgi".to_vec(), process_group: Vec::new(), application_group: Vec::new() };
         assert!(uses_embedded(&main, &[import]));
     }
 }

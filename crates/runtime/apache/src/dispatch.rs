@@ -7,8 +7,9 @@ use crate::config::{Alias, Generation, MapHead, Registry, ServerConfig, Settings
 use crate::directives::{self, Access};
 use crate::host::{Failure, FileKind, Request, Status, Verdict};
 use crate::mapping::{HANDLER, LEGACY_HANDLER, alias_of};
+use crate::response::Rules;
 use crate::tokens::{FromRequest, Token, expand};
-use crate::{codes, daemon, embedded, sys};
+use crate::{codes, daemon, embedded, environ, sys};
 
 /// A request that passed the checks, and what is to serve it.
 pub(crate) struct Job<'r> {
@@ -81,13 +82,11 @@ pub(crate) fn handle(request: Request<'_>) -> Result<Verdict, Failure> {
         return Err(Failure::new(
             sys::HTTP_INTERNAL_SERVER_ERROR,
             &codes::GROUP_OF_OTHER_HOST,
-            format!(
-                "Daemon process called '{}' cannot be accessed by this WSGI application.",
-                name(job.process_group)
-            ),
+            format!("Daemon process called '{}' cannot be accessed by this WSGI application.", name(job.process_group)),
         ));
     }
-    daemon::handle(&job, index, group)
+    let rules = Rules::daemon(job.overrides_errors());
+    daemon::serve(request, job.registry, index, environ::collect(&job), rules)
 }
 
 fn name(bytes: &[u8]) -> Cow<'_, str> {
@@ -151,8 +150,7 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
     let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| {
         own.and_then(|token| expand(token, &source)).or_else(|| expand(fallback, &source)).unwrap_or_default()
     };
-    let process_group =
-        resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
+    let process_group = resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
     let application_group =
         resolve(alias.and_then(|alias| alias.application_group).or(settings.application_group), Token::Resource);
     if let Some(allowed) = settings.restrict_process

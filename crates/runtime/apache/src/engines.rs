@@ -1,11 +1,12 @@
 //! The Python engines beside the module file, and which one serves what.
 
 use std::ffi::{CStr, OsStr, c_void};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::host::files::{self, PathError};
 use crate::host::ServingUser;
+use crate::host::files::{self, PathError};
 
 /// One Python version that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,18 @@ pub(crate) struct Engine {
     pub(crate) library: PathBuf,
     /// `wsgi-daemon-X.Y`.
     pub(crate) daemon: PathBuf,
+}
+
+/// The daemon of a Python version, opened when the configuration was read: what is executed later is the very file
+/// that was checked.
+#[derive(Debug)]
+pub(crate) struct DaemonEngine {
+    /// `3.11`, `3.13t`.
+    pub(crate) version: String,
+    /// Its path without links, for messages.
+    pub(crate) path: PathBuf,
+    /// Opened with `O_PATH`.
+    pub(crate) file: OwnedFd,
 }
 
 /// Why there is no engine to use.
@@ -166,11 +179,11 @@ impl Engine {
         Ok(Self { library, ..self })
     }
 
-    /// Checks that the daemon may be executed by a server that was started as root.
-    pub(crate) fn check_daemon(self) -> Result<Self, EngineError> {
-        let daemon = files::trusted(&self.daemon)
+    /// Opens the daemon, and checks that a server which was started as root may execute just this file.
+    pub(crate) fn open_daemon(self) -> Result<DaemonEngine, EngineError> {
+        let (path, file) = files::open_trusted(&self.daemon)
             .map_err(|reason| EngineError::Refused { path: self.daemon.clone(), reason })?;
-        Ok(Self { daemon, ..self })
+        Ok(DaemonEngine { version: self.version, path, file })
     }
 }
 

@@ -243,9 +243,8 @@ const COMMON: &[(&str, KeyId)] = &[
 ];
 
 fn header_key<'r>(pool: Pool<'r>, name: &[u8]) -> HeaderKey<'r> {
-    if let Some((_, key)) = COMMON
-        .iter()
-        .find(|(known, _)| known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name))
+    if let Some((_, key)) =
+        COMMON.iter().find(|(known, _)| known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name))
     {
         return HeaderKey::Numbered(*key);
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use crate::config::{Generation, Registry, uses_embedded};
+use crate::config::{Generation, Registry, ServerConfig, uses_embedded};
 use crate::engines::{Engine, EngineError, Engines, Wanted};
 use crate::guard::wall;
 use crate::host::status::Answer;
@@ -24,6 +24,7 @@ enum Hook {
     CheckConfig(sys::ap_HOOK_check_config_t),
     PostConfig(sys::ap_HOOK_post_config_t),
     ChildInit(sys::ap_HOOK_child_init_t),
+    ChildStatus(sys::ap_HOOK_child_status_t),
     /// After and before these modules.
     TranslateName(sys::ap_HOOK_translate_name_t, Names, Names),
     Handler(sys::ap_HOOK_handler_t),
@@ -35,10 +36,11 @@ struct Names(&'static [*const c_char]);
 // SAFETY: constant texts.
 unsafe impl Sync for Names {}
 
-static HOOKS: [Hook; 5] = [
+static HOOKS: [Hook; 6] = [
     Hook::CheckConfig(Some(check_config)),
     Hook::PostConfig(Some(post_config)),
     Hook::ChildInit(Some(child_init)),
+    Hook::ChildStatus(Some(child_status)),
     Hook::TranslateName(
         Some(request_hook::<Translate>),
         Names(&[c"mod_alias.c".as_ptr(), std::ptr::null()]),
@@ -58,6 +60,7 @@ pub(crate) fn register() {
                 Hook::CheckConfig(function) => sys::ap_hook_check_config(*function, nobody, nobody, MIDDLE),
                 Hook::PostConfig(function) => sys::ap_hook_post_config(*function, nobody, nobody, MIDDLE),
                 Hook::ChildInit(function) => sys::ap_hook_child_init(*function, nobody, nobody, MIDDLE),
+                Hook::ChildStatus(function) => sys::ap_hook_child_status(*function, nobody, nobody, MIDDLE),
                 Hook::TranslateName(function, after, before) => {
                     sys::ap_hook_translate_name(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE);
                 }
@@ -111,8 +114,8 @@ enum ConfigError {
     Engine(#[from] EngineError),
     #[error("WSGIDaemonProcess {group}: {reason}")]
     Group { group: String, reason: EngineError },
-    #[error("{0}")]
-    Daemon(String),
+    #[error(transparent)]
+    Daemon(#[from] daemon::Failed),
     #[error("the configuration was never settled")]
     Unsettled,
 }
@@ -124,8 +127,8 @@ unsafe extern "C" fn check_config(
     server: *mut sys::server_rec,
 ) -> c_int {
     config_hook("check_config", pool, server, |registry, server| {
-        let generation = registry.settle(server, generation(registry)?);
-        daemon::check(generation).map_err(ConfigError::Daemon)
+        registry.settle(server, generation(registry)?);
+        Ok(())
     })
 }
 
@@ -144,8 +147,8 @@ unsafe extern "C" fn post_config(
             // SAFETY: the configuration's pool is alive, and the text is copied.
             unsafe { sys::ap_add_version_component(registry.pool().raw(), component.as_ptr()) };
         }
-        let generation = registry.generation().ok_or(ConfigError::Unsettled)?;
-        daemon::start(registry, generation, server, registry.pool()).map_err(ConfigError::Daemon)
+        registry.generation().ok_or(ConfigError::Unsettled)?;
+        Ok(daemon::start(server, registry)?)
     })
 }
 
@@ -175,14 +178,33 @@ unsafe extern "C" fn child_init(child: *mut sys::apr_pool_t, server: *mut sys::s
         // SAFETY: Apache passes the child's pool and the main server.
         let (child, server): (Pool<'static>, Server<'static>) =
             unsafe { (Pool::from_raw(child), Server::from_raw(server)) };
-        let registry = crate::config::ServerConfig::of(server).map(crate::config::ServerConfig::registry);
+        let registry = ServerConfig::of(server).map(ServerConfig::registry);
         let Some((registry, generation)) = registry.and_then(|registry| Some((registry, registry.generation()?)))
         else {
             log::info(Target::Process, format_args!("The configuration was never settled."));
             return;
         };
-        daemon::child_init(registry, generation, child);
+        daemon::child_init(registry);
         embedded::child_init(registry, generation, child);
+    });
+}
+
+unsafe extern "C" fn child_status(
+    server: *mut sys::server_rec,
+    pid: libc::pid_t,
+    _: sys::ap_generation_t,
+    _: c_int,
+    state: sys::mpm_child_status,
+) {
+    if !matches!(state, sys::MPM_CHILD_EXITED | sys::MPM_CHILD_LOST_SLOT) {
+        return;
+    }
+    wall("child_status", (), || {
+        // SAFETY: Apache passes the main server.
+        let server: Server<'static> = unsafe { Server::from_raw(server) };
+        if let Some(config) = ServerConfig::of(server) {
+            daemon::child_ended(config.registry(), pid);
+        }
     });
 }
 
@@ -205,7 +227,7 @@ fn generation(registry: &Registry) -> Result<Generation, ConfigError> {
         };
         engines
             .choose(wanted)
-            .and_then(Engine::check_daemon)
+            .and_then(Engine::open_daemon)
             .map_err(|reason| ConfigError::Group { group: group.display().into_owned(), reason })
     });
     Ok(Generation {

@@ -36,3 +36,16 @@ mod proxies;
 mod response;
 mod sys;
 mod tokens;
+
+#[cfg(test)]
+mod stand_ins {
+    //! Apache's functions and variables for test programs, which are not loaded by Apache.
+    #![expect(non_upper_case_globals, reason = "generated code")]
+
+    fn absent(name: &str) -> ! {
+        eprintln!("a test called Apache's {name}");
+        std::process::abort()
+    }
+
+    include!(concat!(env!("OUT_DIR"), "/stand_ins.rs"));
+}

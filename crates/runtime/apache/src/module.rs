@@ -12,15 +12,14 @@ use crate::sys;
 
 /// A module record, which Apache writes to while it loads the module.
 #[repr(transparent)]
-pub struct Record(UnsafeCell<sys::module>);
+pub(crate) struct Record(UnsafeCell<sys::module>);
 
 // SAFETY: Apache writes to it only while it loads or unloads the module, with one thread.
 unsafe impl Sync for Record {}
 
 /// What `LoadModule wsgi_module …` looks for.
-#[expect(non_upper_case_globals, reason = "the name is the one that configurations use")]
 #[unsafe(no_mangle)]
-pub static wsgi_module: Record = Record(UnsafeCell::new(sys::module {
+pub(crate) static wsgi_module: Record = Record(UnsafeCell::new(sys::module {
     version: sys::MODULE_MAGIC_NUMBER_MAJOR.cast_signed(),
     minor_version: sys::MODULE_MAGIC_NUMBER_MINOR.cast_signed(),
     module_index: -1,
@@ -58,11 +57,7 @@ unsafe extern "C" fn create_settings(pool: *mut sys::apr_pool_t, _: *mut c_char)
     })
 }
 
-unsafe extern "C" fn merge_settings(
-    pool: *mut sys::apr_pool_t,
-    outer: *mut c_void,
-    inner: *mut c_void,
-) -> *mut c_void {
+unsafe extern "C" fn merge_settings(pool: *mut sys::apr_pool_t, outer: *mut c_void, inner: *mut c_void) -> *mut c_void {
     wall("merge_dir_config", outer, || {
         // SAFETY: both were made by `create_settings` or here, in pools that live as long as `pool`.
         let (pool, outer, inner) = unsafe {

@@ -282,7 +282,9 @@ mod tests {
             assert!(parsed.contains(inside.parse().expect("an address")), "{inside} in {subnet}");
             assert!(!parsed.contains(outside.parse().expect("an address")), "{outside} in {subnet}");
         }
-        for wrong in ["", "proxy.example.com", "10.0.0.0/33", "10.0.0.0/255.0.255.0", "1.2.3.4.5", "::1/129", "300.1.1.1"] {
+        for wrong in
+            ["", "proxy.example.com", "10.0.0.0/33", "10.0.0.0/255.0.255.0", "1.2.3.4.5", "::1/129", "300.1.1.1"]
+        {
             assert_eq!(Subnet::parse(wrong), None, "{wrong}");
         }
     }

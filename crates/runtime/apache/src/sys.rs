@@ -6,7 +6,6 @@
     non_upper_case_globals,
     dead_code,
     unreachable_pub,
-    missing_docs,
     clippy::all,
     clippy::undocumented_unsafe_blocks,
     reason = "generated code"

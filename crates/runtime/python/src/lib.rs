@@ -1,3 +1,31 @@
-//! The Python engine.
+//! The Python engine: loaded into an Apache child for embedded mode (`wsgi_python-X.Y.so`), linked into `wsgi-daemon`
+//! for daemon mode. It knows Python and no Apache.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`gateway`] | the traits between the engine and its surroundings |
+//! | [`engine`] | Python in this process: start, serve, watch, stop |
+//! | [`embedded`] | the C tables of embedded mode |
+//! | `wsgi` | the adapter: environ, input, errors, `start_response`, iteration, file wrapper |
+//! | `interpreter`, `keeper`, `thread` | interpreters, the thread that makes them, thread states |
+//! | `script`, `module`, `events` | scripts, the modules `mod_wsgi` and `apache`, subscriptions |
+//! | `object`, `slot` | Python values, and how Python calls into the engine |
 
+mod config;
+mod digest;
+pub mod embedded;
+pub mod engine;
+mod events;
 pub mod gateway;
+mod interpreter;
+mod keeper;
+mod logging;
+mod module;
+mod object;
+mod restrict;
+mod script;
+mod signals;
+mod slot;
+mod thread;
+mod traceback;
+mod wsgi;

@@ -35,12 +35,7 @@ pub(crate) const SOCKET_PREFIX: Directive = Directive {
         command.registry().draft().borrow_mut().main.socket_prefix = Some(path.to_bytes().to_vec());
         Ok(())
     }),
-    ..Directive::new(
-        c"WSGISocketPrefix",
-        Arity::One,
-        Place::Main,
-        c"Path prefix for the daemon process sockets.",
-    )
+    ..Directive::new(c"WSGISocketPrefix", Arity::One, Place::Main, c"Path prefix for the daemon process sockets.")
 };
 
 /// Accepted without an effect: each process keeps one listener through all generations.

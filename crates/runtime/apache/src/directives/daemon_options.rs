@@ -241,25 +241,39 @@ use Value::{Own, Seconds, Size, Text};
 
 /// The options, in the reference's order; ours at the end.
 pub(crate) const OPTIONS: &[DaemonOption] = &[
-    DaemonOption::new("processes", "1", "process count", "Number of processes.", Own(|reading, value| {
-        reading.group.processes = reading.small(value, 1)?;
-        reading.group.multiprocess = true;
-        Ok(())
-    }))
+    DaemonOption::new(
+        "processes",
+        "1",
+        "process count",
+        "Number of processes.",
+        Own(|reading, value| {
+            reading.group.processes = reading.small(value, 1)?;
+            reading.group.multiprocess = true;
+            Ok(())
+        }),
+    )
     .syntax("NUMBER"),
-    DaemonOption::new("threads", "15", "thread count", "Threads per process; 0 is a service process.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "threads",
+        "15",
+        "thread count",
+        "Threads per process; 0 is a service process.",
+        Own(|reading, value| {
             let threads = reading.small(value, 0)?;
             if threads > wsgi_protocol::page::MAX_THREADS {
                 return Err(reading.option.invalid());
             }
             reading.group.threads = threads;
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("NUMBER"),
-    DaemonOption::new("user", "Apache's User", "user", "User that the processes run as; needs a start as root.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "user",
+        "Apache's User",
+        "user",
+        "User that the processes run as; needs a start as root.",
+        Own(|reading, value| {
             let user = reading.user(value)?;
             if user.id == 0 {
                 return Err(Refusal::new("WSGI process blocked from running as root."));
@@ -269,13 +283,19 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             }
             reading.group.user = Some(user);
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("NAME|#ID"),
-    DaemonOption::new("group", "Apache's Group", "group", "Group that the processes run as.", Own(|reading, value| {
-        reading.group.group = Some(reading.group_id(value)?);
-        Ok(())
-    }))
+    DaemonOption::new(
+        "group",
+        "Apache's Group",
+        "group",
+        "Group that the processes run as.",
+        Own(|reading, value| {
+            reading.group.group = Some(reading.group_id(value)?);
+            Ok(())
+        }),
+    )
     .syntax("NAME|#ID"),
     DaemonOption::new(
         "supplementary-groups",
@@ -292,20 +312,32 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         }),
     )
     .syntax("NAME,…"),
-    DaemonOption::new("umask", "Apache's", "umask", "File mode mask of the processes.", Own(|reading, value| {
-        let digits = value.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-        let mask = std::str::from_utf8(&value[..digits]).ok().and_then(|text| u32::from_str_radix(text, 8).ok());
-        reading.group.umask = Some(mask.filter(|mask| *mask <= 0o777).ok_or_else(|| reading.option.invalid())?);
-        Ok(())
-    }))
+    DaemonOption::new(
+        "umask",
+        "Apache's",
+        "umask",
+        "File mode mask of the processes.",
+        Own(|reading, value| {
+            let digits = value.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
+            let mask = std::str::from_utf8(&value[..digits]).ok().and_then(|text| u32::from_str_radix(text, 8).ok());
+            reading.group.umask = Some(mask.filter(|mask| *mask <= 0o777).ok_or_else(|| reading.option.invalid())?);
+            Ok(())
+        }),
+    )
     .syntax("OCTAL"),
-    DaemonOption::new("chroot", "", "chroot", "Root directory of the processes.", Own(|reading, value| {
-        if !reading.root {
-            return Err(Refusal::new("Cannot chroot WSGI daemon process when not root."));
-        }
-        reading.group.chroot = Some(directory(value, "chroot")?);
-        Ok(())
-    }))
+    DaemonOption::new(
+        "chroot",
+        "",
+        "chroot",
+        "Root directory of the processes.",
+        Own(|reading, value| {
+            if !reading.root {
+                return Err(Refusal::new("Cannot chroot WSGI daemon process when not root."));
+            }
+            reading.group.chroot = Some(directory(value, "chroot")?);
+            Ok(())
+        }),
+    )
     .syntax("DIRECTORY")
     .known(),
     DaemonOption::new(
@@ -359,12 +391,16 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     )
     .syntax("SECONDS")
     .known(),
-    DaemonOption::new("stack-size", "the system's", "stack size", "Stack of a worker thread.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "stack-size",
+        "the system's",
+        "stack size",
+        "Stack of a worker thread.",
+        Own(|reading, value| {
             reading.group.stack_size = reading.number(value, 1)?.unsigned_abs();
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("BYTES"),
     DaemonOption::new(
         "maximum-requests",
@@ -460,12 +496,16 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "Time that a request may wait for a thread.",
         Seconds(|group| &mut group.timeouts.queue),
     ),
-    DaemonOption::new("listen-backlog", "100", "listen backlog", "Connections that may wait for a process.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "listen-backlog",
+        "100",
+        "listen backlog",
+        "Connections that may wait for a process.",
+        Own(|reading, value| {
             reading.group.listen_backlog = reading.small(value, 1)?;
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("NUMBER"),
     DaemonOption::new(
         "display-name",
@@ -474,31 +514,43 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "Name in process lists; %{GROUP} is (wsgi:NAME).",
         Text(|group| &mut group.display_name),
     ),
-    DaemonOption::new("send-buffer-size", "0", "send buffer size", "SO_SNDBUF of the sockets.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "send-buffer-size",
+        "0",
+        "send buffer size",
+        "SO_SNDBUF of the sockets.",
+        Own(|reading, value| {
             let text = "Send buffer size must be >= 512 bytes, or 0 for system default.";
             reading.group.send_buffer_size = reading.buffer(value, 512, text)?;
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("BYTES")
     .known(),
-    DaemonOption::new("receive-buffer-size", "0", "receive buffer size", "SO_RCVBUF of the sockets.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "receive-buffer-size",
+        "0",
+        "receive buffer size",
+        "SO_RCVBUF of the sockets.",
+        Own(|reading, value| {
             let text = "Receive buffer size must be >= 512 bytes, or 0 for system default.";
             reading.group.receive_buffer_size = reading.buffer(value, 512, text)?;
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("BYTES")
     .known(),
-    DaemonOption::new("header-buffer-size", "32768", "header buffer size", "Longest line of a response's head.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "header-buffer-size",
+        "32768",
+        "header buffer size",
+        "Longest line of a response's head.",
+        Own(|reading, value| {
             let text = "Header buffer size must be >= 8192 bytes, or 0 for default.";
             reading.group.header_buffer_size = reading.buffer(value, 8192, text)?;
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("BYTES")
     .known(),
     DaemonOption::new(
@@ -534,47 +586,73 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     )
     .syntax("MILLISECONDS")
     .known(),
-    DaemonOption::new("socket-user", "Apache's User", "socket user", "Owner of the socket files.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "socket-user",
+        "Apache's User",
+        "socket user",
+        "Owner of the socket files.",
+        Own(|reading, value| {
             reading.group.socket_user = Some(reading.user(value)?);
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("NAME|#ID"),
-    DaemonOption::new("script-user", "", "script user", "Scripts must belong to this user.", Own(|reading, value| {
-        if reading.group.script_group.is_some() {
-            return Err(Refusal::new("Only one of script-user and script-group allowed."));
-        }
-        let name = reading.user(value)?.name;
-        let name = name.ok_or_else(|| Refusal::new("Couldn't determine uid from script user."))?;
-        reading.group.script_user = Some(name.into_bytes());
-        Ok(())
-    }))
+    DaemonOption::new(
+        "script-user",
+        "",
+        "script user",
+        "Scripts must belong to this user.",
+        Own(|reading, value| {
+            if reading.group.script_group.is_some() {
+                return Err(Refusal::new("Only one of script-user and script-group allowed."));
+            }
+            let name = reading.user(value)?.name;
+            let name = name.ok_or_else(|| Refusal::new("Couldn't determine uid from script user."))?;
+            reading.group.script_user = Some(name.into_bytes());
+            Ok(())
+        }),
+    )
     .syntax("NAME|#ID")
     .known(),
-    DaemonOption::new("script-group", "", "script group", "Scripts must belong to this group.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "script-group",
+        "",
+        "script group",
+        "Scripts must belong to this group.",
+        Own(|reading, value| {
             if reading.group.script_user.is_some() {
                 return Err(Refusal::new("Only one of script-user and script-group allowed."));
             }
             reading.group_id(value)?;
             reading.group.script_group = Some(value.to_vec());
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("NAME|#ID")
     .known(),
-    DaemonOption::new("cpu-time-limit", "0", "CPU time limit", "CPU seconds of a process.", Own(|reading, value| {
-        reading.group.cpu_time_limit = reading.number(value, 0)?.unsigned_abs();
-        Ok(())
-    }))
+    DaemonOption::new(
+        "cpu-time-limit",
+        "0",
+        "CPU time limit",
+        "CPU seconds of a process.",
+        Own(|reading, value| {
+            reading.group.cpu_time_limit = reading.number(value, 0)?.unsigned_abs();
+            Ok(())
+        }),
+    )
     .syntax("SECONDS")
     .known(),
-    DaemonOption::new("cpu-priority", "0", "CPU priority", "Nice value of the processes.", Own(|reading, value| {
-        let nice = i32::try_from(reading.number(value, i64::MIN)?).map_err(|_| reading.option.invalid())?;
-        reading.group.cpu_priority = nice;
-        Ok(())
-    }))
+    DaemonOption::new(
+        "cpu-priority",
+        "0",
+        "CPU priority",
+        "Nice value of the processes.",
+        Own(|reading, value| {
+            let nice = i32::try_from(reading.number(value, i64::MIN)?).map_err(|_| reading.option.invalid())?;
+            reading.group.cpu_priority = nice;
+            Ok(())
+        }),
+    )
     .syntax("NUMBER")
     .known(),
     DaemonOption::new(
@@ -592,34 +670,46 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         Size(|group| &mut group.virtual_memory_limit),
     )
     .known(),
-    DaemonOption::new("server-metrics", "Off", "server metrics flag", "Allow mod_wsgi.server_metrics().", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "server-metrics",
+        "Off",
+        "server metrics flag",
+        "Allow mod_wsgi.server_metrics().",
+        Own(|reading, value| {
             reading.group.server_metrics = flag(value).ok_or_else(|| reading.option.invalid())?;
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("On|Off")
     .known(),
-    DaemonOption::new("python", "from python-home", "python version", "Engine that runs the group.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "python",
+        "from python-home",
+        "python version",
+        "Engine that runs the group.",
+        Own(|reading, value| {
             let version = String::from_utf8_lossy(value).into_owned();
             if !crate::engines::is_version(&version) {
                 return Err(reading.option.invalid());
             }
             reading.group.python = Some(version);
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("X.Y")
     .extension(),
-    DaemonOption::new("setenv", "", "environment variable", "A variable of the processes' environment.", Own(
-        |reading, value| {
+    DaemonOption::new(
+        "setenv",
+        "",
+        "environment variable",
+        "A variable of the processes' environment.",
+        Own(|reading, value| {
             let split = value.iter().position(|byte| *byte == b'=').filter(|position| *position > 0);
             let Some(split) = split else { return Err(reading.option.invalid()) };
             reading.group.environment.push((value[..split].to_vec(), value[split + 1..].to_vec()));
             Ok(())
-        },
-    ))
+        }),
+    )
     .syntax("NAME=VALUE")
     .extension(),
     DaemonOption::new(
@@ -637,15 +727,23 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     )
     .syntax("FILE")
     .extension(),
-    DaemonOption::new("rolling", "Off", "rolling flag", "Restart one process at a time.", Own(|reading, value| {
-        flag(value).map(|_| ()).ok_or_else(|| reading.option.invalid())
-    }))
+    DaemonOption::new(
+        "rolling",
+        "Off",
+        "rolling flag",
+        "Restart one process at a time.",
+        Own(|reading, value| flag(value).map(|_| ()).ok_or_else(|| reading.option.invalid())),
+    )
     .syntax("On|Off")
     .known()
     .extension(),
-    DaemonOption::new("fork-after-load", "Off", "fork-after-load flag", "Load once, then fork the workers.", Own(
-        |reading, value| flag(value).map(|_| ()).ok_or_else(|| reading.option.invalid()),
-    ))
+    DaemonOption::new(
+        "fork-after-load",
+        "Off",
+        "fork-after-load flag",
+        "Load once, then fork the workers.",
+        Own(|reading, value| flag(value).map(|_| ()).ok_or_else(|| reading.option.invalid())),
+    )
     .syntax("On|Off")
     .known()
     .extension(),
@@ -681,9 +779,7 @@ pub(crate) fn read(
             return Err(Refusal::option(INVALID, &name, NAMES.iter().copied()));
         };
         if option.support == Support::Known {
-            return Err(Refusal::new(format!(
-                "Option '{name}' of WSGIDaemonProcess is known, not supported yet."
-            )));
+            return Err(Refusal::new(format!("Option '{name}' of WSGIDaemonProcess is known, not supported yet.")));
         }
         match option.value {
             Text(_) if value.is_empty() => return Err(option.invalid()),
@@ -700,4 +796,70 @@ pub(crate) fn read(
         }
     }
     Ok(group)
+}
+
+#[cfg(test)]
+impl DaemonGroup {
+    /// A group of no server.
+    pub(crate) fn for_tests() -> Self {
+        Self::new(b"web".to_vec(), Server::nowhere())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only for options that look up neither users nor groups.
+    fn read_line(line: &str) -> Result<DaemonGroup, String> {
+        read(Pool::nowhere(), Server::nowhere(), b"web".to_vec(), line.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_read_by_the_reference() {
+        let group = read_line("processes=3 threads=7junk request-timeout=60 python-path=/a:/b display-name=%{GROUP}");
+        let group = group.expect("a good definition");
+        assert_eq!((group.processes, group.threads, group.multiprocess), (3, 7, true));
+        assert_eq!(group.timeouts.request, 60_000);
+        assert_eq!(group.python_path.as_deref(), Some(&b"/a:/b"[..]));
+        let group = read_line("threads=abc umask=0027 setenv=A=b=c setenv=B=").expect("a good definition");
+        assert_eq!((group.threads, group.umask, group.multiprocess), (0, Some(0o027), false));
+        let environment: Vec<_> = group.environment.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+        assert_eq!(environment, [(&b"A"[..], &b"b=c"[..]), (b"B", b"")]);
+    }
+
+    #[test]
+    fn wrong_values_have_the_texts_of_the_reference() {
+        for (line, text) in [
+            ("processes=0", "Invalid process count for WSGI daemon process."),
+            ("threads=-1", "Invalid thread count for WSGI daemon process."),
+            ("threads=65534", "Invalid thread count for WSGI daemon process."),
+            ("request-timeout=-1", "Invalid request timeout for WSGI daemon process."),
+            ("stack-size=0", "Invalid stack size for WSGI daemon process."),
+            ("home=relative", "Invalid home directory for WSGI daemon process."),
+            ("listen-backlog=0", "Invalid listen backlog for WSGI daemon process."),
+            ("python=three", "Invalid python version for WSGI daemon process."),
+            ("setenv=NAME", "Invalid environment variable for WSGI daemon process."),
+            ("user=", "Invalid user for WSGI daemon process."),
+        ] {
+            assert_eq!(read_line(line).map(|_| ()), Err(text.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_names_the_nearest() {
+        let refused = read_line("thread=5").expect_err("unknown");
+        assert_eq!(
+            refused,
+            "Invalid option to WSGI daemon process definition. Unknown option 'thread'; did you mean 'threads'?"
+        );
+        let refused = read_line("threads").expect_err("no value");
+        assert!(refused.ends_with("'threads' needs a value, as in threads=VALUE"), "{refused}");
+    }
+
+    #[test]
+    fn a_known_option_is_refused_by_name() {
+        let refused = read_line("chroot=/srv").expect_err("not yet");
+        assert_eq!(refused, "Option 'chroot' of WSGIDaemonProcess is known, not supported yet.");
+    }
 }

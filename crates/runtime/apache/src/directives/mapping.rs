@@ -21,12 +21,7 @@ pub(crate) const SCRIPT_ALIAS: Directive = Directive {
     syntax: "URL-path target [option=value …]",
     options: NAMES,
     parse: Parse::Words(|command, line| script_alias(command, line, false)),
-    ..Directive::new(
-        c"WSGIScriptAlias",
-        Arity::TwoOrMore,
-        Place::Servers,
-        c"Map location to target WSGI script file.",
-    )
+    ..Directive::new(c"WSGIScriptAlias", Arity::TwoOrMore, Place::Servers, c"Map location to target WSGI script file.")
 };
 
 pub(crate) const SCRIPT_ALIAS_MATCH: Directive = Directive {
@@ -44,23 +39,13 @@ pub(crate) const SCRIPT_ALIAS_MATCH: Directive = Directive {
 pub(crate) const HANDLER_SCRIPT: Directive = Directive {
     syntax: "name script [option=value …]",
     options: &["process-group", "application-group", "pass-authorization"],
-    ..Directive::new(
-        c"WSGIHandlerScript",
-        Arity::TwoOrMore,
-        Place::Sections,
-        c"Location of WSGI handler script file.",
-    )
+    ..Directive::new(c"WSGIHandlerScript", Arity::TwoOrMore, Place::Sections, c"Location of WSGI handler script file.")
 };
 
 pub(crate) const CASE_SENSITIVITY: Directive = Directive {
     fallback: Fallback::Flag(true),
     parse: Parse::MainFlag(|main| &mut main.case_sensitivity),
-    ..Directive::new(
-        c"WSGICaseSensitivity",
-        Arity::Flag,
-        Place::Main,
-        c"Define whether file system is case sensitive.",
-    )
+    ..Directive::new(c"WSGICaseSensitivity", Arity::Flag, Place::Main, c"Define whether file system is case sensitive.")
 };
 
 fn script_alias(command: &mut Command, line: &[u8], expression: bool) -> Result<(), Refusal> {

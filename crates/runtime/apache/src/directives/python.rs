@@ -37,15 +37,11 @@ fn set(command: &Command, change: impl FnOnce(&mut Main)) {
     change(&mut command.registry().draft().borrow_mut().main);
 }
 
-pub(crate) const PYTHON_HOME: Directive = text(
-    c"WSGIPythonHome",
-    "directory",
-    c"Python prefix/exec_prefix absolute path names.",
-    |command, value| {
+pub(crate) const PYTHON_HOME: Directive =
+    text(c"WSGIPythonHome", "directory", c"Python prefix/exec_prefix absolute path names.", |command, value| {
         set(command, |main| main.python_home = Some(value.to_vec()));
         Ok(())
-    },
-);
+    });
 
 pub(crate) const PYTHON_PATH: Directive =
     text(c"WSGIPythonPath", "directory[:directory …]", c"Python module search path.", |command, value| {
@@ -80,12 +76,10 @@ pub(crate) const PYTHON_HASH_SEED: Directive = Directive {
     ..Directive::new(c"WSGIPythonHashSeed", Arity::One, Place::Main, c"Python hash seed.")
 };
 
-pub(crate) const DONT_WRITE_BYTECODE: Directive = flag(
-    c"WSGIDontWriteBytecode",
-    false,
-    c"Enable/Disable writing of byte code.",
-    |main| &mut main.dont_write_bytecode,
-);
+pub(crate) const DONT_WRITE_BYTECODE: Directive =
+    flag(c"WSGIDontWriteBytecode", false, c"Enable/Disable writing of byte code.", |main| {
+        &mut main.dont_write_bytecode
+    });
 
 pub(crate) const DESTROY_INTERPRETER: Directive =
     known_flag(c"WSGIDestroyInterpreter", true, c"Enable/Disable destruction of Python interpreter.");
@@ -98,8 +92,7 @@ pub(crate) const SWITCH_INTERVAL: Directive = Directive {
 pub(crate) const PER_INTERPRETER_GIL: Directive =
     known_flag(c"WSGIPerInterpreterGIL", false, c"Enable/Disable a GIL for each sub interpreter.");
 
-pub(crate) const FREE_THREADING: Directive =
-    known_flag(c"WSGIFreeThreading", false, c"Enable/Disable free threading.");
+pub(crate) const FREE_THREADING: Directive = known_flag(c"WSGIFreeThreading", false, c"Enable/Disable free threading.");
 
 pub(crate) const INTERPRETER_OPTIONS: Directive = Directive {
     syntax: "[process-group=name] [application-group=name]>",
@@ -116,9 +109,7 @@ pub(crate) const RESTRICT_EMBEDDED: Directive =
     flag(c"WSGIRestrictEmbedded", false, c"Enable/Disable use of embedded mode.", |main| &mut main.restrict_embedded);
 
 pub(crate) const RESTRICT_STDIN: Directive =
-    flag(c"WSGIRestrictStdin", false, c"Enable/Disable restrictions on use of STDIN.", |main| {
-        &mut main.restrict_stdin
-    });
+    flag(c"WSGIRestrictStdin", false, c"Enable/Disable restrictions on use of STDIN.", |main| &mut main.restrict_stdin);
 
 pub(crate) const RESTRICT_STDOUT: Directive =
     flag(c"WSGIRestrictStdout", false, c"Enable/Disable restrictions on use of STDOUT.", |main| {
@@ -143,12 +134,7 @@ pub(crate) const VERBOSE_DEBUGGING: Directive = Directive {
         );
         Ok(())
     }),
-    ..Directive::new(
-        c"WSGIVerboseDebugging",
-        Arity::Flag,
-        Place::Main,
-        c"Enable/Disable verbose debugging messages.",
-    )
+    ..Directive::new(c"WSGIVerboseDebugging", Arity::Flag, Place::Main, c"Enable/Disable verbose debugging messages.")
 };
 
 pub(crate) const PYTHON: Directive = Directive {

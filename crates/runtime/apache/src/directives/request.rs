@@ -49,12 +49,7 @@ pub(crate) const CALLABLE_OBJECT: Directive = Directive {
         command.settings().callable = Some(value);
         Ok(())
     }),
-    ..Directive::new(
-        c"WSGICallableObject",
-        Arity::One,
-        Place::Everywhere,
-        c"Name of entry point in WSGI script file.",
-    )
+    ..Directive::new(c"WSGICallableObject", Arity::One, Place::Everywhere, c"Name of entry point in WSGI script file.")
 };
 
 pub(crate) const RESTRICT_PROCESS: Directive = Directive {
@@ -68,47 +63,35 @@ pub(crate) const RESTRICT_PROCESS: Directive = Directive {
     )
 };
 
-pub(crate) const PASS_AUTHORIZATION: Directive = flag(
-    c"WSGIPassAuthorization",
-    false,
-    c"Enable/Disable WSGI authorization.",
-    |settings| &mut settings.pass_authorization,
-);
+pub(crate) const PASS_AUTHORIZATION: Directive =
+    flag(c"WSGIPassAuthorization", false, c"Enable/Disable WSGI authorization.", |settings| {
+        &mut settings.pass_authorization
+    });
 
-pub(crate) const SCRIPT_RELOADING: Directive = flag(
-    c"WSGIScriptReloading",
-    true,
-    c"Enable/Disable script reloading mechanism.",
-    |settings| &mut settings.script_reloading,
-);
+pub(crate) const SCRIPT_RELOADING: Directive =
+    flag(c"WSGIScriptReloading", true, c"Enable/Disable script reloading mechanism.", |settings| {
+        &mut settings.script_reloading
+    });
 
-pub(crate) const ERROR_OVERRIDE: Directive = flag(
-    c"WSGIErrorOverride",
-    false,
-    c"Enable/Disable overriding of error pages.",
-    |settings| &mut settings.error_override,
-);
+pub(crate) const ERROR_OVERRIDE: Directive =
+    flag(c"WSGIErrorOverride", false, c"Enable/Disable overriding of error pages.", |settings| {
+        &mut settings.error_override
+    });
 
-pub(crate) const CHUNKED_REQUEST: Directive = flag(
-    c"WSGIChunkedRequest",
-    false,
-    c"Enable/Disable support for chunked requests.",
-    |settings| &mut settings.chunked_request,
-);
+pub(crate) const CHUNKED_REQUEST: Directive =
+    flag(c"WSGIChunkedRequest", false, c"Enable/Disable support for chunked requests.", |settings| {
+        &mut settings.chunked_request
+    });
 
-pub(crate) const IGNORE_ACTIVITY: Directive = flag(
-    c"WSGIIgnoreActivity",
-    false,
-    c"Enable/Disable reset of inactivity timeout.",
-    |settings| &mut settings.ignore_activity,
-);
+pub(crate) const IGNORE_ACTIVITY: Directive =
+    flag(c"WSGIIgnoreActivity", false, c"Enable/Disable reset of inactivity timeout.", |settings| {
+        &mut settings.ignore_activity
+    });
 
-pub(crate) const ENABLE_SENDFILE: Directive = flag(
-    c"WSGIEnableSendfile",
-    false,
-    c"Enable/Disable support for kernel sendfile.",
-    |settings| &mut settings.enable_sendfile,
-);
+pub(crate) const ENABLE_SENDFILE: Directive =
+    flag(c"WSGIEnableSendfile", false, c"Enable/Disable support for kernel sendfile.", |settings| {
+        &mut settings.enable_sendfile
+    });
 
 pub(crate) const MAP_HEAD_TO_GET: Directive = Directive {
     syntax: "On|Off|Auto",
@@ -123,12 +106,7 @@ pub(crate) const MAP_HEAD_TO_GET: Directive = Directive {
         command.settings().map_head = Some(value);
         Ok(())
     }),
-    ..Directive::new(
-        c"WSGIMapHEADToGET",
-        Arity::One,
-        Place::Everywhere,
-        c"Enable/Disable mapping of HEAD to GET.",
-    )
+    ..Directive::new(c"WSGIMapHEADToGET", Arity::One, Place::Everywhere, c"Enable/Disable mapping of HEAD to GET.")
 };
 
 pub(crate) const TRUSTED_PROXY_HEADERS: Directive = Directive {
@@ -145,40 +123,33 @@ pub(crate) const TRUSTED_PROXY_HEADERS: Directive = Directive {
 pub(crate) const TRUSTED_PROXIES: Directive = Directive {
     syntax: "address[/mask] …",
     parse: Parse::Words(trusted_proxies),
-    ..Directive::new(
-        c"WSGITrustedProxies",
-        Arity::OneOrMore,
-        Place::Everywhere,
-        c"Specify a list of trusted proxies.",
-    )
+    ..Directive::new(c"WSGITrustedProxies", Arity::OneOrMore, Place::Everywhere, c"Specify a list of trusted proxies.")
 };
 
 pub(crate) const DISPATCH_SCRIPT: Directive = Directive {
     syntax: "path [application-group=name]",
     options: &["application-group"],
-    ..Directive::new(
-        c"WSGIDispatchScript",
-        Arity::OneOrMore,
-        Place::Sections,
-        c"Location of WSGI dispatch script.",
-    )
+    ..Directive::new(c"WSGIDispatchScript", Arity::OneOrMore, Place::Sections, c"Location of WSGI dispatch script.")
 };
 
 pub(crate) const PASS_APACHE_REQUEST: Directive = Directive {
     fallback: Fallback::Flag(false),
-    ..Directive::new(
-        c"WSGIPassApacheRequest",
-        Arity::Flag,
-        Place::Sections,
-        c"Enable/Disable Apache request object.",
-    )
+    ..Directive::new(c"WSGIPassApacheRequest", Arity::Flag, Place::Sections, c"Enable/Disable Apache request object.")
 };
 
+/// Splits a line of one or more words.
+fn words(command: &Command, line: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+    let mut rest = line.trim_ascii();
+    let mut words = Vec::new();
+    while !rest.is_empty() {
+        words.push(next_word(&mut rest));
+    }
+    if words.is_empty() { Err(command.too_few("one")) } else { Ok(words) }
+}
+
 fn restrict_process(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
-    let mut rest = line;
     let mut names: Vec<&'static [u8]> = Vec::new();
-    while !rest.trim_ascii_start().is_empty() {
-        let name = next_word(&mut rest);
+    for name in words(command, line)? {
         // The name of embedded mode is the empty one.
         names.push(Token::parse(command.keep(&name).to_bytes()).fixed().unwrap_or_default());
     }
@@ -199,11 +170,10 @@ fn extended<T: Copy>(command: &Command, present: Option<&'static [T]>, more: &[T
 }
 
 fn trusted_headers(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
-    let mut rest = line;
     let mut headers: Vec<&'static Header> = Vec::new();
-    while !rest.trim_ascii_start().is_empty() {
+    for name in words(command, line)? {
         // Unknown names have no effect, as in mod_wsgi.
-        headers.extend(proxies::known(&next_word(&mut rest)));
+        headers.extend(proxies::known(&name));
     }
     let present = command.settings().trusted_headers;
     command.settings().trusted_headers = extended(command, present, &headers);
@@ -211,10 +181,8 @@ fn trusted_headers(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
 }
 
 fn trusted_proxies(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
-    let mut rest = line;
     let mut subnets = Vec::new();
-    while !rest.trim_ascii_start().is_empty() {
-        let word = next_word(&mut rest);
+    for word in words(command, line)? {
         let word = String::from_utf8_lossy(&word);
         let subnet = Subnet::parse(&word).ok_or_else(|| {
             let mut text = format!("Unable to parse trusted proxy IP address/subnet of \"{word}\".");

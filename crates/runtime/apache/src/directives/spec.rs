@@ -253,8 +253,9 @@ impl Command {
     /// The reference's text for too few arguments.
     pub(crate) fn too_few(&self, count: &str) -> Refusal {
         Refusal::new(format!(
-            "{} requires at least {count} arguments, {}",
+            "{} requires at least {count} argument{}, {}",
             self.directive.plain_name(),
+            if count == "one" { "" } else { "s" },
             self.directive.help.to_string_lossy()
         ))
     }
@@ -296,8 +297,7 @@ impl Command {
 
     /// `On` or `Off`.
     pub(crate) fn flag(&self, argument: &[u8]) -> Result<bool, Refusal> {
-        flag(argument)
-            .ok_or_else(|| Refusal::new(format!("{} must be one of: Off | On", self.directive.plain_name())))
+        flag(argument).ok_or_else(|| Refusal::new(format!("{} must be one of: Off | On", self.directive.plain_name())))
     }
 }
 
@@ -330,11 +330,7 @@ unsafe extern "C" fn take_line(
 
 /// # Safety
 /// Called by Apache for a row of the table, with the text of its arguments.
-unsafe fn carry_out(
-    parameters: *mut sys::cmd_parms,
-    settings: *mut c_void,
-    text: *const c_char,
-) -> *const c_char {
+unsafe fn carry_out(parameters: *mut sys::cmd_parms, settings: *mut c_void, text: *const c_char) -> *const c_char {
     wall("a directive", c"Internal error in mod_wsgi_rs.".as_ptr(), || {
         // SAFETY: the parameters are Apache's; the record's data is a row of the table (`Directive::record`).
         unsafe {

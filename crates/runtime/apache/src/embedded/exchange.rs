@@ -65,9 +65,5 @@ fn absent(generation: &Generation) -> Failure {
     if generation.uses_embedded() {
         return Failure::new(status, &codes::PYTHON_ABSENT, "Python is not running in this process.");
     }
-    Failure::new(
-        status,
-        &codes::EMBEDDED_DISABLED,
-        "Embedded mode of mod_wsgi disabled by runtime configuration.",
-    )
+    Failure::new(status, &codes::EMBEDDED_DISABLED, "Embedded mode of mod_wsgi disabled by runtime configuration.")
 }

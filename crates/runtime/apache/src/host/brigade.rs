@@ -224,8 +224,7 @@ impl<'r> Sending<'r> {
         unsafe {
             let allocator = self.brigade.allocator();
             let status = sys::HTTP_BAD_GATEWAY.cast_signed();
-            let error =
-                sys::ap_bucket_error_create(status, std::ptr::null(), self.request.pool().raw(), allocator);
+            let error = sys::ap_bucket_error_create(status, std::ptr::null(), self.request.pool().raw(), allocator);
             self.brigade.append(error);
             let eoc = sys::ap_bucket_eoc_create(allocator);
             self.brigade.append(eoc);

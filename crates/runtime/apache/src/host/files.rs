@@ -1,7 +1,8 @@
 //! Who may do what with files: whether an engine can be trusted, and whether Apache's user can reach it.
 
 use std::ffi::CString;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::host::ServingUser;
@@ -18,6 +19,12 @@ pub(crate) enum PathError {
     /// Somebody else could write to it.
     #[error("'{0}' can be written by group or others (mode {1:04o})")]
     Writable(PathBuf, u32),
+    /// It is no program.
+    #[error("'{0}' is not an executable file")]
+    NotExecutable(PathBuf),
+    /// Another file took its place while it was looked at.
+    #[error("'{0}' was replaced while it was examined")]
+    Changed(PathBuf),
     /// Apache's user cannot get there.
     #[error("user '{user}' cannot {what} '{path}' (mode {mode:04o}); let others search it, or install elsewhere")]
     Unreachable {
@@ -54,6 +61,22 @@ pub(crate) fn trusted(path: &Path) -> Result<PathBuf, PathError> {
         }
     }
     Ok(real)
+}
+
+/// Opens a file with `O_PATH` and checks what was opened as [`trusted`] does. Returns the path without links, too.
+pub(crate) fn open_trusted(path: &Path) -> Result<(PathBuf, OwnedFd), PathError> {
+    let unknown = |error: std::io::Error| PathError::Unknown(path.to_owned(), error.to_string());
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).map_err(unknown)?;
+    let real = trusted(path)?;
+    let (opened, checked) = (file.metadata().map_err(unknown)?, examine(&real)?);
+    if (opened.dev(), opened.ino()) != (checked.dev(), checked.ino()) {
+        return Err(PathError::Changed(real));
+    }
+    if !opened.is_file() || opened.mode() & 0o111 == 0 {
+        return Err(PathError::NotExecutable(real));
+    }
+    Ok((real, file.into()))
 }
 
 /// Whether a user can search all folders of a path without links and read the file at its end.

@@ -23,6 +23,12 @@ impl<'p> Pool<'p> {
         Self { raw, lives: PhantomData }
     }
 
+    /// A pool that must not be used: for tests of code that keeps nothing.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self { raw: NonNull::dangling(), lives: PhantomData }
+    }
+
     pub(crate) fn raw(self) -> *mut sys::apr_pool_t {
         self.raw.as_ptr()
     }

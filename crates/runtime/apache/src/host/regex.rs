@@ -29,12 +29,7 @@ impl Regex {
     }
 
     /// Matches `subject` and fills `template` (`$1` …) with its groups: the text, and where the match ended.
-    pub(crate) fn substitute<'p>(
-        self,
-        pool: Pool<'p>,
-        subject: &CStr,
-        template: &CStr,
-    ) -> Option<(&'p CStr, usize)> {
+    pub(crate) fn substitute<'p>(self, pool: Pool<'p>, subject: &CStr, template: &CStr) -> Option<(&'p CStr, usize)> {
         let mut groups = [sys::ap_regmatch_t { rm_so: -1, rm_eo: -1 }; GROUPS];
         // SAFETY: the expression is alive, the texts are C strings, and `groups` has the given length.
         unsafe {
@@ -42,8 +37,7 @@ impl Regex {
             if matched != 0 {
                 return None;
             }
-            let filled =
-                sys::ap_pregsub(pool.raw(), template.as_ptr(), subject.as_ptr(), GROUPS, groups.as_mut_ptr());
+            let filled = sys::ap_pregsub(pool.raw(), template.as_ptr(), subject.as_ptr(), GROUPS, groups.as_mut_ptr());
             Some((text(filled)?, usize::try_from(groups[0].rm_eo).ok()?))
         }
     }

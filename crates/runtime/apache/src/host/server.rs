@@ -33,6 +33,12 @@ impl<'s> Server<'s> {
         Self { raw: NonNull::new(raw).expect("Apache passes a server"), lives: PhantomData }
     }
 
+    /// A server that must not be looked at: for tests of code that only passes it on.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self { raw: NonNull::dangling(), lives: PhantomData }
+    }
+
     pub(crate) fn raw(self) -> *mut sys::server_rec {
         self.raw.as_ptr()
     }

@@ -1,0 +1,249 @@
+//! Variants × matrix to cells.
+
+mod cell;
+mod needs;
+mod server;
+
+use std::sync::Arc;
+
+use super::filter::{Filter, Subject};
+use super::history::History;
+use super::machine::Machine;
+use super::outcome::CellId;
+use crate::scenario::expression::Scope;
+use crate::scenario::load::Loaded;
+use crate::scenario::prepared::PreparedStep;
+use crate::scenario::problem::{Code, Problem};
+use crate::scenario::schema::{Axes, Expect, Expectation, Matrix, Mode, Module, Mpm, Variant};
+use crate::scenario::template::Places;
+pub use cell::{Cell, CellFile, Condition};
+
+/// The longest time of a cell whose scenario names none.
+pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Cells to run.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The cells, in the order of scenarios, variants and axes; skipped ones are among them.
+    pub cells: Vec<Cell>,
+    /// The indices of the cells that are run, those that take longest first.
+    pub order: Vec<usize>,
+}
+
+/// Which cells are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// The filter of `-E`.
+    pub filter: Option<Filter>,
+    /// `--cell AXIS=VALUE`: all must fit.
+    pub cell: Vec<(String, String)>,
+    /// Ids, or `ID/VARIANT`; `*` stands for anything. One must fit, if there are any.
+    pub ids: Vec<String>,
+    /// `--variant NAME`.
+    pub variant: Option<String>,
+}
+
+impl Selection {
+    /// Whether a cell is wanted.
+    #[must_use]
+    pub fn matches(&self, cell: &Cell) -> bool {
+        let file = cell.scenario.file.display().to_string();
+        let subject = Subject {
+            id: &cell.id.scenario,
+            tags: &cell.scenario.scenario.tags,
+            variant: &cell.id.variant,
+            mpm: cell.mpm.name(),
+            mode: cell.mode.map_or("", Mode::name),
+            module: cell.module.name(),
+            expect: cell.expected.name(),
+            file: &file,
+            source: cell.scenario.scenario.source.as_deref().unwrap_or_default(),
+        };
+        let axis = |name: &str| match name {
+            "mpm" => subject.mpm,
+            "mode" => subject.mode,
+            "module" => subject.module,
+            "variant" => subject.variant,
+            _ => "",
+        };
+        let short = format!("{}/{}", cell.id.scenario, cell.id.variant);
+        let whole = cell.id.to_string();
+        let by_id = |pattern: &String| [subject.id, &short, &whole].into_iter().any(|name| super::filter::glob(pattern, name));
+        self.filter.as_ref().is_none_or(|filter| filter.matches(&subject))
+            && self.cell.iter().all(|(name, value)| axis(name) == value)
+            && (self.ids.is_empty() || self.ids.iter().any(by_id))
+            && self.variant.as_ref().is_none_or(|variant| variant == subject.variant)
+    }
+}
+
+/// Plans scenarios.
+///
+/// # Errors
+/// Everything that is wrong with them beyond each one's own text: equal ids, axes without an expectation, and mistakes of
+/// the merged servers.
+pub fn plan(scenarios: &[Arc<Loaded>], machine: &Machine, selection: &Selection, history: &History) -> Result<Plan, Vec<Problem>> {
+    let mut problems = duplicate_ids(scenarios);
+    let mut cells = Vec::new();
+    for scenario in scenarios {
+        let made = cells_of(scenario, machine, &mut problems);
+        if made.is_empty() {
+            let problem = Problem::error(Code::NoCells, format!("the matrix of `{}` leaves no cell", scenario.scenario.id));
+            problems.push(problem.at(scenario.locate("/matrix", None), ""));
+        }
+        cells.extend(made.into_iter().filter(|cell| selection.matches(cell)));
+    }
+    let mut order: Vec<_> = (0..cells.len()).filter(|index| cells[*index].skip.is_none()).collect();
+    // Unknown ones first: they may be long, and a history begins with them.
+    let expected = |cell: &Cell| history.of(&cell.id.to_string()).unwrap_or(cell.timeout);
+    order.sort_by_key(|index| (cells[*index].exclusive, std::cmp::Reverse(expected(&cells[*index]))));
+    if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok(Plan { cells, order }) }
+}
+
+/// Everything that is wrong with the servers of cells: each is merged, filled with stand-ins and read as a spec.
+#[must_use]
+pub fn check_servers(plan: &Plan, machine: &Machine) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut places = Places::sample();
+    places.https_port = Some(8443);
+    places.venv = machine.venv.as_ref().map(|venv| venv.display().to_string());
+    for cell in &plan.cells {
+        let mut scope = cell.scope(&places, machine);
+        scope.set("parent", 1i64);
+        let found = match cell.server(&scope, &places) {
+            // A hole that only a running server can fill is no mistake of the text.
+            Err(_) => continue,
+            Ok(node) => confgen::spec::Spec::from_node(node).err().unwrap_or_default(),
+        };
+        for problem in found.into_iter().map(Problem::of_server) {
+            let known = problems.iter().any(|known| known.message == problem.message && known.labels == problem.labels);
+            if !known {
+                problems.push(problem.note(format!("in the cell {}", cell.id)));
+            }
+        }
+    }
+    problems
+}
+
+fn duplicate_ids(scenarios: &[Arc<Loaded>]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, scenario) in scenarios.iter().enumerate() {
+        if let Some(first) = scenarios[..index].iter().find(|other| other.scenario.id == scenario.scenario.id) {
+            let problem = Problem::error(Code::DuplicateScenario, format!("two scenarios have the id `{}`", scenario.scenario.id));
+            problems.push(problem.at(scenario.locate("/id", None), "the second one").at(first.locate("/id", None), "the first one"));
+        }
+    }
+    problems
+}
+
+/// Values of an axis; a single "not named" where the matrix does not have it.
+fn axis<T: Copy>(values: &[T]) -> Vec<Option<T>> {
+    if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() }
+}
+
+/// The positions of a matrix.
+fn positions(matrix: &Matrix) -> Vec<Axes> {
+    let mut positions = Vec::new();
+    for mpm in axis(matrix.mpm.as_slice()) {
+        for mode in axis(matrix.mode.as_slice()) {
+            for module in axis(matrix.module.as_slice()) {
+                positions.push(Axes { mpm, mode, module });
+            }
+        }
+    }
+    let effective = |axes: &Axes| Axes { mpm: axes.mpm.or(Some(Mpm::Event)), mode: axes.mode, module: axes.module.or(Some(Module::Ours)) };
+    positions.retain(|position| !matrix.exclude.iter().any(|excluded| excluded.includes(&effective(position))));
+    for included in &matrix.include {
+        if !positions.contains(included) {
+            positions.push(*included);
+        }
+    }
+    positions
+}
+
+fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Problem>) -> Vec<Cell> {
+    let whole = Variant {
+        expect: Expect::Always(Expectation::Healthy),
+        title: None,
+        server: None,
+        vars: indexmap::IndexMap::new(),
+        files: indexmap::IndexMap::new(),
+        needs: None,
+        matrix: None,
+        allow_log: Vec::new(),
+        steps: None,
+        symptom: None,
+        healthy: None,
+        timeout: None,
+    };
+    let variants = &scenario.scenario.variants;
+    let variants: Vec<_> = match variants.is_empty() {
+        true => vec![("default", None, &whole)],
+        false => variants.iter().map(|(name, variant)| (name.as_str(), Some(name.as_str()), variant)).collect(),
+    };
+    let mut cells = Vec::new();
+    for (name, key, variant) in variants {
+        let matrix = variant.matrix.as_ref().unwrap_or(&scenario.scenario.matrix);
+        for axes in positions(matrix) {
+            let id = CellId { scenario: scenario.scenario.id.clone(), variant: name.to_owned(), axes };
+            let module = axes.module.unwrap_or(Module::Ours);
+            match expectation(&variant.expect, module, machine) {
+                Ok(Some(expected)) => cells.push(Cell::new(id, scenario, key, variant, expected, machine)),
+                Ok(None) => {
+                    let message = format!("no condition of `expect` fits {module} with Python {}", machine.python_text());
+                    let place = scenario.locate(&format!("/variants/{name}/expect"), None);
+                    problems.push(Problem::error(Code::Expectation, message).at(place, "").help("add `else: healthy` or another condition"));
+                }
+                Err(reason) => {
+                    let place = scenario.locate(&format!("/variants/{name}/expect"), None);
+                    problems.push(Problem::error(Code::Expectation, reason).at(place, ""));
+                }
+            }
+        }
+    }
+    crate::scenario::load::sort(problems);
+    cells
+}
+
+/// What a cell must show; nothing if no condition fits.
+fn expectation(expect: &Expect, module: Module, machine: &Machine) -> Result<Option<Expectation>, String> {
+    let conditions = match expect {
+        Expect::Always(expectation) => return Ok(Some(*expectation)),
+        Expect::When(conditions) => conditions,
+    };
+    for (condition, expectation) in conditions {
+        let condition = condition.trim();
+        let (wanted, version) = match condition.split_once("python") {
+            Some((before, version)) => (before.trim(), Some(version.trim())),
+            None => (condition, None),
+        };
+        let module_fits = match wanted {
+            "" | "else" => true,
+            name => module == name.parse::<Module>().map_err(|_| format!("`{condition}` is no condition: write ours, mod_wsgi, `python >=3.12`, both of these, or else"))?,
+        };
+        let version_fits = version.map_or(Ok(true), |version| needs::version_fits(version, machine.python))?;
+        if module_fits && version_fits {
+            return Ok(Some(*expectation));
+        }
+    }
+    Ok(None)
+}
+
+/// The steps of a scenario or a variant, ready to run.
+fn prepare(scenario: &Loaded, pointer: &str) -> Vec<PreparedStep> {
+    let steps = crate::scenario::span::node_at(&scenario.root, pointer).and_then(confgen::document::Node::as_seq).unwrap_or_default();
+    steps.iter().enumerate().filter_map(|(index, step)| PreparedStep::new(&step.to_json(), &format!("{pointer}/{index}"))).collect()
+}
+
+/// Evaluates conditions in a scope.
+fn judged(conditions: &[Condition], scope: &Scope<'_>) -> Vec<super::outcome::Judged> {
+    conditions
+        .iter()
+        .map(|condition| {
+            let failure = crate::assertions::condition(&condition.source, scope, super::outcome::FailureKind::Expectation, &condition.pointer);
+            super::outcome::Judged { holds: failure.is_none(), failure }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Needs that are not met, with the reason.
+
+use crate::runner::machine::{Machine, normalised};
+use crate::scenario::schema::Needs;
+
+/// Whether a version fits requirements such as `>=3.12` or `>=3.11, <3.13`.
+///
+/// # Errors
+/// Where the text is no requirement.
+pub(super) fn version_fits(requirement: &str, version: (u32, u32)) -> Result<bool, String> {
+    let wrong = || format!("`{requirement}` is no version: write `>=3.12` or `>=3.11, <3.13`");
+    let mut fits = true;
+    for part in requirement.split(',') {
+        let part = part.trim();
+        let digits = part.find(|c: char| c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (operator, number) = part.split_at(digits);
+        let (major, minor) = number.trim().split_once('.').ok_or_else(wrong)?;
+        let wanted = (major.parse::<u32>().map_err(|_| wrong())?, minor.parse::<u32>().map_err(|_| wrong())?);
+        fits &= match operator.trim() {
+            ">=" => version >= wanted,
+            "<=" => version <= wanted,
+            ">" => version > wanted,
+            "<" => version < wanted,
+            "==" | "=" | "" => version == wanted,
+            "!=" => version != wanted,
+            _ => return Err(wrong()),
+        };
+    }
+    Ok(fits)
+}
+
+/// The first need that the machine does not meet.
+pub(super) fn unmet(needs: &Needs, machine: &Machine) -> Option<String> {
+    for package in needs.python_package.as_slice() {
+        if !machine.packages.contains(&normalised(package)) {
+            return Some(match &machine.venv {
+                Some(venv) => format!("the Python package {package} is not installed in {}", venv.display()),
+                None => format!("the Python package {package} is not installed: there is no environment (--venv)"),
+            });
+        }
+    }
+    if let Some(requirement) = &needs.python {
+        match version_fits(requirement, machine.python) {
+            Ok(true) => {}
+            Ok(false) => return Some(format!("Python is {}, not {requirement}", machine.python_text())),
+            Err(reason) => return Some(reason),
+        }
+    }
+    if needs.root && !machine.root {
+        return Some("must run as root".to_owned());
+    }
+    if needs.non_root && machine.root {
+        return Some("must run as an ordinary user".to_owned());
+    }
+    for module in needs.module.as_slice() {
+        if module == "mod_wsgi" {
+            if machine.peer.is_none() {
+                return Some(NO_PEER.to_owned());
+            }
+        } else if !machine.modules.contains(module.trim_start_matches("mod_")) {
+            return Some(format!("httpd has no module {module}"));
+        }
+    }
+    for zone in needs.zoneinfo.as_slice() {
+        if zone.split('/').any(|part| part == "..") || !machine.zoneinfo.join(zone).is_file() {
+            return Some(format!("there is no time zone {zone} in {}", machine.zoneinfo.display()));
+        }
+    }
+    for locale in needs.locale.as_slice() {
+        if !machine.locales.iter().any(|known| same_locale(known, locale)) {
+            return Some(format!("the locale {locale} is not installed"));
+        }
+    }
+    for command in needs.command.as_slice() {
+        if !machine.has_command(command) {
+            return Some(format!("there is no program {command}"));
+        }
+    }
+    match needs.cpus {
+        Some(cpus) if cpus > machine.cpus => Some(format!("needs {cpus} processors, there are {}", machine.cpus)),
+        _ => None,
+    }
+}
+
+/// Why a cell of the C module is skipped.
+pub(super) const NO_PEER: &str = "C mod_wsgi is not installed: run `make peer`";
+
+/// Names of locales are compared as the C library does: `C.UTF-8` is `C.utf8`.
+fn same_locale(one: &str, other: &str) -> bool {
+    let plain = |name: &str| name.to_lowercase().replace('-', "");
+    plain(one) == plain(other)
+}

@@ -1,0 +1,214 @@
+//! What is generated from the tables: `directives.json` (from which confgen knows names, contexts and defaults) and the
+//! reference pages. `UPDATE_GENERATED=1 cargo test -p mod_wsgi_rs` writes them anew; without it the tests compare.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::codes::CODES;
+use crate::directives::daemon_options::{self, OPTIONS};
+use crate::directives::mapping::ALIAS_OPTIONS;
+use crate::directives::spec::{Directive, Fallback, Support};
+use crate::directives::table::DIRECTIVES;
+
+fn default(fallback: Fallback) -> Option<String> {
+    match fallback {
+        Fallback::None => None,
+        Fallback::Flag(true) => Some("On".to_owned()),
+        Fallback::Flag(false) => Some("Off".to_owned()),
+        Fallback::Number(number) => Some(number.to_string()),
+        Fallback::Text(text) => Some(text.to_owned()),
+    }
+}
+
+fn status(support: Support) -> &'static str {
+    match support {
+        Support::Supported => "supported",
+        Support::Known => "known",
+    }
+}
+
+fn directive(directive: &Directive) -> Value {
+    let container = directive.name.to_bytes().starts_with(b"<");
+    json!({
+        "name": directive.plain_name(),
+        "kind": if container { "container" } else { "directive" },
+        "arity": directive.arity.name(),
+        "contexts": directive.place.names(),
+        "syntax": directive.syntax,
+        "default": default(directive.fallback),
+        "options": directive.options,
+        "extension": directive.extension,
+        "status": status(directive.support()),
+        "help": directive.help.to_str().expect("help is text"),
+    })
+}
+
+fn everything() -> Value {
+    let mut rows: Vec<Value> = DIRECTIVES.iter().map(|row| directive(row)).collect();
+    rows.extend(OPTIONS.iter().map(|option| {
+        json!({
+            "name": option.name,
+            "kind": "daemon-option",
+            "of": "WSGIDaemonProcess",
+            "arity": "value",
+            "contexts": [],
+            "syntax": format!("{}={}", option.name, option.syntax),
+            "default": (!option.default.is_empty()).then_some(option.default),
+            "options": [],
+            "extension": option.extension,
+            "status": status(option.support),
+            "help": option.help,
+        })
+    }));
+    rows.extend(ALIAS_OPTIONS.iter().map(|(name, syntax, help)| {
+        json!({
+            "name": name,
+            "kind": "alias-option",
+            "of": "WSGIScriptAlias",
+            "arity": "value",
+            "contexts": [],
+            "syntax": format!("{name}={syntax}"),
+            "default": null,
+            "options": [],
+            "extension": false,
+            "status": "supported",
+            "help": help,
+        })
+    }));
+    Value::Array(rows)
+}
+
+fn pages() -> String {
+    let mut page = String::from(
+        "# Directives\n\nGenerated from the tables in `crates/runtime/apache/src/directives`; `make generate` writes it \
+         anew.\n\nA directive that is *known* is one of mod_wsgi 6.1 that this version refuses by name. *Ours* is absent \
+         from mod_wsgi.\n",
+    );
+    for row in DIRECTIVES {
+        let name = row.plain_name();
+        let syntax = if row.name.to_bytes().starts_with(b"<") {
+            format!("<{name} {}", row.syntax)
+        } else {
+            format!("{name} {}", row.syntax)
+        };
+        let _ = write!(page, "\n## {name}\n\n{}\n\n", row.help.to_string_lossy());
+        let _ = writeln!(page, "- Syntax: `{syntax}`");
+        if let Some(default) = default(row.fallback) {
+            let _ = writeln!(page, "- Default: {default}");
+        }
+        let _ = writeln!(page, "- Where: {}", row.place.names().join(", "));
+        let mut notes = Vec::new();
+        if row.support() == Support::Known {
+            notes.push("known, not supported yet");
+        }
+        if row.extension {
+            notes.push("ours");
+        }
+        if !notes.is_empty() {
+            let _ = writeln!(page, "- Status: {}", notes.join(", "));
+        }
+        if name == "WSGIDaemonProcess" {
+            daemon_option_table(&mut page);
+        }
+        if name == "WSGIScriptAlias" {
+            page.push_str("\n| Option | Meaning |\n|---|---|\n");
+            for (name, syntax, help) in ALIAS_OPTIONS {
+                let _ = writeln!(page, "| `{name}={}` | {help} |", syntax.replace('|', "\\|"));
+            }
+        }
+    }
+    page
+}
+
+fn daemon_option_table(page: &mut String) {
+    page.push_str("\n| Option | Default | Meaning |\n|---|---|---|\n");
+    for option in OPTIONS {
+        let mut help = option.help.to_owned();
+        if option.extension {
+            help.push_str(" *Ours.*");
+        }
+        if option.support == Support::Known {
+            help.push_str(" *Known, not supported yet.*");
+        }
+        let syntax = option.syntax.replace('|', "\\|");
+        let _ = writeln!(page, "| `{}={syntax}` | {} | {help} |", option.name, option.default);
+    }
+}
+
+fn error_codes() -> String {
+    let mut page = String::from(
+        "# Codes of the Apache module's log records\n\nGenerated from `crates/runtime/apache/src/codes.rs`; `make \
+         generate` writes it anew. Numbers below 900 are those of mod_wsgi 6.1.\n\n| Code | Level | What happened | \
+         What becomes of it | What to do |\n|---|---|---|---|---|\n",
+    );
+    for code in CODES {
+        let level = format!("{:?}", code.level).to_lowercase();
+        let _ = writeln!(page, "| {} | {level} | {} | {} | {} |", code.name(), code.cause, code.outcome, code.action);
+    }
+    page
+}
+
+#[expect(clippy::disallowed_methods, reason = "the switch of `make generate`")]
+fn updating() -> bool {
+    std::env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1")
+}
+
+fn compare(path: &Path, wanted: &str) {
+    if updating() {
+        std::fs::write(path, wanted).expect("the source tree is writable");
+        return;
+    }
+    let present = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(present == wanted, "{} is out of date: run `make generate`", path.display());
+}
+
+#[test]
+fn generated_files_are_current() {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let docs = own.join("../../../docs");
+    let text = serde_json::to_string_pretty(&everything()).expect("plain values");
+    compare(&own.join("directives.json"), &format!("{text}\n"));
+    compare(&docs.join("directives.md"), &pages());
+    compare(&docs.join("error-codes.md"), &error_codes());
+}
+
+#[test]
+fn all_of_mod_wsgi_is_known() {
+    let theirs = DIRECTIVES.iter().filter(|row| !row.extension).count();
+    assert_eq!(theirs, 49, "48 directives and one container");
+    assert_eq!(OPTIONS.iter().filter(|option| !option.extension).count(), 44);
+}
+
+#[test]
+fn names_are_unique_and_options_stand_in_their_tables() {
+    let mut names: Vec<&str> = DIRECTIVES.iter().map(|row| row.plain_name()).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "a directive stands twice");
+    assert_eq!(daemon_options::NAMES.len(), OPTIONS.len());
+    let aliases: Vec<&str> = ALIAS_OPTIONS.iter().map(|(name, ..)| *name).collect();
+    let row = DIRECTIVES.iter().find(|row| row.plain_name() == "WSGIScriptAlias").expect("it is there");
+    assert_eq!(row.options, aliases);
+    for row in DIRECTIVES {
+        assert!(row.help.to_bytes().ends_with(b"."), "{}", row.plain_name());
+        assert!(!row.syntax.is_empty() && row.syntax != "value", "{} has no syntax", row.plain_name());
+    }
+}
+
+#[test]
+fn the_options_of_the_table_have_the_defaults_of_a_new_group() {
+    use crate::directives::daemon_options::{DaemonGroup, Value};
+    let mut group = DaemonGroup::for_tests();
+    for option in OPTIONS {
+        let (shown, scale) = match option.value {
+            Value::Seconds(slot) => (*slot(&mut group), 1000),
+            Value::Size(slot) => (*slot(&mut group), 1),
+            Value::Text(_) | Value::Own(_) => continue,
+        };
+        let documented = option.default.parse().unwrap_or(0u64);
+        assert_eq!(shown, documented * scale, "{}", option.name);
+    }
+}

@@ -1,0 +1,14 @@
+//! Tells the compiler which Python it builds for, and the linker where that Python's library is at run time.
+
+fn main() {
+    pyo3_build_config::use_pyo3_cfgs();
+    let python = pyo3_build_config::get();
+    // A libpython outside the loader's own path (an own build, a version manager's) has to be found without
+    // LD_LIBRARY_PATH, which neither Apache nor a daemon has.
+    if let Some(folder) = python.lib_dir()
+        && !["/usr/lib", "/lib"].iter().any(|known| folder.starts_with(known))
+    {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
+    }
+    println!("cargo:rustc-env=ENGINE_PYTHON_VERSION={}", python.version());
+}

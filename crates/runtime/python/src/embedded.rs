@@ -1,0 +1,206 @@
+//! Embedded mode: the engine in an Apache child, behind the C tables of [`wsgi_protocol::abi`].
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use wsgi_protocol::abi::{
+    ABI_VERSION, Bytes, EngineTable, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED,
+};
+use wsgi_protocol::launch;
+use wsgi_protocol::request::Facts;
+
+use crate::engine::{Engine, Worker};
+use crate::gateway::{Gateway, Head, Outcome, Process, ReadFailure, SendFailure};
+
+static HOST: OnceLock<Host> = OnceLock::new();
+static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
+
+/// Apache's threads are numbered as they come.
+static NEXT_THREAD: AtomicU32 = AtomicU32::new(1);
+
+thread_local! {
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+}
+
+static TABLE: EngineTable = EngineTable {
+    version: ABI_VERSION,
+    #[expect(clippy::cast_possible_truncation, reason = "a table of a few pointers")]
+    size: size_of::<EngineTable>() as u32,
+    python_version: Bytes::new(env!("ENGINE_PYTHON_VERSION").as_bytes()),
+    start,
+    serve,
+    stop,
+};
+
+/// The engine's entry ([`wsgi_protocol::abi::ENGINE_SYMBOL`]).
+///
+/// # Safety
+/// `host` is null or points to a table that lives as long as the process.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mod_wsgi_rs_engine(host: *const HostTable) -> *const EngineTable {
+    // SAFETY: promised by the caller; the version is looked at before anything else of the table.
+    let Some(host) = (unsafe { host.as_ref() }) else {
+        return std::ptr::null();
+    };
+    if host.version != ABI_VERSION || (host.size as usize) < size_of::<HostTable>() {
+        return std::ptr::null();
+    }
+    HOST.get_or_init(|| Host(host));
+    &raw const TABLE
+}
+
+/// Runs a callback of the table; a panic becomes `failure`.
+fn guarded<R>(failure: R, work: impl FnOnce() -> R) -> R {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        if let Some(host) = HOST.get() {
+            let text = format!("Internal error of mod_wsgi: {}", crate::slot::panic_text(&*panic));
+            host.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
+        }
+        failure
+    })
+}
+
+unsafe extern "C" fn start(config: Bytes<'_>) -> i32 {
+    guarded(1, || {
+        let Some(host) = HOST.get() else { return 1 };
+        let config = match launch::decode::<launch::Python>(config.or_empty()) {
+            Ok(config) => config,
+            Err(malformed) => {
+                let text = format!("WSGI0036: Python interpreter configuration failed in embedded mode: {malformed}");
+                host.log(&crate::logging::record(Level::Critical, text.as_bytes(), None));
+                return 1;
+            }
+        };
+        let Ok(engine) = Engine::start(config, host) else { return 1 };
+        if ENGINE.set(engine).is_err() {
+            return 1;
+        }
+        with_worker(engine, |worker| engine.import_with(worker));
+        0
+    })
+}
+
+unsafe extern "C" fn serve(facts: *const Facts<'_>) -> u16 {
+    guarded(500, || {
+        // SAFETY: the host passes the facts of the request that it serves on this thread.
+        let (Some(engine), Some(host), Some(facts)) = (ENGINE.get(), HOST.get(), unsafe { facts.as_ref() }) else {
+            return 500;
+        };
+        let mut gateway = HostGateway { table: host.0, request: facts.host };
+        let outcome = with_worker(engine, |worker| engine.serve(worker, facts, &mut gateway));
+        match outcome {
+            Outcome::Complete => SERVED,
+            Outcome::Truncated => TRUNCATED,
+            Outcome::Status(status) => status,
+            Outcome::Rejected => 503,
+        }
+    })
+}
+
+unsafe extern "C" fn stop() {
+    guarded((), || {
+        if let Some(engine) = ENGINE.get() {
+            engine.stop("");
+        }
+    });
+}
+
+/// Uses this thread's worker, made on first use.
+fn with_worker<R>(engine: &'static Engine, work: impl FnOnce(&mut Worker) -> R) -> R {
+    WORKER.with_borrow_mut(|worker| {
+        work(worker.get_or_insert_with(|| engine.worker(NEXT_THREAD.fetch_add(1, Ordering::Relaxed))))
+    })
+}
+
+/// The Apache child.
+struct Host(&'static HostTable);
+
+impl Process for Host {
+    fn log(&self, record: &Record<'_>) {
+        // SAFETY: the host's function, which takes a record from any thread.
+        unsafe { (self.0.log)(record) };
+    }
+
+    fn logs(&self, level: Level) -> bool {
+        // SAFETY: null asks for the server's level.
+        level as u8 <= unsafe { (self.0.log_level)(std::ptr::null_mut()) }
+    }
+}
+
+/// One request of the Apache child.
+struct HostGateway {
+    table: &'static HostTable,
+    request: *mut c_void,
+}
+
+// SAFETY: the host's functions for a request may be called from any thread while `serve` is running, one at a time,
+// which the session's lock sees to.
+unsafe impl Send for HostGateway {}
+
+impl HostGateway {
+    fn reason(&self) -> String {
+        // SAFETY: valid until the next call of the host, and copied at once.
+        String::from_utf8_lossy(unsafe { (self.table.error_text)(self.request) }.or_empty()).into_owned()
+    }
+
+    fn sent(&self, sent: Sent) -> Result<(), SendFailure> {
+        match sent {
+            Sent::Ok => Ok(()),
+            Sent::ClientGone => Err(SendFailure::ClientGone),
+            Sent::Failed => Err(SendFailure::Failed(self.reason())),
+        }
+    }
+}
+
+impl Gateway for HostGateway {
+    fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFailure> {
+        // SAFETY: writable for its length.
+        let count = unsafe { (self.table.read_body)(self.request, buffer.as_mut_ptr(), buffer.len()) };
+        match usize::try_from(count) {
+            Ok(count) => Ok(count.min(buffer.len())),
+            Err(_) => Err(ReadFailure(self.reason())),
+        }
+    }
+
+    fn send_head(&mut self, head: &Head<'_>) -> Result<(), SendFailure> {
+        let raw = RawHead {
+            status: head.status,
+            line: Bytes::new(head.line),
+            fields: head.fields.as_ptr(),
+            count: head.fields.len(),
+        };
+        // SAFETY: the head and what it points to live during the call.
+        self.sent(unsafe { (self.table.send_head)(self.request, &raw const raw) })
+    }
+
+    fn send_body(&mut self, data: &[u8], _last: bool) -> Result<(), SendFailure> {
+        // Flushed in any case: then Apache writes at once and the connection stays on its thread, which is faster than
+        // leaving the response to be written with the request's end.
+        // SAFETY: the data lives during the call.
+        self.sent(unsafe { (self.table.send_body)(self.request, Bytes::new(data), 1) })
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), SendFailure> {
+        // SAFETY: the descriptor is open during the call.
+        self.sent(unsafe { (self.table.send_file)(self.request, file.as_raw_fd(), offset, length) })
+    }
+
+    fn log(&mut self, record: &Record<'_>) {
+        // SAFETY: the record lives during the call.
+        unsafe { (self.table.request_log)(self.request, record) };
+    }
+
+    fn logs(&mut self, level: Level) -> bool {
+        // SAFETY: the request is being served.
+        level as u8 <= unsafe { (self.table.log_level)(self.request) }
+    }
+
+    fn request_id(&mut self) -> Vec<u8> {
+        // SAFETY: copied at once.
+        unsafe { (self.table.request_id)(self.request) }.or_empty().to_vec()
+    }
+}

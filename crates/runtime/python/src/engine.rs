@@ -1,0 +1,454 @@
+//! The engine: Python in this process, from its start to its end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread::ThreadId;
+
+use pyo3::{Python, ffi};
+use wsgi_protocol::abi::Level;
+use wsgi_protocol::launch;
+use wsgi_protocol::request::{self, Facts};
+
+pub use crate::config::StartFailure;
+use crate::gateway::{Changed, Gateway, Outcome, Process};
+use crate::interpreter::Interpreter;
+use crate::keeper::{Keeper, wind_up};
+use crate::logging::Setting;
+use crate::script::{self, Wanted};
+pub use crate::thread::Worker;
+use crate::thread::{Record, State, enter, gilstate, visit};
+use crate::traceback::Destination;
+use crate::wsgi::adapter::{self, Ended, now};
+use crate::wsgi::environ::Moment;
+
+/// Python in this process. There is one, and it lives as long as the process.
+pub struct Engine {
+    setting: &'static Setting,
+    main: &'static Interpreter,
+    main_state: State,
+    main_thread: ThreadId,
+    /// All interpreters that were made, the main one first.
+    interpreters: RwLock<Vec<&'static Interpreter>>,
+    /// Held while an interpreter is made.
+    making: Mutex<()>,
+    keeper: OnceLock<Option<Keeper>>,
+    workers: Mutex<Vec<Arc<Record>>>,
+    stopping: AtomicBool,
+    /// The cap on interpreters was met and said so.
+    full: AtomicBool,
+}
+
+/// Whose stacks are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stacks {
+    /// Those of all threads that run Python code.
+    All,
+    /// That of the worker with this number.
+    Worker(u32),
+}
+
+/// Marks a worker as busy while it lives.
+struct Busy<'a>(&'a Record);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Engine {
+    /// Starts Python. The calling thread becomes Python's main thread; [`Engine::stop`] should be called on it.
+    ///
+    /// # Errors
+    /// When Python cannot be started. The reason was logged; the process may go on without Python.
+    pub fn start(config: launch::Python, process: &'static dyn Process) -> Result<&'static Self, StartFailure> {
+        let setting: &'static Setting = Box::leak(Box::new(Setting::new(config, process)));
+        let phrases = &setting.phrases;
+        setting.log(Level::Info, &format!("Initializing Python runtime {}.", phrases.in_process));
+        crate::config::initialise(setting)?;
+        gilstate::discover();
+        setting.log(Level::Info, &format!("Attaching to Python main interpreter {}.", phrases.in_process));
+        // SAFETY: initialising attached this thread.
+        let py = unsafe { Python::assume_attached() };
+        let main: &'static Interpreter = Box::leak(Box::new(Interpreter::new(py, setting, 0, b"")));
+        let furnished = main.furnish(py);
+        // SAFETY: attached; the state is the one of the initialisation.
+        let main_state = State(unsafe { ffi::PyEval_SaveThread() });
+        if furnished.is_err() {
+            let code = if setting.embedded() { "0002" } else { "0029" };
+            let message = format!("WSGI{code}: Python was started but could not be set up in {}.", phrases.process);
+            setting.log(Level::Critical, &message);
+            return Err(StartFailure(message));
+        }
+        let engine = Self {
+            setting,
+            main,
+            main_state,
+            main_thread: std::thread::current().id(),
+            interpreters: RwLock::new(vec![main]),
+            making: Mutex::new(()),
+            keeper: OnceLock::new(),
+            workers: Mutex::new(Vec::new()),
+            stopping: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+        };
+        Ok(Box::leak(Box::new(engine)))
+    }
+
+    /// Makes the worker of the calling thread. `number` is `mod_wsgi.thread_id`, from 1.
+    #[must_use]
+    pub fn worker(&'static self, number: u32) -> Worker {
+        let record = Record::new(number);
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&record));
+        let mut worker = Worker::new(record);
+        if std::thread::current().id() == self.main_thread {
+            worker.adopt(self.main, self.main_state);
+        }
+        worker
+    }
+
+    /// Loads the scripts that the configuration wants loaded at the start, on the calling thread. Failures are logged
+    /// and the rest is loaded.
+    pub fn run_imports(&'static self) {
+        if !self.setting.config.imports.is_empty() {
+            let mut worker = self.worker(0);
+            self.import_with(&mut worker);
+        }
+    }
+
+    /// [`Engine::run_imports`] with the thread's own worker.
+    pub(crate) fn import_with(&'static self, worker: &mut Worker) {
+        for import in &self.setting.config.imports {
+            let script = String::from_utf8_lossy(&import.script);
+            let state = match self.interpreter(worker, &import.application_group) {
+                Ok(interpreter) => worker.state(interpreter).map(|state| (interpreter, state)),
+                Err(_) => None,
+            };
+            let Some((interpreter, state)) = state else {
+                let name = String::from_utf8_lossy(&import.application_group);
+                let text = format!("WSGI0040: The interpreter '{name}' for the script '{script}' is not available.");
+                self.setting.log(Level::Critical, &text);
+                continue;
+            };
+            let wanted = Wanted { path: &import.script, mtime: 0, reloading: false, fold_case: false };
+            let loaded = catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: this thread's own state, which is not attached now.
+                unsafe {
+                    enter(state, |py| {
+                        let _ = script::module(py, Destination::Process(interpreter), &wanted, false);
+                    });
+                }
+            }));
+            if let Err(panic) = loaded {
+                let text = crate::slot::panic_text(&*panic);
+                self.setting.log(Level::Error, &format!("Internal error while loading '{script}': {text}"));
+            }
+        }
+    }
+
+    /// Serves one request on the worker's thread. Never panics.
+    pub fn serve(&'static self, worker: &mut Worker, facts: &Facts<'_>, gateway: &mut dyn Gateway) -> Outcome {
+        let record = Arc::clone(&worker.record);
+        record.busy.store(true, Ordering::SeqCst);
+        let _busy = Busy(&record);
+        if self.stopping.load(Ordering::SeqCst) {
+            return Outcome::Status(503);
+        }
+        let mut sent = false;
+        let served = {
+            let mut watched = Watched { gateway: &mut *gateway, sent: &mut sent };
+            catch_unwind(AssertUnwindSafe(|| self.serve_unguarded(worker, facts, &mut watched)))
+        };
+        match served {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                let text = format!("Internal error of mod_wsgi: {}", crate::slot::panic_text(&*panic));
+                gateway.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
+                if sent { Outcome::Truncated } else { Outcome::Status(500) }
+            }
+        }
+    }
+
+    fn serve_unguarded(&'static self, worker: &mut Worker, facts: &Facts<'_>, gateway: &mut dyn Gateway) -> Outcome {
+        let daemon_start = if self.setting.embedded() { 0 } else { now() };
+        let interpreter = match self.interpreter(worker, facts.application_group.or_empty()) {
+            Ok(interpreter) => interpreter,
+            Err(outcome) => return outcome,
+        };
+        let Some(state) = worker.state(interpreter) else {
+            let text = b"WSGI0191: No Python thread state could be created for the request.";
+            gateway.log(&crate::logging::record(Level::Error, text, None));
+            return Outcome::Status(500);
+        };
+        if self.must_leave(interpreter, state, facts) {
+            return Outcome::Rejected;
+        }
+        gateway.accept();
+        worker.record.requests.fetch_add(1, Ordering::Relaxed);
+        let moment = Moment { thread: worker.record.number, daemon_start, application_start: 0 };
+        let mut body = std::mem::take(&mut worker.outgoing);
+        let record = &worker.record;
+        // SAFETY: this thread's own state; the thread is not attached.
+        let ended = unsafe {
+            enter(state, |py| {
+                record.serving.store(interpreter.index + 1, Ordering::Relaxed);
+                let ended = adapter::serve(py, interpreter, facts, gateway, moment, &mut body);
+                record.serving.store(0, Ordering::Relaxed);
+                if record.interrupted.swap(false, Ordering::Relaxed) {
+                    // An exception that came too late must not hit the next request.
+                    ffi::PyThreadState_SetAsyncExc(ident(record.ident), std::ptr::null_mut());
+                }
+                ended
+            })
+        };
+        let outcome = match ended {
+            Ended::Done(outcome) => outcome,
+            Ended::Send(finished) => adapter::send(gateway, &finished, &body),
+        };
+        worker.outgoing = body;
+        outcome
+    }
+
+    /// Whether the script has changed and the process is to leave because of it. Before the request is accepted.
+    fn must_leave(&self, interpreter: &'static Interpreter, state: State, facts: &Facts<'_>) -> bool {
+        let wanted = Wanted {
+            path: facts.script.or_empty(),
+            mtime: facts.script_mtime,
+            reloading: facts.has(request::RELOAD),
+            fold_case: facts.has(request::FOLD_CASE),
+        };
+        if self.setting.embedded() || !wanted.reloading {
+            return false;
+        }
+        let hooked = || {
+            script::has_hook(interpreter, wanted.path)
+                // SAFETY: this thread's own state; the thread is not attached.
+                && unsafe {
+                    enter(state, |py| {
+                        script::hook_wants_reload(py, Destination::Process(interpreter), wanted.path)
+                    })
+                }
+        };
+        (script::is_outdated(interpreter, &wanted) || hooked())
+            && self.setting.process.script_changed(wanted.path) == Changed::Leave
+    }
+
+    /// The interpreter of an application group, made on first use.
+    fn interpreter(&'static self, worker: &Worker, group: &[u8]) -> Result<&'static Interpreter, Outcome> {
+        if group.is_empty() {
+            return Ok(self.main);
+        }
+        if let Some(known) = worker.known(group).or_else(|| self.existing(group)) {
+            return Ok(known);
+        }
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.existing(group) {
+            return Ok(known);
+        }
+        let index = self.interpreters.read().unwrap_or_else(PoisonError::into_inner).len();
+        let cap = self.setting.config.maximum_interpreters as usize;
+        if cap != 0 && index > cap {
+            if !self.full.swap(true, Ordering::Relaxed) {
+                let name = String::from_utf8_lossy(group);
+                let text = format!(
+                    "No sub-interpreter for application group '{name}': {cap} is the most that WSGIMaximumInterpreters \
+                     allows {}. Further groups get 503 without another line.",
+                    self.setting.phrases.in_process
+                );
+                self.setting.log(Level::Error, &text);
+            }
+            return Err(Outcome::Status(503));
+        }
+        let keeper = self.keeper.get_or_init(|| Keeper::start(self.setting, self.main));
+        let Some(made) = keeper.as_ref().and_then(|keeper| keeper.make(index, group)) else {
+            return Err(Outcome::Status(500));
+        };
+        self.interpreters.write().unwrap_or_else(PoisonError::into_inner).push(made);
+        Ok(made)
+    }
+
+    fn existing(&self, group: &[u8]) -> Option<&'static Interpreter> {
+        let interpreters = self.interpreters.read().unwrap_or_else(PoisonError::into_inner);
+        interpreters.iter().copied().find(|interpreter| interpreter.group == group)
+    }
+
+    fn all(&self) -> Vec<&'static Interpreter> {
+        self.interpreters.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns once the main interpreter's GIL was held: for a watchdog that sees whether it can be had.
+    pub fn probe_gil(&'static self) {
+        if !self.stopping.load(Ordering::SeqCst) {
+            visit(self.main, |_| ());
+        }
+    }
+
+    /// Sends `mod_wsgi.RequestTimeout` into the application that the worker with this number is running. False: it is
+    /// running none.
+    #[must_use]
+    pub fn interrupt(&'static self, number: u32) -> bool {
+        let Some(record) = self.record(number) else { return false };
+        let Some(interpreter) = self.serving(&record) else { return false };
+        let interrupted = visit(interpreter, |py| {
+            // Checked again with the GIL held: the request may have ended meanwhile.
+            if record.serving.load(Ordering::Relaxed) != interpreter.index + 1 {
+                return false;
+            }
+            let Some(parts) = interpreter.parts() else { return false };
+            let timeout = parts.timeout.get(py);
+            record.interrupted.store(true, Ordering::Relaxed);
+            // SAFETY: attached to the interpreter of that thread's request; the class is alive.
+            unsafe { ffi::PyThreadState_SetAsyncExc(ident(record.ident), timeout.as_ptr()) == 1 }
+        });
+        interrupted.unwrap_or(false)
+    }
+
+    fn record(&self, number: u32) -> Option<Arc<Record>> {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().find(|record| record.number == number).cloned()
+    }
+
+    fn serving(&self, record: &Record) -> Option<&'static Interpreter> {
+        let index = record.serving.load(Ordering::Relaxed).checked_sub(1)?;
+        self.all().into_iter().find(|interpreter| interpreter.index == index)
+    }
+
+    /// Logs the stacks of Python threads at INFO. Needs the GIL, so it waits as long as C code keeps it.
+    pub fn dump_stacks(&'static self, which: Stacks) {
+        let workers: Vec<Arc<Record>> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for interpreter in self.all() {
+            let name = |thread: u64| {
+                let known = workers.iter().find(|record| record.ident == thread);
+                match which {
+                    Stacks::All => Some(known.map_or(thread.to_string(), |record| record.number.to_string())),
+                    Stacks::Worker(number) => {
+                        known.filter(|record| record.number == number).map(|record| record.number.to_string())
+                    }
+                }
+            };
+            let wanted = match which {
+                Stacks::All => true,
+                Stacks::Worker(number) => {
+                    let record = workers.iter().find(|record| record.number == number);
+                    record.and_then(|record| self.serving(record)).is_some_and(|own| std::ptr::eq(own, interpreter))
+                }
+            };
+            if wanted {
+                visit(interpreter, |py| interpreter.dump_stacks(py, name));
+            }
+        }
+    }
+
+    /// Tells subscribers of a signal that the process has received, such as `SIGHUP`.
+    pub fn signal(&'static self, name: &str, number: i32) {
+        if self.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        for interpreter in self.all() {
+            if visit(interpreter, |py| crate::events::process_signal(py, interpreter, name, number)).is_none() {
+                let text = format!("WSGI0209: {name} could not be announced in the {}.", interpreter.label);
+                self.setting.log(Level::Error, &text);
+            }
+        }
+    }
+
+    /// Ends Python: no new requests are served, subscribers are told, applications' threads are joined, `atexit`
+    /// callbacks run, interpreters are destroyed. `reason` is the event's `shutdown_reason`. What cannot be ended
+    /// safely, because threads are still in it, is left to the process's own end.
+    pub fn stop(&'static self, reason: &str) {
+        if self.stopping.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let phrases = &self.setting.phrases;
+        for interpreter in self.all() {
+            if visit(interpreter, |py| crate::events::process_stopping(py, interpreter, reason)).is_none() {
+                let text = format!("WSGI0104: The stop could not be announced in the {}.", interpreter.label);
+                self.setting.log(Level::Error, &text);
+            }
+        }
+        if !self.setting.config.destroy_interpreter {
+            return;
+        }
+        let workers: Vec<Arc<Record>> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // A thread that is inside an application must keep its states. Others can never attach again: `serve` sees
+        // `stopping`.
+        let idle = workers.iter().filter(|record| !record.busy.load(Ordering::SeqCst)).collect::<Vec<_>>();
+        let states =
+            |index| idle.iter().filter_map(|record| record.surrender(index)).collect::<Vec<State>>();
+        let mut ended = idle.len() == workers.len();
+        let subordinate: Vec<_> = self.all().into_iter().skip(1).collect();
+        if let Some(Some(keeper)) = self.keeper.get() {
+            self.setting.log(Level::Info, &format!("Destroying Python sub-interpreters {}.", phrases.in_process));
+            for interpreter in subordinate.into_iter().rev() {
+                ended &= keeper.end(interpreter, states(interpreter.index));
+            }
+        }
+        // SAFETY: the state of the thread that started Python, which has left it for good when this is another thread.
+        let deserted = unsafe { enter(self.main_state, |py| wind_up(py, self.main, &states(0))) };
+        // Daemon threads of the application do not hinder the main interpreter's end, but they must not wake up in the
+        // middle of a process that is still doing something else: Python ends them when they next want the GIL.
+        let _ = deserted;
+        if !ended {
+            return;
+        }
+        self.setting.log(Level::Info, &format!("Terminating Python runtime {}.", phrases.in_process));
+        // SAFETY: as above; no other interpreter is left, and no thread of the engine attaches any more.
+        unsafe {
+            ffi::PyEval_RestoreThread(self.main_state.0);
+            ffi::Py_FinalizeEx();
+        }
+        self.setting.log(Level::Info, &format!("Python runtime has shut down {}.", phrases.in_process));
+    }
+}
+
+/// A thread's identity as the C API wants it.
+fn ident(number: u64) -> std::ffi::c_long {
+    std::ffi::c_long::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// A gateway that notices whether the head was sent.
+struct Watched<'a> {
+    gateway: &'a mut dyn Gateway,
+    sent: &'a mut bool,
+}
+
+impl Gateway for Watched<'_> {
+    fn accept(&mut self) {
+        self.gateway.accept();
+    }
+
+    fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, crate::gateway::ReadFailure> {
+        self.gateway.read_body(buffer)
+    }
+
+    fn send_head(&mut self, head: &crate::gateway::Head<'_>) -> Result<(), crate::gateway::SendFailure> {
+        *self.sent = true;
+        self.gateway.send_head(head)
+    }
+
+    fn send_body(&mut self, data: &[u8], last: bool) -> Result<(), crate::gateway::SendFailure> {
+        self.gateway.send_body(data, last)
+    }
+
+    fn send_file(
+        &mut self,
+        file: std::os::fd::BorrowedFd<'_>,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), crate::gateway::SendFailure> {
+        self.gateway.send_file(file, offset, length)
+    }
+
+    fn log(&mut self, record: &wsgi_protocol::abi::Record<'_>) {
+        self.gateway.log(record);
+    }
+
+    fn logs(&mut self, level: Level) -> bool {
+        self.gateway.logs(level)
+    }
+
+    fn request_id(&mut self) -> Vec<u8> {
+        self.gateway.request_id()
+    }
+}

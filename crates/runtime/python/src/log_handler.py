@@ -1,0 +1,16 @@
+import logging
+
+
+class LogHandler(logging.Handler):
+    """Writes to Apache's error log at the matching level, a record per line."""
+
+    def emit(self, record):
+        number = record.levelno
+        level = 2 if number >= 50 else 3 if number >= 40 else 4 if number >= 30 else 6 if number >= 20 else 7
+        if not _logs(level):
+            return
+        try:
+            for line in self.format(record).splitlines() or [""]:
+                _log(level, line, record.pathname, record.lineno)
+        except Exception:
+            self.handleError(record)

@@ -1,0 +1,70 @@
+//! Log records, and the texts that name where something happened.
+
+use wsgi_protocol::abi::{Bytes, Level, Record};
+use wsgi_protocol::launch;
+
+use crate::gateway::Process;
+
+/// A record of this text; a NUL ends it early, as it would in Apache's own functions.
+pub(crate) fn record<'a>(level: Level, text: &'a [u8], source: Option<(&'a [u8], u32)>) -> Record<'a> {
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let (file, line) = source.map_or((Bytes::NONE, 0), |(file, line)| (Bytes::new(file), line));
+    Record { level: level as u8, line, file, text: Bytes::new(&text[..end]) }
+}
+
+/// The phrases of log lines that name this process.
+pub(crate) struct Phrases {
+    /// `in embedded mode` or `of daemon process 'G'`: what belongs to the process.
+    pub(crate) of_process: String,
+    /// `in embedded mode` or `in daemon process 'G'`: what happens there.
+    pub(crate) in_process: String,
+    /// `embedded mode` or `daemon process 'G'`.
+    pub(crate) process: String,
+}
+
+impl Phrases {
+    fn new(group: &[u8]) -> Self {
+        if group.is_empty() {
+            let embedded = "embedded mode".to_owned();
+            return Self { of_process: format!("in {embedded}"), in_process: format!("in {embedded}"), process: embedded };
+        }
+        let process = format!("daemon process '{}'", String::from_utf8_lossy(group));
+        Self { of_process: format!("of {process}"), in_process: format!("in {process}"), process }
+    }
+}
+
+/// What every part of the engine knows of its process. Lives as long as the process.
+pub(crate) struct Setting {
+    pub(crate) process: &'static dyn Process,
+    pub(crate) config: launch::Python,
+    pub(crate) phrases: Phrases,
+    /// The process that started Python. Children that an application forks differ.
+    pub(crate) pid: u32,
+}
+
+impl Setting {
+    pub(crate) fn new(config: launch::Python, process: &'static dyn Process) -> Self {
+        let phrases = Phrases::new(&config.process_group);
+        Self { process, config, phrases, pid: std::process::id() }
+    }
+
+    /// Whether this is embedded mode.
+    pub(crate) fn embedded(&self) -> bool {
+        self.config.process_group.is_empty()
+    }
+
+    /// Logs for the process.
+    pub(crate) fn log(&self, level: Level, text: &str) {
+        if self.process.logs(level) {
+            self.process.log(&record(level, text.as_bytes(), None));
+        }
+    }
+
+    /// What the scopes of `<WSGIInterpreterOptions>` say for an application group, `default` when none says anything:
+    /// the most specific block wins, and the later one of equals. Blocks come least specific first.
+    pub(crate) fn scoped<T>(&self, group: &[u8], default: T, value: impl Fn(&launch::Scope) -> Option<T>) -> T {
+        let matching = self.config.scopes.iter().rev();
+        let mut matching = matching.filter(|scope| scope.application_group.as_deref().is_none_or(|own| own == group));
+        matching.find_map(value).unwrap_or(default)
+    }
+}

@@ -17,6 +17,7 @@
 #include "unixd.h"
 #include "util_filter.h"
 #include "util_script.h"
+#include "util_time.h"
 #include "apr_buckets.h"
 #include "apr_errno.h"
 #include "apr_file_io.h"

@@ -74,6 +74,11 @@ impl<'r> Response<'r> {
         self.started
     }
 
+    /// Whether bytes wait for a flush.
+    pub(crate) fn has_unflushed(&self) -> bool {
+        self.pending > 0
+    }
+
     /// Whether a head was set.
     pub(crate) fn has_head(&self) -> bool {
         self.has_head

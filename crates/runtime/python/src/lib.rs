@@ -6,12 +6,14 @@
 //! | [`gateway`] | the traits between the engine and its surroundings |
 //! | [`engine`] | Python in this process: start, serve, watch, stop |
 //! | [`embedded`] | the C tables of embedded mode |
+//! | [`daemon`] | the executable of daemon mode |
 //! | `wsgi` | the adapter: environ, input, errors, `start_response`, iteration, file wrapper |
 //! | `interpreter`, `keeper`, `thread` | interpreters, the thread that makes them, thread states |
 //! | `script`, `module`, `events` | scripts, the modules `mod_wsgi` and `apache`, subscriptions |
 //! | `object`, `slot` | Python values, and how Python calls into the engine |
 
 mod config;
+pub mod daemon;
 mod digest;
 pub mod embedded;
 pub mod engine;

@@ -56,9 +56,8 @@ impl Connection {
     pub(crate) fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             // SAFETY: the bytes live across the call.
-            let count = unsafe {
-                libc::send(self.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
-            };
+            let count =
+                unsafe { libc::send(self.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
             match usize::try_from(count) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(_) => {
@@ -116,8 +115,7 @@ impl Connection {
         let room = self.input.spare_capacity_mut();
         loop {
             // SAFETY: the kernel writes at most as many bytes as there is room for.
-            let count =
-                unsafe { libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), flags) };
+            let count = unsafe { libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), flags) };
             match usize::try_from(count) {
                 Ok(0) => return Err(ReadError::Closed),
                 Ok(count) => {

@@ -323,6 +323,8 @@ impl<'e> Exchange<'e> {
     fn cut(&mut self) -> Verdict {
         match self.ending {
             Ending::Normal => {
+                // What came before the break belongs to the client.
+                self.pass_on(b"", true);
                 self.response.truncate();
                 Verdict::Done
             }
@@ -346,12 +348,9 @@ impl<'e> Exchange<'e> {
             return Turn::Stale;
         }
         if self.response.has_head() {
-            let code = if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
-            log::request(
-                self.request,
-                code,
-                format_args!("Unable to proxy response from daemon to client ({error})."),
-            );
+            let code =
+                if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
+            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client ({error})."));
             let verdict = self.cut();
             return self.done(Ok(verdict));
         }
@@ -380,7 +379,10 @@ impl<'e> Exchange<'e> {
             ReadError::Malformed(malformed) => (
                 sys::HTTP_INTERNAL_SERVER_ERROR,
                 &codes::HEAD_MALFORMED,
-                format!("Malformed header '{}' found when reading script headers from daemon process '{name}'.", malformed.what),
+                format!(
+                    "Malformed header '{}' found when reading script headers from daemon process '{name}'.",
+                    malformed.what
+                ),
             ),
         };
         self.done(Err(Failure::new(status, code, text)))
@@ -423,4 +425,3 @@ fn now() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX)
 }
-

@@ -25,10 +25,10 @@ use crate::{launch_python, module, sys};
 pub(crate) enum PlanError {
     #[error("the user with uid={0} has no home directory to be found")]
     NoHome(u32),
-    #[error("environment-file '{}' cannot be read: {1}", String::from_utf8_lossy(.0))]
-    EnvironmentFile(Vec<u8>, io::Error),
-    #[error("environment-file '{}', line {1}: not of the form NAME=VALUE", String::from_utf8_lossy(.0))]
-    EnvironmentLine(Vec<u8>, usize),
+    #[error("environment-file '{0}' cannot be read: {1}")]
+    EnvironmentFile(String, io::Error),
+    #[error("environment-file '{0}', line {1}: not of the form NAME=VALUE")]
+    EnvironmentLine(String, usize),
     #[error("a text of the definition holds a NUL byte")]
     Nul(#[from] std::ffi::NulError),
     #[error("processes={0} or threads={1} is more than a status page has room for")]
@@ -206,8 +206,7 @@ fn groups_of(user: u32, primary: u32) -> Vec<u32> {
     loop {
         let mut count = i32::try_from(groups.len()).unwrap_or(i32::MAX);
         // SAFETY: room for as many as it says.
-        let result =
-            unsafe { libc::getgrouplist(account.name.as_ptr(), primary, groups.as_mut_ptr(), &raw mut count) };
+        let result = unsafe { libc::getgrouplist(account.name.as_ptr(), primary, groups.as_mut_ptr(), &raw mut count) };
         let wanted = usize::try_from(count).unwrap_or(0);
         if result >= 0 {
             groups.truncate(wanted);
@@ -262,9 +261,10 @@ fn environment(group: &DaemonGroup, account: Option<&Account>) -> Result<Vec<CSt
         }
     }
     if let Some(file) = &group.environment_file {
+        let shown = || String::from_utf8_lossy(file).into_owned();
         let text = std::fs::read(Path::new(OsStr::from_bytes(file)))
-            .map_err(|error| PlanError::EnvironmentFile(file.clone(), error))?;
-        values.extend(environment_lines(&text).map_err(|line| PlanError::EnvironmentLine(file.clone(), line))?);
+            .map_err(|error| PlanError::EnvironmentFile(shown(), error))?;
+        values.extend(environment_lines(&text).map_err(|line| PlanError::EnvironmentLine(shown(), line))?);
     }
     values.extend(group.environment.iter().cloned());
     let entries = values.into_iter().map(|(mut name, value)| {

@@ -132,8 +132,7 @@ struct Writer<'c> {
 impl Writer<'_> {
     fn run(&mut self) {
         let mut buffer = vec![0u8; MAX_LINE];
-        let mut open: Vec<RawFd> =
-            self.channels.iter().flat_map(|channel| [channel.packets, channel.output]).collect();
+        let mut open: Vec<RawFd> = self.channels.iter().flat_map(|channel| [channel.packets, channel.output]).collect();
         let mut server_runs = true;
         loop {
             let mut entries: Vec<libc::pollfd> = open

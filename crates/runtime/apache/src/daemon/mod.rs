@@ -19,4 +19,4 @@ mod supervise;
 mod watch;
 
 pub(crate) use client::{Daemons, child_init, serve};
-pub(crate) use supervise::{child_ended, start};
+pub(crate) use supervise::{Failed, child_ended, start};

@@ -89,7 +89,11 @@ fn header() -> *mut Header {
     // SAFETY: the key is a C string, which Apache copies. Created memory is zeroed and lives until the server ends.
     unsafe {
         let found = sys::ap_retained_data_get(KEY.as_ptr());
-        if found.is_null() { sys::ap_retained_data_create(KEY.as_ptr(), size_of::<Header>()).cast() } else { found.cast() }
+        if found.is_null() {
+            sys::ap_retained_data_create(KEY.as_ptr(), size_of::<Header>()).cast()
+        } else {
+            found.cast()
+        }
     }
 }
 

@@ -47,9 +47,9 @@ pub(crate) fn path(prefix: &[u8], server: u32, group: &[u8], which: &str) -> Pat
         String::from_utf8_lossy(group).into_owned()
     } else {
         // FNV-1a: any spread will do, collisions show as a bind failure.
-        let hash = group.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = group
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
         format!("{hash:016x}")
     };
     let mut path = prefix.to_vec();

@@ -185,7 +185,10 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
         if unsafe { libc::setrlimit(limit.resource, &raw const value) } < 0 {
             let Limit { code, name, .. } = limit;
             let error = io::Error::last_os_error();
-            say(Level::Warning, &format!("{code}: Unable to set {name} for daemon process '{}' ({error}).", program.group));
+            say(
+                Level::Warning,
+                &format!("{code}: Unable to set {name} for daemon process '{}' ({error}).", program.group),
+            );
         }
     }
     if let Some(identity) = &program.identity {

@@ -41,7 +41,8 @@ pub(crate) fn create(layout: Layout) -> io::Result<OwnedFd> {
     let check = |result: c_int| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
     // SAFETY: a constant name; the descriptor is fresh.
     unsafe {
-        let descriptor = check(libc::memfd_create(c"wsgi status".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING))?;
+        let descriptor =
+            check(libc::memfd_create(c"wsgi status".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING))?;
         let owned = OwnedFd::from_raw_fd(descriptor);
         check(libc::ftruncate(descriptor, size))?;
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
@@ -56,8 +57,7 @@ impl StatusPage {
         let size = layout.size();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel chooses the address; the file's size is sealed.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, descriptor, 0) };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, descriptor, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -72,11 +72,6 @@ impl StatusPage {
         let page = Self::map(descriptor.as_raw_fd(), layout)?;
         page.page.initialise();
         Ok((descriptor, page))
-    }
-
-    /// The page itself.
-    pub(crate) fn page(&self) -> &Page {
-        &self.page
     }
 
     /// A process is about to be started at a place: nothing of the one before counts any more.
@@ -109,6 +104,12 @@ impl StatusPage {
         }
     }
 
+    /// Whether the process at a place got as far as accepting requests.
+    pub(crate) fn has_started(&self, place: u32) -> bool {
+        let state = self.page.process(place).map(|process| process.state.load(Ordering::Acquire));
+        !matches!(state.map(State::from_number), None | Some(State::Starting | State::Empty))
+    }
+
     /// What a process was serving, for the line about its death.
     pub(crate) fn serving(&self, place: u32) -> Vec<String> {
         (0..self.page.threads())
@@ -121,9 +122,9 @@ impl StatusPage {
     /// Takes a row for this Apache child.
     pub(crate) fn claim_row(&self, pid: u32) -> Option<u32> {
         (0..self.page.layout().children()).find(|row| {
-            self.page.child(*row).is_some_and(|child| {
-                child.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-            })
+            self.page
+                .child(*row)
+                .is_some_and(|child| child.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok())
         })
     }
 
@@ -222,14 +223,12 @@ impl<'p> Claim<'p> {
     fn change(&self, change: impl Fn(&AtomicU32)) {
         let page = &self.page.page;
         let (shared, own) = match self.at {
-            Target::Place(place) => (
-                page.process(place).map(|process| &process.in_flight),
-                self.row.and_then(|row| page.held(row, place)),
-            ),
-            Target::Overflow => (
-                Some(&page.header().waiting),
-                self.row.and_then(|row| page.child(row)).map(|child| &child.waiting),
-            ),
+            Target::Place(place) => {
+                (page.process(place).map(|process| &process.in_flight), self.row.and_then(|row| page.held(row, place)))
+            }
+            Target::Overflow => {
+                (Some(&page.header().waiting), self.row.and_then(|row| page.child(row)).map(|child| &child.waiting))
+            }
         };
         shared.into_iter().chain(own).for_each(change);
     }

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wsgi_protocol::launch::LEAVE;
 
@@ -32,9 +32,6 @@ use crate::host::{MainState, Mpm, Server, ServingUser, Target, log, main_state, 
 #[error("daemon mode could not be started")]
 pub(crate) struct Failed;
 
-/// A process that ends earlier than this after its start has failed to start.
-const EARLY: Duration = Duration::from_secs(5);
-
 /// The longest delay before another try.
 const LONGEST_DELAY: Duration = Duration::from_secs(20);
 
@@ -49,7 +46,8 @@ pub(crate) struct Supervisor {
     parent: u32,
     groups: Vec<Group>,
     saved: RefCell<Saved>,
-    starts: RefCell<Vec<Vec<Starts>>>,
+    /// Per group and slot: how many processes in a row ended before they accepted a request.
+    failures: RefCell<Vec<Vec<u32>>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -59,19 +57,11 @@ struct Group {
     page: Arc<StatusPage>,
 }
 
-/// How the starts of one slot went.
-#[derive(Clone, Copy)]
-struct Starts {
-    last: Instant,
-    early_ends: u32,
-}
-
-impl Starts {
-    fn delay(self) -> Duration {
-        match self.early_ends {
-            0 | 1 => Duration::ZERO,
-            ends => Duration::from_secs(1 << (ends - 2).min(5)).min(LONGEST_DELAY),
-        }
+/// The delay after so many processes in a row that ended before they accepted a request.
+fn delay_after(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        failures => Duration::from_secs(1 << (failures - 1).min(5)).min(LONGEST_DELAY),
     }
 }
 
@@ -124,15 +114,13 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     }
     saved.groups.extend(earlier.groups.into_iter().filter(|gone| !gone.leaving.is_empty()));
 
-    let starts = groups.iter().map(|group| {
-        vec![Starts { last: Instant::now(), early_ends: 0 }; group.plan.processes as usize]
-    });
+    let failures = groups.iter().map(|group| vec![0; group.plan.processes as usize]).collect();
     let secret = saved.secret;
     let supervisor = Rc::new(Supervisor {
         main,
         user,
         parent: std::process::id(),
-        starts: RefCell::new(starts.collect()),
+        failures: RefCell::new(failures),
         groups,
         saved: RefCell::new(saved),
         weak: OnceLock::new(),
@@ -225,8 +213,7 @@ fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPage>, Prepar
                 );
             }
         })?;
-        *listener =
-            SavedListener { descriptor: socket.into_raw_fd(), path: path.as_os_str().as_bytes().to_vec() };
+        *listener = SavedListener { descriptor: socket.into_raw_fd(), path: path.as_os_str().as_bytes().to_vec() };
         Ok(())
     };
     for (number, slot) in kept.slots.iter_mut().enumerate() {
@@ -411,11 +398,7 @@ impl Supervisor {
             }
         };
         page.started(place, pid);
-        self.saved.borrow_mut().groups[group].slots[slot].process =
-            Some(SavedProcess { pid, control: writing, place });
-        if let Some(starts) = self.starts.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
-            starts.last = Instant::now() + delay;
-        }
+        self.saved.borrow_mut().groups[group].slots[slot].process = Some(SavedProcess { pid, control: writing, place });
         self.watch(pid);
         Ok(())
     }
@@ -494,11 +477,12 @@ impl Supervisor {
             self.log_end(group, pid, process.place, death, stops);
             close(process.control);
             self.saved.borrow_mut().groups[group].slots[slot].process = None;
+            let had_started = self.groups[group].page.has_started(process.place);
             self.groups[group].page.ended(process.place, pid);
             if stops {
                 self.save();
             } else {
-                let delay = self.delay(group, slot, death);
+                let delay = self.delay(group, slot, had_started);
                 self.start_process(group, slot, process.place, delay);
             }
             return;
@@ -552,15 +536,14 @@ impl Supervisor {
         found
     }
 
-    /// How long to wait before a slot is filled again: not at all, unless its processes keep ending early.
-    fn delay(&self, group: usize, slot: usize, death: Death) -> Duration {
-        let mut starts = self.starts.borrow_mut();
-        let Some(starts) = starts.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
+    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start.
+    fn delay(&self, group: usize, slot: usize, had_started: bool) -> Duration {
+        let mut failures = self.failures.borrow_mut();
+        let Some(failures) = failures.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
             return Duration::ZERO;
         };
-        let early = starts.last.elapsed() < EARLY && death != Death::Exit(0);
-        starts.early_ends = if early { starts.early_ends + 1 } else { 0 };
-        starts.delay()
+        *failures = if had_started { 0 } else { *failures + 1 };
+        delay_after(*failures)
     }
 
     fn log_end(&self, group: usize, pid: i32, place: u32, death: Death, stops: bool) {
@@ -643,10 +626,22 @@ pub(crate) fn child_ended(registry: &'static Registry, pid: libc::pid_t) {
 /// In a child: closes the copies of the control pipes, by whose end daemons learn that the server has gone.
 pub(crate) fn close_control_pipes() {
     let Some(saved) = retained::load() else { return };
-    let processes = saved.groups.iter().flat_map(|group| {
-        group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied())
-    });
+    let processes = saved
+        .groups
+        .iter()
+        .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied()));
     for process in processes.chain(saved.writer) {
         close(process.control);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_bound() {
+        let delays: Vec<u64> = (0..8).map(|failures| delay_after(failures).as_secs()).collect();
+        assert_eq!(delays, [0, 1, 2, 4, 8, 16, 20, 20]);
     }
 }

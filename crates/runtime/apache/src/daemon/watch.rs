@@ -53,11 +53,8 @@ pub(crate) fn register(pool: Pool<'static>, pid: i32, listener: Listener) {
     // SAFETY: a zeroed record is valid; only the pid is used.
     let mut process: sys::apr_proc_t = unsafe { std::mem::zeroed() };
     process.pid = pid;
-    let registration = Box::into_raw(Box::new(Registration {
-        process,
-        watched: Watched { pid, handle: handle(pid) },
-        listener,
-    }));
+    let registration =
+        Box::into_raw(Box::new(Registration { process, watched: Watched { pid, handle: handle(pid) }, listener }));
     // SAFETY: the record lives until `notice` hears that Apache forgets it.
     unsafe {
         let process = &raw mut (*registration).process;
@@ -85,10 +82,8 @@ unsafe extern "C" fn notice(reason: c_int, data: *mut c_void, status: c_int) {
                 // SAFETY: the record is alive. Unregistering calls back with UNREGISTER, which ends its life, so what
                 // is needed of it afterwards is taken out before.
                 let (watched, listener) = unsafe {
-                    let watched = Watched {
-                        pid: (*registration).watched.pid,
-                        handle: (*registration).watched.handle.take(),
-                    };
+                    let watched =
+                        Watched { pid: (*registration).watched.pid, handle: (*registration).watched.handle.take() };
                     let nobody: Listener = Box::new(|_, _| ());
                     let listener = std::mem::replace(&mut (*registration).listener, nobody);
                     sys::apr_proc_other_child_unregister(data);

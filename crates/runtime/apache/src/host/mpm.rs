@@ -77,7 +77,7 @@ pub(crate) fn main_state() -> MainState {
     // SAFETY: a query without arguments of ours.
     let state = unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE.cast_signed()) }.cast_unsigned();
     match state {
-        sys::AP_SQ_MS_INITIAL_STARTUP => MainState::InitialStartup,
+        sys::AP_SQ_MS_INITIAL_STARTUP | sys::AP_SQ_MS_CREATE_PRE_CONFIG => MainState::InitialStartup,
         sys::AP_SQ_MS_DESTROY_CONFIG => MainState::DestroyConfig,
         sys::AP_SQ_MS_RUN_MPM => MainState::RunMpm,
         sys::AP_SQ_MS_EXITING => MainState::Exiting,

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::input::{MachineArgs, SpecArgs};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::httpd::{ConfigTest, ConfigTestError, ServerRoot};
-use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, render};
+use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, render_draft};
 use crate::spec::Spec;
 
 /// Check a spec, and let httpd check what is rendered from it, in a temporary directory.
@@ -30,20 +30,20 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        let spec = self.spec.load()?;
+        let draft = self.spec.load()?;
         let facts = self.machine.load(context)?;
         let intended = RenderOptions { server_root: self.server_root.clone(), check_files: None };
-        let tree = render(&spec, &facts, &intended).map_err(Failure::of_spec)?;
+        let tree = render_draft(&draft, &facts, &intended).map_err(Failure::of_spec)?;
         let mut findings = tree.warnings.clone();
         let tested = !self.no_httpd && facts.here;
         if tested {
             let root = ServerRoot::temporary(None).map_err(|error| Failure::new(Exit::Environment, Diagnostic::error(Code::Io, error.to_string())))?;
             let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
-            let tree = render(&spec, &facts, &options).map_err(Failure::of_spec)?;
+            let tree = render_draft(&draft, &facts, &options).map_err(Failure::of_spec)?;
             let test = config_test(&tree, context);
             findings.extend(test?);
         }
-        self.answer(context, &spec, &tree, &findings, tested);
+        self.answer(context, &draft.spec, &tree, &findings, tested);
         Ok(Exit::Ok)
     }
 

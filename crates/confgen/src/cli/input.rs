@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Document, Entry, Format, Map, Node, Path, Segment, Source, Span, Value, merge_patch};
 use crate::facts::{Facts, ProbeOptions};
-use crate::spec::Spec;
+use crate::spec::{Draft, Spec};
 
 /// A spec and what is changed in it.
 #[derive(Debug, Args)]
@@ -39,8 +39,8 @@ pub(super) struct MachineArgs {
 }
 
 impl SpecArgs {
-    /// Reads the spec.
-    pub(super) fn load(&self) -> Result<Spec, Failure> {
+    /// Reads the spec; mistakes in it are reported when it is rendered, together with what is found then.
+    pub(super) fn load(&self) -> Result<Draft, Failure> {
         let (name, text) = read(&self.spec)?;
         let document = Document::parse(&name, text, Format::of(&name)).map_err(|error| Failure::new(Exit::Spec, error.into()))?;
         let mut root = document.root;
@@ -50,7 +50,7 @@ impl SpecArgs {
         for setting in &self.set {
             root = merge_patch(root, &patch(setting)?);
         }
-        Spec::from_node(root).map_err(Failure::of_spec)
+        Ok(Draft::new(root))
     }
 }
 

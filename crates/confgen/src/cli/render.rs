@@ -8,7 +8,7 @@ use serde_json::json;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::input::{MachineArgs, SpecArgs};
-use crate::render::{RenderOptions, Tree, WriteOptions, render};
+use crate::render::{RenderOptions, Tree, WriteOptions, render_draft};
 
 /// Render a spec: the files to standard output, or into a directory.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(super) struct Render {
 
 impl Render {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        let spec = self.spec.load()?;
+        let draft = self.spec.load()?;
         let facts = self.machine.load(context)?;
         let output = match &self.output {
             Some(output) => Some(std::path::absolute(output).map_err(|error| Failure::io("find", output, &error))?),
@@ -43,7 +43,7 @@ impl Render {
             server_root: self.server_root.clone().or_else(|| output.clone()),
             check_files: self.check_files.then_some(true),
         };
-        let tree = render(&spec, &facts, &options).map_err(Failure::of_spec)?;
+        let tree = render_draft(&draft, &facts, &options).map_err(Failure::of_spec)?;
         match output {
             Some(output) => self.write(context, &tree, &output)?,
             None if context.json => context.print_json(&json!({

@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use crate::diagnostic::Diagnostic;
 use crate::facts::Facts;
-use crate::spec::Spec;
+use crate::spec::{Draft, Spec};
 
 /// What a rendering depends on beside the spec and the machine.
 #[derive(Clone, Debug, Default)]
@@ -41,4 +41,17 @@ pub struct RenderOptions {
 /// Everything that is wrong, at once.
 pub fn render(spec: &Spec, facts: &Facts, options: &RenderOptions) -> Result<Tree, Vec<Diagnostic>> {
     builder::Builder::new(spec, facts, options).build()
+}
+
+/// Renders a draft: when it has mistakes, the rest of it is judged too, and all of them are reported together.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn render_draft(draft: &Draft, facts: &Facts, options: &RenderOptions) -> Result<Tree, Vec<Diagnostic>> {
+    match (render(&draft.spec, facts, options), draft.errors.is_empty()) {
+        (Ok(tree), true) => Ok(tree),
+        (Ok(_), false) => Err(draft.errors.clone()),
+        (Err(more), true) => Err(more),
+        (Err(more), false) => Err(draft.errors_with(more)),
+    }
 }

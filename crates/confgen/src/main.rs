@@ -1,3 +1,7 @@
-//! Command line of confgen.
+//! The confgen program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    confgen::cli::run(std::env::args_os(), &confgen::environment::Environment::of_process())
+}

@@ -4,6 +4,9 @@
 //! [`runner`] (cells to events and outcomes) → [`report`] (events to text and files). The runner prints nothing; reporters decide nothing.
 
 pub mod assertions;
+pub mod cli;
+pub mod exit;
+pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod steps;

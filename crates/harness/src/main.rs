@@ -1,3 +1,7 @@
 //! Command line of the harness.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::cli::main().into()
+}

@@ -11,4 +11,6 @@ fn main() {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
     }
     println!("cargo:rustc-env=ENGINE_PYTHON_VERSION={}", python.version());
+
+    println!("cargo:rustc-env=ENGINE_TEST_PYTHON={}", python.version());
 }

@@ -204,6 +204,36 @@ impl Node {
         self.as_map()?.get(key)
     }
 
+    /// Takes out what stands at a path. The root becomes an empty map.
+    pub fn remove(&mut self, path: &super::Path) {
+        use super::Segment;
+        let Some((last, parents)) = path.segments().split_last() else {
+            self.value = Value::Map(Map::default());
+            return;
+        };
+        let mut node = self;
+        for segment in parents {
+            let inner = match (segment, &mut node.value) {
+                (Segment::Key(key), Value::Map(map)) => map.get_mut(key),
+                (Segment::Index(index), Value::Seq(items)) => items.get_mut(*index),
+                _ => None,
+            };
+            match inner {
+                Some(inner) => node = inner,
+                None => return,
+            }
+        }
+        match (last, &mut node.value) {
+            (Segment::Key(key), Value::Map(map)) => {
+                map.remove(key);
+            }
+            (Segment::Index(index), Value::Seq(items)) if *index < items.len() => {
+                items.remove(*index);
+            }
+            _ => {}
+        }
+    }
+
     /// Whether this is null.
     pub fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)

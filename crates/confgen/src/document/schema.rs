@@ -45,12 +45,19 @@ pub fn check(schema: &Json, root: &Node) -> Vec<Diagnostic> {
     check_at(schema, schema, root, &Path::root())
 }
 
+/// The same, each mistake with the path of what would have to go for the rest to be readable.
+pub fn find(schema: &Json, root: &Node) -> Vec<(Path, Diagnostic)> {
+    let mut walker = Walker { root: schema, found: Vec::new() };
+    walker.visit(schema, &Place { node: root, key: None, path: Path::root() });
+    walker.found
+}
+
 /// The same for a part of a tree: `schema` is a part of `root_schema` (which holds the `$defs`), `path` says where the
 /// node stands, for the messages.
 pub fn check_at(root_schema: &Json, schema: &Json, node: &Node, path: &Path) -> Vec<Diagnostic> {
     let mut walker = Walker { root: root_schema, found: Vec::new() };
     walker.visit(schema, &Place { node, key: None, path: path.clone() });
-    walker.found
+    walker.found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
 }
 
 /// A node with the key that holds it.
@@ -79,16 +86,20 @@ impl Place<'_> {
 
 struct Walker<'s> {
     root: &'s Json,
-    found: Vec<Diagnostic>,
+    found: Vec<(Path, Diagnostic)>,
 }
 
 impl<'s> Walker<'s> {
+    fn report(&mut self, path: &Path, diagnostic: Diagnostic) {
+        self.found.push((path.clone(), diagnostic));
+    }
+
     fn visit(&mut self, schema: &'s Json, place: &Place<'_>) {
         let schema = self.resolve(schema);
         if let Some(reason) = schema.get("x-not-supported").and_then(Json::as_str) {
             if !place.node.is_null() {
                 let diagnostic = Diagnostic::error(Code::NotSupported, format!("{} is known, not supported yet", place.name()));
-                self.found.push(diagnostic.at(place.key.cloned().unwrap_or_else(|| place.span()), "").note(reason));
+                self.report(&place.path, diagnostic.at(place.key.cloned().unwrap_or_else(|| place.span()), "").note(reason));
             }
             return;
         }
@@ -147,7 +158,7 @@ impl<'s> Walker<'s> {
             walker.visit(branch, place);
             walker.found
         };
-        let mut results: Vec<(&'s Json, Vec<Diagnostic>)> = Vec::with_capacity(branches.len());
+        let mut results: Vec<(&'s Json, Vec<(Path, Diagnostic)>)> = Vec::with_capacity(branches.len());
         for branch in branches {
             let found = attempt(branch);
             if found.is_empty() {
@@ -178,7 +189,7 @@ impl<'s> Walker<'s> {
 
     /// Among several alternatives for a map, the one that shares most keys is meant; when each alternative is told by
     /// one key (an enum with content) and none of them is there, the keys are listed.
-    fn visit_map_branches(&mut self, fitting: &[usize], mut results: Vec<(&'s Json, Vec<Diagnostic>)>, place: &Place<'_>) {
+    fn visit_map_branches(&mut self, fitting: &[usize], mut results: Vec<(&'s Json, Vec<(Path, Diagnostic)>)>, place: &Place<'_>) {
         let Some(map) = place.node.as_map() else { return };
         let known = |branch: &Json, key: &str| branch.get("properties").is_some_and(|properties| properties.get(key).is_some());
         let score = |branch: &Json| {
@@ -223,7 +234,7 @@ impl<'s> Walker<'s> {
         if let Some(help) = schema.get("x-help").and_then(Json::as_str) {
             diagnostic = diagnostic.help(help);
         }
-        self.found.push(diagnostic);
+        self.report(&place.path, diagnostic);
     }
 
     /// What a schema takes, in words.
@@ -267,14 +278,14 @@ impl<'s> Walker<'s> {
 
     fn unknown_word(&mut self, written: &str, words: &[&str], place: &Place<'_>) {
         let diagnostic = Diagnostic::error(Code::UnknownValue, format!("`{written}` is no value of {}", place.name()));
-        self.found.push(diagnostic.at(place.span(), format!("expected {}", list(words))).did_you_mean(written, words.iter().copied()));
+        self.report(&place.path, diagnostic.at(place.span(), format!("expected {}", list(words))).did_you_mean(written, words.iter().copied()));
     }
 
     fn unknown_key(&mut self, entry: &Entry, known: &[&str], place: &Place<'_>) {
         let diagnostic = Diagnostic::error(Code::UnknownKey, format!("unknown key `{}` in {}", entry.key, place.name()))
             .at(entry.key_span.clone(), "not known here");
         let suggested = diagnostic.clone().did_you_mean(&entry.key, known.iter().copied());
-        self.found.push(match suggested.help.is_empty() && !known.is_empty() {
+        self.report(&place.path.join(entry.key.as_str()), match suggested.help.is_empty() && !known.is_empty() {
             true => diagnostic.help(format!("known keys: {}", known.join(", "))),
             false => suggested,
         });
@@ -292,9 +303,7 @@ impl<'s> Walker<'s> {
         if let Some(constant) = schema.get("const")
             && *constant != place.node.to_json()
         {
-            self.found.push(
-                Diagnostic::error(Code::UnknownValue, format!("{} has to be {constant}", place.name())).at(place.span(), ""),
-            );
+            self.report(&place.path, Diagnostic::error(Code::UnknownValue, format!("{} has to be {constant}", place.name())).at(place.span(), ""));
         }
         let number = match place.node.value {
             #[expect(clippy::cast_precision_loss, reason = "limits in schemas are far below 2^53")]
@@ -323,7 +332,7 @@ impl<'s> Walker<'s> {
                 (None, None) => "out of range".to_owned(),
             };
             let diagnostic = Diagnostic::error(Code::Range, format!("{} is out of range: {number}", place.name()));
-            self.found.push(diagnostic.at(place.span(), range));
+            self.report(&place.path, diagnostic.at(place.span(), range));
         }
     }
 
@@ -356,7 +365,7 @@ impl<'s> Walker<'s> {
         if let Some(help) = schema.get("x-help").and_then(Json::as_str) {
             diagnostic = diagnostic.help(help);
         }
-        self.found.push(diagnostic);
+        self.report(&place.path, diagnostic);
     }
 
     fn visit_map(&mut self, schema: &'s Json, place: &Place<'_>) {
@@ -405,11 +414,11 @@ impl<'s> Walker<'s> {
         }
         for key in required(schema).filter(|key| map.entry(key).is_none()) {
             let diagnostic = Diagnostic::error(Code::Missing, format!("`{key}` is missing in {}", place.name()));
-            self.found.push(diagnostic.at(place.span(), format!("needs `{key}`")).help(format!("add `{key}`")));
+            self.report(&place.path, diagnostic.at(place.span(), format!("needs `{key}`")).help(format!("add `{key}`")));
         }
         let least = schema.get("minProperties").and_then(Json::as_u64).unwrap_or(0);
         if (map.entries.len() as u64) < least {
-            self.found.push(Diagnostic::error(Code::Missing, format!("{} is empty", place.name())).at(place.span(), ""));
+            self.report(&place.path, Diagnostic::error(Code::Missing, format!("{} is empty", place.name())).at(place.span(), ""));
         }
     }
 
@@ -417,7 +426,7 @@ impl<'s> Walker<'s> {
         let expected = schema.get("x-expected").and_then(Json::as_str).map(str::to_owned);
         let expected = expected.unwrap_or_else(|| format!("text like /{}/", pattern.unwrap_or_default()));
         let diagnostic = Diagnostic::error(Code::Form, format!("{:?} cannot be a key of {}", entry.key, place.name()));
-        self.found.push(diagnostic.at(entry.key_span.clone(), format!("expected {expected}")));
+        self.report(&place.path.join(entry.key.as_str()), diagnostic.at(entry.key_span.clone(), format!("expected {expected}")));
     }
 
     fn visit_list(&mut self, schema: &'s Json, place: &Place<'_>) {
@@ -433,16 +442,16 @@ impl<'s> Walker<'s> {
         let count = items.len() as u64;
         let limit = |keyword: &str| schema.get(keyword).and_then(Json::as_u64);
         if limit("minItems").is_some_and(|least| count < least) {
-            self.found.push(Diagnostic::error(Code::Missing, format!("{} has too few items", place.name())).at(place.span(), ""));
+            self.report(&place.path, Diagnostic::error(Code::Missing, format!("{} has too few items", place.name())).at(place.span(), ""));
         }
         if limit("maxItems").is_some_and(|most| count > most) {
-            self.found.push(Diagnostic::error(Code::Range, format!("{} has too many items", place.name())).at(place.span(), ""));
+            self.report(&place.path, Diagnostic::error(Code::Range, format!("{} has too many items", place.name())).at(place.span(), ""));
         }
         if schema.get("uniqueItems") == Some(&Json::Bool(true)) {
             for (index, item) in items.iter().enumerate() {
                 if let Some(first) = items[..index].iter().find(|earlier| earlier.to_json() == item.to_json()) {
                     let diagnostic = Diagnostic::error(Code::Conflict, format!("{} has the same item twice", place.name()));
-                    self.found.push(diagnostic.at(item.span.clone(), "again").at(first.span.clone(), "first here"));
+                    self.report(&place.path.join(index), diagnostic.at(item.span.clone(), "again").at(first.span.clone(), "first here"));
                 }
             }
         }

@@ -160,7 +160,7 @@ impl Launch {
         let mut console = LogTail::from_end(&self.console());
         let mut server = self.spawn()?;
         let Some(readiness) = readiness else { return Ok(server) };
-        match readiness.wait(deadline, || server.is_running()) {
+        match readiness.wait(deadline, error_log.clone(), || server.is_running()) {
             Outcome::Ready => Ok(server),
             Outcome::Died => {
                 // What the parent said is in the log by now; children that it leaves behind are ended.

@@ -4,9 +4,14 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::tail::LogTail;
+
 /// What has to happen before a server counts as started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
+    /// It accepts a connection, and its error log (which has to be a file) says that it resumes normal operations: the
+    /// configuration stands and the children are started. Nothing of it reaches the access log.
+    Announces(SocketAddr),
     /// It accepts a connection: its listeners are open. The only possibility for a port that speaks TLS.
     Accepts(SocketAddr),
     /// One of its children answers a request. `OPTIONS *` is used, which httpd answers itself: no application sees it.
@@ -18,6 +23,9 @@ const ATTEMPT_PAUSE: Duration = Duration::from_micros(700);
 
 /// The longest time to wait for an answer before looking again whether the server still lives.
 const ANSWER_SLICE: Duration = Duration::from_millis(20);
+
+/// What httpd logs once its children are started. A log file gets it at every level.
+const ANNOUNCEMENT: &str = "resuming normal operations";
 
 /// How waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +39,23 @@ pub(super) enum Outcome {
 }
 
 impl Readiness {
-    /// Waits until the server is ready, has ended, or the time is up.
-    pub(super) fn wait(self, deadline: Instant, mut alive: impl FnMut() -> bool) -> Outcome {
-        let (Self::Accepts(address) | Self::Answers(address)) = self;
+    /// Waits until the server is ready, has ended, or the time is up. `log` is the error log from before the start.
+    pub(super) fn wait(self, deadline: Instant, mut log: LogTail, mut alive: impl FnMut() -> bool) -> Outcome {
+        let (Self::Accepts(address) | Self::Answers(address) | Self::Announces(address)) = self;
+        if matches!(self, Self::Announces(_)) {
+            loop {
+                if !alive() {
+                    return Outcome::Died;
+                }
+                if Instant::now() >= deadline {
+                    return Outcome::Expired;
+                }
+                // A folder that cannot be watched shows in the next attempt's time, not in the result.
+                if log.wait_for(ANSWER_SLICE, |line| line.message.contains(ANNOUNCEMENT)).is_ok_and(|(announced, _)| announced) {
+                    break;
+                }
+            }
+        }
         loop {
             if !alive() {
                 return Outcome::Died;
@@ -43,7 +65,7 @@ impl Readiness {
                 return Outcome::Expired;
             }
             match TcpStream::connect_timeout(&address, left) {
-                Ok(_) if matches!(self, Self::Accepts(_)) => return Outcome::Ready,
+                Ok(_) if !matches!(self, Self::Answers(_)) => return Outcome::Ready,
                 Ok(connection) => match answer(connection, deadline, &mut alive) {
                     Ok(Outcome::Ready) => return Outcome::Ready,
                     Ok(Outcome::Died) => return Outcome::Died,

@@ -2,6 +2,7 @@
 //! accessor, and nowhere else.
 
 mod daemon;
+mod draft;
 mod runtime;
 mod scalar;
 mod server;
@@ -13,9 +14,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::document::{Node, Path, Segment, Span, Value, merge_patch, schema};
+use crate::document::{Node, Path, merge_patch};
 
 pub use daemon::{Daemon, EnvValue, Recycle, Reload, Secret, SecretSource, Timeouts};
+pub use draft::Draft;
 pub use runtime::{Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime};
 pub use scalar::{
     Account, Callable, FilePath, HeaderName, HostName, Milliseconds, ModuleName, ModuleReference, Name, Network, NotYet, PlainPath,
@@ -124,16 +126,8 @@ impl Spec {
     /// # Errors
     /// Every mistake of the tree.
     pub fn from_node(root: Node) -> Result<Self, Vec<Diagnostic>> {
-        let mut found = Vec::new();
-        control_characters(&root, &Path::root(), &mut found);
-        match schema::read::<Model>(&root) {
-            Ok(model) if found.is_empty() => Ok(Self { model, root }),
-            Ok(_) => Err(found),
-            Err(errors) => {
-                found.extend(errors);
-                Err(found)
-            }
-        }
+        let draft = Draft::new(root);
+        if draft.errors.is_empty() { Ok(draft.spec) } else { Err(draft.errors) }
     }
 
     /// Applies one of a tree's own profiles to it.
@@ -156,41 +150,6 @@ impl Spec {
             }
         }
     }
-}
-
-/// A line break in a value would end the line of the configuration, and what follows would be a directive. It is refused
-/// wherever a value is taken over, which is everywhere but in `raw` and in profiles that are not applied.
-fn control_characters(node: &Node, path: &Path, found: &mut Vec<Diagnostic>) {
-    match &node.value {
-        Value::String(text) => found.extend(control_character(text, &node.span, "the value of", path)),
-        Value::Map(map) => {
-            for entry in &map.entries {
-                let inner = path.join(entry.key.as_str());
-                found.extend(control_character(&entry.key, &entry.key_span, "the key", &inner));
-                let own_lines = matches!(inner.segments(), [Segment::Key(first)] if first == "profiles" || first == "raw");
-                if !own_lines {
-                    control_characters(&entry.value, &inner, found);
-                }
-            }
-        }
-        Value::Seq(items) => {
-            for (index, item) in items.iter().enumerate() {
-                control_characters(item, &path.join(index), found);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn control_character(text: &str, span: &Span, what: &str, path: &Path) -> Option<Diagnostic> {
-    let character = text.chars().find(|character| character.is_control() && *character != '\t')?;
-    let name = match character {
-        '\n' | '\r' => "a line break".to_owned(),
-        '\0' => "a NUL character".to_owned(),
-        other => format!("the control character U+{:04X}", u32::from(other)),
-    };
-    let diagnostic = Diagnostic::error(Code::ControlCharacter, format!("{what} `{path}` contains {name}")).at(span.clone(), "");
-    Some(diagnostic.note("it would end the line of httpd's configuration, and the rest would be read as further directives"))
 }
 
 #[cfg(test)]

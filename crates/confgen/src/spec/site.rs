@@ -15,8 +15,8 @@ use super::server::Scalar;
 pub struct Site {
     /// Its host names; the first is canonical. Without any, the site answers for every name that no other site has.
     pub hosts: Vec<HostName>,
-    /// Where plain requests are sent.
-    pub redirect: Redirect,
+    /// Where plain requests are sent. Default: `https` for a site with TLS, `none` for others.
+    pub redirect: Option<Redirect>,
     /// TLS; needs `server.listen.https`.
     pub tls: Option<Tls>,
     /// Applications by URL path.
@@ -38,12 +38,18 @@ pub struct Site {
     pub restrict_process: Vec<Name>,
 }
 
+impl Site {
+    /// Where plain requests are sent: a site with TLS is not served without it unless that is said.
+    pub fn redirect(&self) -> Redirect {
+        self.redirect.unwrap_or(if self.tls.is_some() { Redirect::Https } else { Redirect::None })
+    }
+}
+
 /// Where plain requests are sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Redirect {
     /// They are served.
-    #[default]
     None,
     /// To the same host by https.
     Https,

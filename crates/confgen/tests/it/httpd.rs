@@ -27,6 +27,7 @@ fn configure(root: &ServerRoot, httpd: &Httpd, port: &HeldPort, more: &str) {
     load("mpm_event");
     load("unixd");
     load("authz_core");
+    load("log_config");
     for address in port.addresses() {
         let address = std::net::SocketAddr::new(*address, port.port());
         text.push_str(&format!("Listen {address}\n"));
@@ -125,6 +126,16 @@ fn another_process_finds_it_by_what_was_written_down() {
     fs::write(&pid_file, left).unwrap();
     assert!(Instance::attach(&identity).is_err());
     assert!(Instance::from_pid_file(&pid_file, site.root.path()).is_err(), "a stale pid file is no server");
+}
+
+#[test]
+fn an_announced_start_leaves_no_trace_in_the_access_log() {
+    let site = Site::new("CustomLog logs/access.log \"%r\"\n");
+    let mut server = site.launch().ready_when(Readiness::Announces(site.port.address())).start().unwrap();
+    assert!(site.get().starts_with("HTTP/1.1 404"));
+    assert!(!server.children().is_empty());
+    stop(&mut server);
+    assert_eq!(fs::read_to_string(site.root.logs().join("access.log")).unwrap(), "GET /none HTTP/1.0\n");
 }
 
 #[test]

@@ -1,3 +1,5 @@
 //! Integration tests of confgen: one binary.
 
+mod fixture;
 mod httpd;
+mod render;

@@ -48,7 +48,7 @@ impl Places {
             peer: target.join("peer/mod_wsgi.so"),
             venv: target.join("venv"),
             example: root.join("examples/two-sites.yaml"),
-            facts: root.join("examples/facts.json"),
+            facts: root.join("examples/two-sites.facts.json"),
             catalogue: root.join("setup/scenarios.sh"),
             results: target.join("bench"),
         }

@@ -18,8 +18,6 @@ pub struct RunOptions {
     pub hold_on_failure: bool,
     /// The longest time of the whole run.
     pub timeout: Option<Duration>,
-    /// Where cells make their private folders. Must be searchable by the serving user.
-    pub work: PathBuf,
     /// Raised by SIGINT or SIGTERM.
     pub interrupt: Interrupt,
 }

@@ -5,13 +5,14 @@
 //! serving thread must not begin its life with a state of the main interpreter.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
 use crate::interpreter::Interpreter;
 use crate::logging::Setting;
-use crate::thread::{State, enter};
+use crate::thread::{State, detached, enter};
 
 /// Python's own stack needs are those of a main thread.
 const STACK: usize = 8 * 1024 * 1024;
@@ -206,5 +207,12 @@ pub(crate) fn wind_up(py: Python<'_>, interpreter: &Interpreter, states: &[State
             ffi::PyThreadState_Delete(state.0);
         }
     }
-    interpreter.is_deserted(py)
+    // A thread that has just been joined is still on its way out of the interpreter, and nothing tells when it is.
+    let patience = (0..50).any(|_| {
+        interpreter.is_deserted(py) || {
+            detached(py, || std::thread::sleep(Duration::from_millis(2)));
+            false
+        }
+    });
+    patience || interpreter.is_deserted(py)
 }

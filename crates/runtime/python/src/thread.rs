@@ -147,6 +147,12 @@ impl Worker {
         Self { record, states: Vec::new(), outgoing: Vec::new(), _not_send: std::marker::PhantomData }
     }
 
+    /// `mod_wsgi.thread_id`: the number that [`crate::engine::Engine::worker`] was given.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.record.number
+    }
+
     /// The interpreter with this application group, when the thread has served it before.
     pub(crate) fn known(&self, group: &[u8]) -> Option<&'static Interpreter> {
         self.states.iter().map(|(interpreter, _)| *interpreter).find(|interpreter| interpreter.group == group)

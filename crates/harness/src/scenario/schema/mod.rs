@@ -1,6 +1,7 @@
 //! The format of scenarios (`harness/1`) as types. Their doc comments are the texts of the JSON Schema and of editors' hovers.
 
 mod check;
+mod export;
 mod http;
 mod matrix;
 mod members;
@@ -11,6 +12,7 @@ mod scenario;
 mod step;
 
 pub use check::{Check, Matcher, OPERATORS, Operator};
+pub use export::json_schema;
 pub use http::{Connection, Http, Listener, Method, Multipart, Part, Payload, Upload};
 pub use matrix::{Axes, Expect, Expectation, Matrix, Mode, Module, Mpm, Needs, OneOrMany};
 pub use members::{COMMON_MEMBERS, Member, SCOPE};

@@ -22,12 +22,19 @@ const READ_SIZE: usize = 64 * 1024;
 pub struct Limit<'a> {
     deadline: Instant,
     interrupted: &'a AtomicBool,
+    cancelled: Option<&'a AtomicBool>,
 }
 
 impl<'a> Limit<'a> {
     /// A limit.
     pub const fn new(deadline: Instant, interrupted: &'a AtomicBool) -> Self {
-        Self { deadline, interrupted }
+        Self { deadline, interrupted, cancelled: None }
+    }
+
+    /// The same, but also ended by a second flag.
+    #[must_use]
+    pub const fn or_when(self, cancelled: &'a AtomicBool) -> Self {
+        Self { cancelled: Some(cancelled), ..self }
     }
 
     /// The same, but at most so long from now on.
@@ -49,7 +56,7 @@ impl<'a> Limit<'a> {
 
     /// Whether the run was interrupted.
     pub fn is_interrupted(self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupted.load(Ordering::Relaxed) || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Fails once the time is up or the run was interrupted.

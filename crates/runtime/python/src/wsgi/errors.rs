@@ -10,7 +10,7 @@ use wsgi_protocol::abi::Level;
 use crate::interpreter::Interpreter;
 use crate::object::{
     Object, Raise, Raised, boolean, call_keywords, dict, done, integer, none, os_error, owned, put, raise,
-    runtime_error, text, tuple,
+    runtime_error, text, tuple, type_error,
 };
 use crate::slot::{
     Arguments, Attributes, Methods, NO_MORE_ATTRIBUTES, NO_MORE_METHODS, NativeType, attribute, entered, instance,
@@ -54,8 +54,13 @@ static METHODS: Methods<10> = Methods([
     NO_MORE_METHODS,
 ]);
 
-static ATTRIBUTES: Attributes<3> =
-    Attributes([attribute(c"name", name_slot), attribute(c"closed", closed_slot), NO_MORE_ATTRIBUTES]);
+static ATTRIBUTES: Attributes<5> = Attributes([
+    attribute(c"name", name_slot),
+    attribute(c"closed", closed_slot),
+    attribute(c"encoding", encoding_slot),
+    attribute(c"errors", errors_slot),
+    NO_MORE_ATTRIBUTES,
+]);
 
 /// Makes the buffer's type.
 pub(crate) fn make<'py>(py: Python<'py>, module: &Object<'py>) -> Raise<Object<'py>> {
@@ -230,7 +235,14 @@ unsafe extern "C" fn writelines_slot(
             let arguments = Arguments::new("writelines", first, count);
             arguments.between(py, 1, 1)?;
             let Some(lines) = arguments.get(py, 0) else { return Err(Raised) };
-            let lines = owned(py, ffi::PyObject_GetIter(lines.as_ptr()))?;
+            let lines = match owned(py, ffi::PyObject_GetIter(lines.as_ptr())) {
+                Ok(lines) => lines,
+                Err(raised) => {
+                    raised.forget(py);
+                    let message = "writelines() argument must be an iterable of bytes-like objects";
+                    return Err(raise(py, type_error(), message));
+                }
+            };
             while let Some(line) = pyo3::Bound::from_owned_ptr_or_opt(py, ffi::PyIter_Next(lines.as_ptr())) {
                 with_bytes(py, &line, |data| log.write(py, data, "writelines"))?;
             }
@@ -277,6 +289,16 @@ unsafe extern "C" fn name_slot(object: *mut ffi::PyObject, _: *mut std::ffi::c_v
 unsafe extern "C" fn closed_slot(_: *mut ffi::PyObject, _: *mut std::ffi::c_void) -> *mut ffi::PyObject {
     // SAFETY: called by CPython.
     unsafe { entered(|py| Ok(boolean(py, false))) }
+}
+
+unsafe extern "C" fn encoding_slot(_: *mut ffi::PyObject, _: *mut std::ffi::c_void) -> *mut ffi::PyObject {
+    // SAFETY: called by CPython.
+    unsafe { entered(|py| text(py, "utf-8")) }
+}
+
+unsafe extern "C" fn errors_slot(_: *mut ffi::PyObject, _: *mut std::ffi::c_void) -> *mut ffi::PyObject {
+    // SAFETY: called by CPython.
+    unsafe { entered(|py| text(py, "replace")) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! The arguments, as data, and the list of commands.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use super::context::{Colour, Context};
+use super::exit::{Exit, Failure};
+use super::{check, completions, explain, facts, man, render, schema};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::environment::Environment;
+
+/// Complete Apache/mod_wsgi configurations from a typed spec.
+#[derive(Debug, Parser)]
+#[command(
+    name = "confgen",
+    version,
+    after_help = "Exit codes: 0 ok; 1 differs or findings; 2 usage or spec; 3 httpd refused; 4 environment; 5 rolled back.\n\nExamples:\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
+)]
+pub(super) struct Arguments {
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Colour,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Every command: one line here, one file beside this one.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Render(render::Render),
+    Check(check::Check),
+    Schema(schema::Schema),
+    Explain(explain::Explain),
+    Facts(facts::Facts),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Command {
+    fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        match self {
+            Self::Render(command) => command.run(context),
+            Self::Check(command) => command.run(context),
+            Self::Schema(command) => command.run(context),
+            Self::Explain(command) => command.run(context),
+            Self::Facts(command) => command.run(context),
+            Self::Completions(command) => command.run(context),
+            Self::Man(command) => command.run(context),
+        }
+    }
+}
+
+/// The definition of the command line, for completions and manuals.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+/// Runs the program.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = match Arguments::try_parse_from(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&arguments, &error, environment),
+    };
+    let context = Context::new(environment, parsed.json, parsed.color);
+    match parsed.command.run(&context) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            fail(&context, &failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn fail(context: &Context<'_>, failure: &Failure) {
+    if context.json {
+        let mut answer = crate::diagnostic::render_json(&failure.diagnostics);
+        answer["exit"] = (failure.exit as u8).into();
+        context.print_json(&answer);
+    } else {
+        context.report(&failure.diagnostics);
+        let errors = failure.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+        if errors > 1 {
+            context.note(&format!("{errors} errors; `confgen explain CODE` tells more about each code"));
+        }
+    }
+}
+
+/// clap's own report: help and version are answers, everything else is a mistake of the command line.
+fn usage(arguments: &[OsString], error: &clap::Error, environment: &Environment) -> ExitCode {
+    let json = arguments.iter().any(|argument| argument == "--json");
+    if error.use_stderr() && json {
+        let context = Context::new(environment, true, Colour::Never);
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        fail(&context, &Failure::new(Exit::Spec, Diagnostic::error(Code::UnknownValue, message)));
+        return Exit::Spec.into();
+    }
+    // Standard error may be closed; there is nobody left to tell.
+    let _ = error.print();
+    match error.use_stderr() {
+        true => Exit::Spec.into(),
+        false => Exit::Ok.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for sub in command().get_subcommands() {
+            assert!(sub.get_about().is_some(), "{}", sub.get_name());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Exit codes.
+
+use std::process::ExitCode;
+
+use crate::diagnostic::{Code, Diagnostic};
+
+/// How the program ends. The numbers are interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything is as it should be.
+    Ok = 0,
+    /// Something differs, or there are findings.
+    Differs = 1,
+    /// The command line or the spec is wrong.
+    Spec = 2,
+    /// httpd refused.
+    Refused = 3,
+    /// Something of the machine is missing or failed: httpd, a module, a file that cannot be written.
+    Environment = 4,
+    /// Applying failed, and what was there before is in place again.
+    RolledBack = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// How the program ends.
+    pub(super) exit: Exit,
+    /// What is reported.
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+impl Failure {
+    /// A failure with one finding.
+    pub(super) fn new(exit: Exit, diagnostic: Diagnostic) -> Self {
+        Self { exit, diagnostics: vec![diagnostic] }
+    }
+
+    /// Findings about a spec: wrong input, unless what is wrong is the machine.
+    pub(super) fn of_spec(diagnostics: Vec<Diagnostic>) -> Self {
+        let machine = |code| matches!(code, Code::NoHttpd | Code::NoModule | Code::Io);
+        let only_machine = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|diagnostic| machine(diagnostic.code));
+        Self { exit: if only_machine { Exit::Environment } else { Exit::Spec }, diagnostics }
+    }
+
+    /// A file that could not be read or written.
+    pub(super) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new(Exit::Environment, Diagnostic::error(Code::Io, format!("cannot {what} {}: {error}", path.display())))
+    }
+}

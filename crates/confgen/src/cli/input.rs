@@ -1,0 +1,145 @@
+//! Reading a spec and the facts that it is rendered for.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path as FsPath, PathBuf};
+
+use clap::Args;
+
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::document::{Document, Entry, Format, Map, Node, Path, Segment, Source, Span, Value, merge_patch};
+use crate::facts::{Facts, ProbeOptions};
+use crate::spec::{Draft, Spec};
+
+/// A spec and what is changed in it.
+#[derive(Debug, Args)]
+pub(super) struct SpecArgs {
+    /// The spec: YAML, TOML or JSON by its ending; `-` is standard input (YAML or JSON).
+    #[arg(value_name = "SPEC")]
+    pub(super) spec: PathBuf,
+    /// Apply a profile of the spec; several are applied in order.
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Vec<String>,
+    /// Set a key, for example `server.listen.http=8080`. The value is read as YAML; `null` removes the key.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+}
+
+/// The machine that is rendered for.
+#[derive(Debug, Args)]
+pub(super) struct MachineArgs {
+    /// Facts of a machine, as `confgen facts` prints them, in place of looking at this one.
+    #[arg(long, value_name = "FILE")]
+    pub(super) facts: Option<PathBuf>,
+    /// The httpd to use.
+    #[arg(long, value_name = "PATH", conflicts_with = "facts")]
+    pub(super) httpd: Option<PathBuf>,
+}
+
+impl SpecArgs {
+    /// Reads the spec; mistakes in it are reported when it is rendered, together with what is found then.
+    pub(super) fn load(&self) -> Result<Draft, Failure> {
+        let (name, text) = read(&self.spec)?;
+        let document = Document::parse(&name, text, Format::of(&name)).map_err(|error| Failure::new(Exit::Spec, error.into()))?;
+        let mut root = document.root;
+        for profile in &self.profile {
+            root = Spec::with_profile(root, profile).map_err(|error| Failure::new(Exit::Spec, *error))?;
+        }
+        for setting in &self.set {
+            root = merge_patch(root, &patch(setting)?);
+        }
+        Ok(Draft::new(root))
+    }
+}
+
+fn read(path: &FsPath) -> Result<(String, String), Failure> {
+    if path.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::io("read", FsPath::new("standard input"), &error))?;
+        return Ok(("<stdin>".to_owned(), text));
+    }
+    let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+    Ok((path.display().to_string(), text))
+}
+
+/// `KEY=VALUE` as a merge patch whose places are on the command line.
+fn patch(setting: &str) -> Result<Node, Failure> {
+    let source = Source::new("<--set>", setting);
+    let whole = Span::whole(&source);
+    let wrong = |message: String| Failure::new(Exit::Spec, Diagnostic::error(Code::Form, message).at(whole.clone(), ""));
+    let Some((key, value)) = setting.split_once('=') else {
+        return Err(wrong("`--set` needs KEY=VALUE".to_owned()));
+    };
+    let path: Path = key.parse().map_err(|error: crate::document::ParsePathError| wrong(error.to_string()))?;
+    let value_span = Span::new(&source, key.len() + 1..setting.len());
+    let mut node = match Document::parse("<--set>", value, Format::Yaml) {
+        _ if value.is_empty() => Node::new(Value::String(String::new()), value_span.clone()),
+        Ok(document) => moved(document.root, &value_span),
+        Err(error) => return Err(wrong(error.message)),
+    };
+    for segment in path.segments().iter().rev() {
+        let Segment::Key(key) = segment else {
+            return Err(wrong("`--set` sets keys of maps; a list is set as a whole".to_owned()));
+        };
+        let entry = Entry { key: key.clone(), key_span: Span::new(&source, 0..setting.find('=').unwrap_or(0)), value: node };
+        node = Node::new(Value::Map(Map { entries: vec![entry] }), whole.clone());
+    }
+    Ok(node)
+}
+
+/// The same value, with every place within the setting.
+fn moved(node: Node, to: &Span) -> Node {
+    let place = |span: &Span| Span::new(&to.source, to.range.start + span.range.start..to.range.start + span.range.end);
+    let span = place(&node.span);
+    let value = match node.value {
+        Value::Seq(items) => Value::Seq(items.into_iter().map(|item| moved(item, to)).collect()),
+        Value::Map(map) => Value::Map(Map {
+            entries: map
+                .entries
+                .into_iter()
+                .map(|entry| Entry { key_span: place(&entry.key_span), key: entry.key, value: moved(entry.value, to) })
+                .collect(),
+        }),
+        scalar => scalar,
+    };
+    Node::new(value, span)
+}
+
+impl MachineArgs {
+    /// Reads the facts, or looks at this machine.
+    pub(super) fn load(&self, context: &Context<'_>) -> Result<Facts, Failure> {
+        match &self.facts {
+            Some(file) => {
+                let (name, text) = read(file)?;
+                Facts::parse(&name, text).map_err(|error| Failure::new(Exit::Spec, *error))
+            }
+            None => self.probe(context),
+        }
+    }
+
+    /// Looks at this machine.
+    pub(super) fn probe(&self, context: &Context<'_>) -> Result<Facts, Failure> {
+        let mut options = ProbeOptions::from_environment(context.environment);
+        options.httpd.clone_from(&self.httpd);
+        Facts::probe(&options).map_err(|error| Failure::new(Exit::Environment, error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_patches() {
+        assert_eq!(patch("server.listen.http=8080").unwrap().to_json(), serde_json::json!({"server": {"listen": {"http": 8080}}}));
+        assert_eq!(patch("a=").unwrap().to_json(), serde_json::json!({"a": ""}));
+        assert_eq!(patch("a={b: [1, x]}").unwrap().to_json(), serde_json::json!({"a": {"b": [1, "x"]}}));
+        let span = Path::of(["a", "b"]).span(&patch("a={b: xyz}").unwrap());
+        assert_eq!(span.text(), "xyz");
+        for wrong in ["a", "a[0]=1", "a..b=1", "a={b"] {
+            assert!(patch(wrong).is_err(), "{wrong}");
+        }
+    }
+}

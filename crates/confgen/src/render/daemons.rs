@@ -1,0 +1,176 @@
+//! Groups of daemon processes.
+
+use std::fmt::Write;
+
+use super::builder::Builder;
+use super::settings;
+use super::tree::{Content, File, SecretLine};
+use super::view::{DaemonView, ImportView, OptionView};
+use super::{accounts, files, server};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::document::Path;
+use crate::spec::{Daemon, EnvValue, Interpreter, Name, Reload, SecretSource};
+
+/// Apache's own processes, or the first interpreter of a process.
+pub(super) const GLOBAL: &str = "%{GLOBAL}";
+
+/// What stands for an interpreter in httpd's language.
+pub(super) fn application_group(interpreter: &Interpreter) -> &str {
+    match interpreter {
+        Interpreter::Main => GLOBAL,
+        Interpreter::Resource => "%{RESOURCE}",
+        Interpreter::Named(name) => name,
+    }
+}
+
+pub(super) fn views(builder: &mut Builder<'_>, _serving_user: &str) -> Vec<DaemonView> {
+    let spec = builder.spec;
+    spec.daemons.iter().map(|(name, daemon)| view(builder, name, daemon)).collect()
+}
+
+fn view(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon) -> DaemonView {
+    let key = Path::of(["daemons", name.as_str()]);
+    check(builder, daemon, &key);
+    let mut options = Vec::new();
+    for setting in settings::DAEMON {
+        if let Some(value) = (setting.value)(daemon) {
+            let own = setting.key.iter().fold(key.clone(), |path, key| path.join(*key));
+            options.push(OptionView { name: setting.option, value: builder.arg(&own, value) });
+        }
+    }
+    for (variable, value) in settings::plain_variables(daemon) {
+        let own = key.join("env").join(variable);
+        options.push(OptionView { name: settings::SETENV, value: builder.arg(&own, format!("{variable}={value}")) });
+    }
+    if let Some(file) = secrets(builder, name, daemon, &key) {
+        options.push(OptionView { name: settings::ENVIRONMENT_FILE, value: builder.arg(&key.join("env"), file) });
+    }
+    DaemonView { block: builder.origins.block(&key), name: builder.arg(&key, name), options }
+}
+
+/// Secrets go into a file that only the server reads; their values are taken when the tree is written.
+fn secrets(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon, key: &Path) -> Option<String> {
+    let mut lines = Vec::new();
+    for (variable, value) in &daemon.env {
+        let EnvValue::Secret(secret) = value else { continue };
+        let own = key.join("env").join(variable.as_str());
+        if let SecretSource::File(file) = &secret.secret
+            && builder.check_files
+            && !file.as_path().is_file()
+        {
+            builder.error(Code::Secret, &own.join("secret").join("file"), format!("there is no file {file} to take the secret from"));
+        }
+        lines.push(SecretLine { name: variable.as_str().to_owned(), source: secret.secret.clone(), key: own });
+    }
+    if lines.is_empty() {
+        return None;
+    }
+    if daemon.environment_file.is_some() {
+        builder.error(Code::Conflict, &key.join("environment-file"), "a daemon with secrets in `env` has a file of variables already");
+    }
+    let mut file = String::from("secrets/");
+    for character in name.as_str().chars() {
+        match character {
+            ':' => file.push_str("%3A"),
+            other => file.push(other),
+        }
+    }
+    file.push_str(".env");
+    builder.files.push(File { path: file.clone(), mode: 0o600, content: Content::Secrets(lines) });
+    let path = builder.server_root.join(file);
+    Some(builder.path_text(&path, key))
+}
+
+fn check(builder: &mut Builder<'_>, daemon: &Daemon, key: &Path) {
+    for (name, account) in [("user", &daemon.user), ("socket-user", &daemon.socket_user)] {
+        if let Some(account) = account {
+            accounts::user(builder, account, &key.join(name));
+        }
+    }
+    if let Some(group) = &daemon.group {
+        accounts::group(builder, group, &key.join("group"));
+    }
+    for (index, group) in daemon.supplementary_groups.iter().enumerate() {
+        accounts::group(builder, group, &key.join("supplementary-groups").join(index));
+    }
+    if let Some(chroot) = &daemon.chroot {
+        accounts::needs_root(builder, &key.join("chroot"), "changing the root directory", false);
+        files::check(builder, chroot, files::Wanted::Directory, &key.join("chroot"));
+    }
+    if let Some(home) = &daemon.home {
+        files::check(builder, home, files::Wanted::Directory, &key.join("home"));
+    }
+    if let Some(home) = &daemon.python_home {
+        server::check_home(builder, home, &key.join("python-home"), daemon.python.as_ref().map(|version| version.as_str()));
+    }
+    if let Some(version) = &daemon.python {
+        server::check_version(builder, version.as_str(), &key.join("python"));
+    }
+    for (index, path) in daemon.python_path.iter().enumerate() {
+        let own = key.join("python-path").join(index);
+        files::no_colon(builder, path, &own);
+        if builder.check_files && std::fs::metadata(path.as_path()).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            builder.warn(Code::MissingFile, &own, format!("there is no directory {path}; Python ignores it"));
+        }
+    }
+    if let Some(file) = &daemon.environment_file {
+        files::check(builder, file, files::Wanted::File, &key.join("environment-file"));
+    }
+    for (name, locale) in [("lang", &daemon.lang), ("locale", &daemon.locale)] {
+        if let Some(locale) = locale
+            && !builder.facts.locales.is_empty()
+            && !builder.facts.has_locale(locale)
+        {
+            let mut list = String::new();
+            for (index, known) in builder.facts.locales.iter().take(6).enumerate() {
+                let _ = write!(list, "{}{known}", if index > 0 { ", " } else { "" });
+            }
+            let diagnostic = Diagnostic::warning(Code::NotInstalled, format!("the locale `{locale}` is not installed"));
+            builder.report(&key.join(name), "", diagnostic.note(format!("installed: {list}")));
+        }
+    }
+    for (one, other, set) in [
+        (["timeouts", "inactivity"], ["recycle", "idle"], daemon.timeouts.inactivity.is_some() && daemon.recycle.idle.is_some()),
+        (["timeouts", "restart-interval"], ["recycle", "interval"], daemon.timeouts.restart_interval.is_some() && daemon.recycle.interval.is_some()),
+    ] {
+        if set {
+            let own = other.iter().fold(key.clone(), |path, key| path.join(*key));
+            builder.error(Code::Conflict, &own, format!("`{}` and `{}` say the same thing", one.join("."), other.join(".")));
+        }
+    }
+    if daemon.reload == Reload::OnChange {
+        let diagnostic = Diagnostic::error(Code::NotSupported, "`reload: on-change` is known, not supported yet");
+        builder.report(&key.join("reload"), "", diagnostic.help("use `on-touch`"));
+    }
+    for (number, import) in daemon.import.iter().enumerate() {
+        files::check(builder, &import.script, files::Wanted::File, &key.join("import").join(number).join("script"));
+    }
+}
+
+/// Scripts that processes import when they start: those of Apache's own processes, then those of the daemons.
+pub(super) fn imports(builder: &mut Builder<'_>) -> Vec<ImportView> {
+    let spec = builder.spec;
+    let mut views = Vec::new();
+    let embedded = Path::of(["runtime", "import"]);
+    for (index, import) in spec.runtime.import.iter().enumerate() {
+        let key = embedded.join(index);
+        files::check(builder, &import.script, files::Wanted::File, &key.join("script"));
+        views.push(import_view(builder, &key, import.script.as_str(), GLOBAL, &import.interpreter));
+    }
+    for (name, daemon) in &spec.daemons {
+        let base = Path::of(["daemons", name.as_str(), "import"]);
+        for (index, import) in daemon.import.iter().enumerate() {
+            views.push(import_view(builder, &base.join(index), import.script.as_str(), name.as_str(), &import.interpreter));
+        }
+    }
+    views
+}
+
+pub(super) fn import_view(builder: &Builder<'_>, key: &Path, script: &str, process_group: &str, interpreter: &Interpreter) -> ImportView {
+    ImportView {
+        block: builder.origins.block(key),
+        script: builder.arg(key, script),
+        process_group: builder.arg(key, process_group),
+        application_group: builder.arg(key, application_group(interpreter)),
+    }
+}

@@ -1,0 +1,276 @@
+//! Virtual hosts: which names are served where, which are redirected, and what happens to all other names.
+
+use super::builder::Builder;
+use super::raw::Place;
+use super::view::{Content, HostView, RawView, TlsView};
+use super::{certificate, files, server, site};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::document::Path;
+use crate::spec::{HostName, Name, Redirect, Site, Tls, TlsProfile};
+
+/// Mozilla's server-side TLS guidelines that the profiles are taken from.
+const GUIDELINES: &str = "5.7";
+
+const INTERMEDIATE_CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:\
+DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305";
+
+/// The name of the host that answers for names which no site has; reserved, so that nobody asks for it.
+const CATCH_ALL: &str = "default.invalid";
+
+pub(super) fn views(builder: &mut Builder<'_>, raws: &[(Place, RawView)]) -> Vec<HostView> {
+    check(builder);
+    let spec = builder.spec;
+    // A wildcard must not come before the name that it covers; the site for all names comes first, where httpd looks for it.
+    let mut sites: Vec<(&Name, &Site)> = spec.sites.iter().collect();
+    sites.sort_by_key(|(_, site)| (!site.hosts.is_empty(), site.hosts.iter().any(is_wildcard)));
+    let open = sites.iter().any(|(_, site)| site.hosts.is_empty());
+    let http = server::ports(spec, false);
+    let https = server::ports(spec, true);
+    let mut views = Vec::new();
+    if !http.is_empty() && !sites.is_empty() {
+        if !open {
+            views.push(catch_all(builder, &http, None));
+        }
+        for (name, site) in &sites {
+            plain(builder, &mut views, name, site, &http, &https, raws);
+        }
+    }
+    if !https.is_empty() {
+        let open_tls = sites.iter().any(|(_, site)| site.hosts.is_empty() && site.tls.is_some());
+        if !open_tls && let Some((name, tls)) = sites.iter().find_map(|(name, site)| Some((*name, site.tls.as_ref()?))) {
+            let tls = tls_view(builder, name, tls, false);
+            views.push(catch_all(builder, &https, Some(tls)));
+        }
+        for (name, site) in &sites {
+            if let Some(tls) = &site.tls {
+                encrypted(builder, &mut views, name, site, tls, &https, raws);
+            }
+        }
+    }
+    views
+}
+
+fn is_wildcard(host: &HostName) -> bool {
+    host.as_str().starts_with('*')
+}
+
+/// The answer for names that no site has.
+fn catch_all(builder: &mut Builder<'_>, ports: &[(u16, Path)], tls: Option<TlsView>) -> HostView {
+    builder.modules.need("alias");
+    let key = Path::of(["sites"]);
+    HostView {
+        block: builder.arg(&key, "sites (names that no site has)"),
+        addresses: addresses(builder, ports),
+        name: builder.arg(&key, CATCH_ALL),
+        aliases: Vec::new(),
+        tls,
+        content: Content::Refuse,
+    }
+}
+
+fn addresses(builder: &Builder<'_>, ports: &[(u16, Path)]) -> Vec<super::origin::Arg> {
+    ports.iter().map(|(port, key)| builder.arg(key, format!("*:{port}"))).collect()
+}
+
+/// A site on plain http: served, or redirected.
+fn plain(
+    builder: &mut Builder<'_>,
+    views: &mut Vec<HostView>,
+    name: &Name,
+    site: &Site,
+    http: &[(u16, Path)],
+    https: &[(u16, Path)],
+    raws: &[(Place, RawView)],
+) {
+    let port = https.first().map_or(443, |(port, _)| *port);
+    let url = |host: &str| match port {
+        443 => format!("https://{host}/"),
+        port => format!("https://{host}:{port}/"),
+    };
+    let key = Path::of(["sites", name.as_str()]);
+    let redirect_key = key.join("redirect");
+    match (site.redirect(), site.hosts.first()) {
+        (Redirect::CanonicalHttps, Some(canonical)) if site.tls.is_some() => {
+            let target = builder.arg(&redirect_key, url(canonical.as_str()));
+            let view = host(builder, name, site, 0..site.hosts.len(), http, Content::Redirect(target));
+            views.push(HostView { block: builder.origins.block(&redirect_key), ..view });
+        }
+        (Redirect::Https, Some(_)) if site.tls.is_some() => {
+            for index in 0..site.hosts.len() {
+                let target = builder.arg(&redirect_key, url(site.hosts[index].as_str()));
+                let view = host(builder, name, site, index..index + 1, http, Content::Redirect(target));
+                views.push(HostView { block: builder.origins.block(&redirect_key), ..view });
+            }
+        }
+        _ => {
+            let content = Content::Serve(site::view(builder, name, site, raws));
+            views.push(host(builder, name, site, 0..site.hosts.len(), http, content));
+        }
+    }
+    if !matches!(site.redirect(), Redirect::None) {
+        builder.modules.need("alias");
+    }
+}
+
+/// A site on https: served, and its other names redirected when only one is canonical.
+fn encrypted(
+    builder: &mut Builder<'_>,
+    views: &mut Vec<HostView>,
+    name: &Name,
+    site: &Site,
+    tls: &Tls,
+    https: &[(u16, Path)],
+    raws: &[(Place, RawView)],
+) {
+    let canonical_only = site.redirect() == Redirect::CanonicalHttps && site.hosts.len() > 1;
+    let served = if canonical_only { 0..1 } else { 0..site.hosts.len() };
+    let content = Content::Serve(site::view(builder, name, site, raws));
+    let mut view = host(builder, name, site, served, https, content);
+    view.tls = Some(tls_view(builder, name, tls, true));
+    views.push(view);
+    if canonical_only {
+        let key = Path::of(["sites", name.as_str(), "redirect"]);
+        let port = https.first().map_or(443, |(port, _)| *port);
+        let canonical = &site.hosts[0];
+        let target = match port {
+            443 => format!("https://{canonical}/"),
+            port => format!("https://{canonical}:{port}/"),
+        };
+        let target = builder.arg(&key, target);
+        let mut view = host(builder, name, site, 1..site.hosts.len(), https, Content::Redirect(target));
+        view.block = builder.origins.block(&key);
+        view.tls = Some(tls_view(builder, name, tls, true));
+        views.push(view);
+    }
+}
+
+/// A virtual host for some of a site's names.
+fn host(builder: &Builder<'_>, name: &Name, site: &Site, names: std::ops::Range<usize>, ports: &[(u16, Path)], content: Content) -> HostView {
+    let key = Path::of(["sites", name.as_str()]);
+    let hosts_key = key.join("hosts");
+    let mut names = names.map(|index| builder.arg(&hosts_key.join(index), &site.hosts[index]));
+    HostView {
+        block: builder.origins.block(&key),
+        addresses: addresses(builder, ports),
+        name: names.next().unwrap_or_else(|| builder.arg(&key, server::server_name(builder.spec))),
+        aliases: names.collect(),
+        tls: None,
+        content,
+    }
+}
+
+fn tls_view(builder: &mut Builder<'_>, name: &Name, tls: &Tls, own: bool) -> TlsView {
+    builder.modules.need("ssl");
+    let key = Path::of(["sites", name.as_str(), "tls"]);
+    let (profile, protocols, ciphers) = match tls.profile {
+        TlsProfile::Modern => ("modern", "-all +TLSv1.3", None),
+        TlsProfile::Intermediate => ("intermediate", "-all +TLSv1.2 +TLSv1.3", Some(INTERMEDIATE_CIPHERS)),
+    };
+    let hsts = tls.hsts.filter(|_| own).map(|time| builder.arg(&key.join("hsts"), time));
+    if hsts.is_some() {
+        builder.modules.need("headers");
+    }
+    TlsView {
+        block: builder.origins.block(&key),
+        profile: builder.arg(&key.join("profile"), profile),
+        guidelines: GUIDELINES,
+        cert: builder.arg(&key.join("cert"), &tls.cert),
+        key: builder.arg(&key.join("key"), tls.key.file()),
+        protocols,
+        ciphers,
+        client_ca: tls.client_ca.as_ref().filter(|_| own).map(|ca| builder.arg(&key.join("client-ca"), ca)),
+        hsts,
+    }
+}
+
+/// What sites say together.
+fn check(builder: &mut Builder<'_>) {
+    let spec = builder.spec;
+    let https = server::ports(spec, true);
+    let mut names: Vec<(String, Path)> = Vec::new();
+    let mut open: Option<Path> = None;
+    let mut any_tls = false;
+    for (name, site) in &spec.sites {
+        let key = Path::of(["sites", name.as_str()]);
+        any_tls |= site.tls.is_some();
+        for (index, host) in site.hosts.iter().enumerate() {
+            let own = key.join("hosts").join(index);
+            let lower = host.as_str().to_ascii_lowercase();
+            if let Some((_, first)) = names.iter().find(|(known, _)| *known == lower) {
+                let diagnostic = Diagnostic::error(Code::Conflict, format!("the host `{host}` is given twice"));
+                let first = first.span(&spec.root);
+                builder.report(&own, "again", diagnostic.at(first, "first here"));
+            } else {
+                names.push((lower, own));
+            }
+        }
+        if site.hosts.first().is_some_and(is_wildcard) {
+            builder.error(Code::Form, &key.join("hosts").join(0), "the first host is the canonical one and cannot be a wildcard");
+        }
+        if site.redirect() == Redirect::Https && site.hosts.iter().any(is_wildcard) {
+            let diagnostic = Diagnostic::error(Code::NotSupported, "redirecting a wildcard host to https is known, not supported yet");
+            builder.report(&key.join("redirect"), "", diagnostic.help("use `canonical-https`"));
+        }
+        if site.hosts.is_empty() {
+            if let Some(first) = &open {
+                let first = first.key_span(&spec.root);
+                let diagnostic = Diagnostic::error(Code::Conflict, "two sites have no hosts; only one can answer for all names").at(first, "the other one");
+                builder.report(&key, "", diagnostic.help("give all but one of them `hosts`"));
+            }
+            open = Some(key.clone());
+        }
+        check_tls(builder, name, site, &https);
+    }
+    if !any_tls && let Some((_, key)) = https.first() {
+        let diagnostic = Diagnostic::error(Code::Tls, "there is an https port, but no site has `tls`");
+        builder.report(key, "", diagnostic.help("give a site `tls` with `cert` and `key`, or leave the port out"));
+    }
+}
+
+fn check_tls(builder: &mut Builder<'_>, name: &Name, site: &Site, https: &[(u16, Path)]) {
+    let key = Path::of(["sites", name.as_str()]);
+    let Some(tls) = &site.tls else {
+        if site.redirect() != Redirect::None {
+            builder.error(Code::Tls, &key.join("redirect"), "a site without `tls` cannot redirect to https");
+        }
+        return;
+    };
+    let tls_key = key.join("tls");
+    if site.hosts.is_empty() {
+        let diagnostic = Diagnostic::error(Code::Tls, "a site with `tls` needs `hosts`: certificates are for names");
+        builder.report(&tls_key, "", diagnostic);
+    }
+    if https.is_empty() {
+        let diagnostic = Diagnostic::error(Code::Tls, "a site has `tls`, but there is no https port");
+        builder.report(&tls_key, "", diagnostic.help("set `server.listen.https`"));
+    }
+    let cert = files::check(builder, &tls.cert, files::Wanted::File, &tls_key.join("cert"));
+    let key_file_key = tls_key.join("key");
+    let private = files::check(builder, tls.key.file(), files::Wanted::File, &key_file_key);
+    if cert && private {
+        match certificate::compare(tls.cert.as_path(), tls.key.file().as_path()) {
+            None => {}
+            Some(certificate::Mismatch::NoCertificate) => {
+                builder.error(Code::Certificate, &tls_key.join("cert"), format!("{} holds no certificate in PEM form", tls.cert));
+            }
+            Some(certificate::Mismatch::NoKey) => {
+                builder.error(Code::Certificate, &key_file_key, format!("{} holds no private key in PEM form", tls.key.file()));
+            }
+            Some(certificate::Mismatch::Encrypted) => {
+                builder.error(Code::Certificate, &key_file_key, "the private key has a pass phrase, and nobody is there to enter it");
+            }
+            Some(certificate::Mismatch::Different) => {
+                let diagnostic = Diagnostic::error(Code::Certificate, "the private key is not the one of the certificate");
+                let span = tls_key.join("cert").span(&builder.spec.root);
+                builder.report(&key_file_key, "this key", diagnostic.at(span, "this certificate"));
+            }
+        }
+    }
+    if let Some(ca) = &tls.client_ca
+        && files::check(builder, ca, files::Wanted::File, &tls_key.join("client-ca"))
+        && certificate::holds_certificate(ca.as_path()) == Some(false)
+    {
+        builder.error(Code::Certificate, &tls_key.join("client-ca"), format!("{ca} holds no certificate in PEM form"));
+    }
+}

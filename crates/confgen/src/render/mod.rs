@@ -1,0 +1,57 @@
+//! From a spec and a machine to a tree of files. Everything that could make httpd refuse the tree, or do something else
+//! than what was asked, is refused here first, all of it at once.
+
+mod accounts;
+mod builder;
+mod certificate;
+mod daemons;
+mod files;
+mod hosts;
+mod modules;
+mod origin;
+mod python;
+mod raw;
+mod server;
+mod settings;
+mod site;
+mod support;
+mod tree;
+mod view;
+
+pub use tree::{Choice, Content, File, MANIFEST, SecretLine, Secrets, Tree, WriteOptions, Written};
+
+use std::path::PathBuf;
+
+use crate::diagnostic::Diagnostic;
+use crate::facts::Facts;
+use crate::spec::{Draft, Spec};
+
+/// What a rendering depends on beside the spec and the machine.
+#[derive(Clone, Debug, Default)]
+pub struct RenderOptions {
+    /// Where the tree is to stand. Default: `/var/lib/confgen/NAME`.
+    pub server_root: Option<PathBuf>,
+    /// Whether files that the spec names are looked at. Default: when the facts are of this machine.
+    pub check_files: Option<bool>,
+}
+
+/// Renders a spec for a machine.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn render(spec: &Spec, facts: &Facts, options: &RenderOptions) -> Result<Tree, Vec<Diagnostic>> {
+    builder::Builder::new(spec, facts, options).build()
+}
+
+/// Renders a draft: when it has mistakes, the rest of it is judged too, and all of them are reported together.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn render_draft(draft: &Draft, facts: &Facts, options: &RenderOptions) -> Result<Tree, Vec<Diagnostic>> {
+    match (render(&draft.spec, facts, options), draft.errors.is_empty()) {
+        (Ok(tree), true) => Ok(tree),
+        (Ok(_), false) => Err(draft.errors.clone()),
+        (Err(more), true) => Err(more),
+        (Err(more), false) => Err(draft.errors_with(more)),
+    }
+}

@@ -1,0 +1,214 @@
+//! What the templates see: values with the keys that they came from, nothing that has to be decided any more.
+
+use askama::Template;
+
+use super::origin::Arg;
+
+#[derive(Template)]
+#[template(path = "single/httpd.conf")]
+pub(super) struct HttpdConf<'a> {
+    pub(super) version: &'a str,
+    pub(super) dollar: bool,
+    pub(super) server: ServerView,
+    pub(super) mpm_modules: Vec<ModuleView>,
+    pub(super) modules: Vec<ModuleView>,
+    pub(super) logs: LogsView,
+    pub(super) runtime: RuntimeView,
+    pub(super) daemons: Vec<DaemonView>,
+    pub(super) imports: Vec<ImportView>,
+    pub(super) hosts: Vec<HostView>,
+}
+
+pub(super) struct ServerView {
+    pub(super) block: Arg,
+    pub(super) root: Arg,
+    pub(super) name: Arg,
+    pub(super) user: Option<Arg>,
+    pub(super) group: Option<Arg>,
+    pub(super) lines: Vec<Line>,
+    pub(super) listen_block: Arg,
+    pub(super) listen: Vec<EndpointView>,
+    pub(super) mpm_block: Arg,
+    pub(super) mpm_lines: Vec<Line>,
+    pub(super) types: Arg,
+    pub(super) log_block: Arg,
+    pub(super) start: Vec<RawView>,
+    pub(super) end: Vec<RawView>,
+}
+
+pub(super) struct EndpointView {
+    pub(super) address: Arg,
+    pub(super) tls: bool,
+}
+
+pub(super) struct ModuleView {
+    pub(super) name: String,
+    pub(super) file: Arg,
+}
+
+pub(super) struct LogsView {
+    pub(super) error: Arg,
+    pub(super) levels: Vec<Arg>,
+    pub(super) access: Option<AccessView>,
+}
+
+pub(super) struct AccessView {
+    pub(super) target: Arg,
+    pub(super) format: Arg,
+}
+
+pub(super) struct RuntimeView {
+    pub(super) block: Arg,
+    pub(super) module: Arg,
+    pub(super) lines: Vec<Line>,
+}
+
+/// A directive with its words.
+pub(super) struct Line {
+    pub(super) directive: &'static str,
+    pub(super) words: Vec<Word>,
+}
+
+/// A word, in quotes unless it is bare.
+pub(super) struct Word {
+    pub(super) arg: Arg,
+    pub(super) bare: bool,
+}
+
+impl Line {
+    /// A directive whose words are numbers, flags and names of httpd's own.
+    pub(super) fn bare(directive: &'static str, args: impl IntoIterator<Item = Arg>) -> Self {
+        Self { directive, words: args.into_iter().map(|arg| Word { arg, bare: true }).collect() }
+    }
+
+    /// A directive whose words are quoted.
+    pub(super) fn quoted(directive: &'static str, args: impl IntoIterator<Item = Arg>) -> Self {
+        Self { directive, words: args.into_iter().map(|arg| Word { arg, bare: false }).collect() }
+    }
+}
+
+pub(super) struct DaemonView {
+    pub(super) block: Arg,
+    pub(super) name: Arg,
+    pub(super) options: Vec<OptionView>,
+}
+
+pub(super) struct OptionView {
+    pub(super) name: &'static str,
+    pub(super) value: Arg,
+}
+
+pub(super) struct ImportView {
+    pub(super) block: Arg,
+    pub(super) script: Arg,
+    pub(super) process_group: Arg,
+    pub(super) application_group: Arg,
+}
+
+pub(super) struct HostView {
+    pub(super) block: Arg,
+    pub(super) addresses: Vec<Arg>,
+    pub(super) name: Arg,
+    pub(super) aliases: Vec<Arg>,
+    pub(super) tls: Option<TlsView>,
+    pub(super) content: Content,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a handful per server")]
+pub(super) enum Content {
+    Refuse,
+    Redirect(Arg),
+    Serve(SiteView),
+}
+
+pub(super) struct TlsView {
+    pub(super) block: Arg,
+    pub(super) profile: Arg,
+    pub(super) guidelines: &'static str,
+    pub(super) cert: Arg,
+    pub(super) key: Arg,
+    pub(super) protocols: &'static str,
+    pub(super) ciphers: Option<&'static str>,
+    pub(super) client_ca: Option<Arg>,
+    pub(super) hsts: Option<Arg>,
+}
+
+pub(super) struct SiteView {
+    pub(super) start: Vec<RawView>,
+    pub(super) end: Vec<RawView>,
+    pub(super) lines: Vec<Line>,
+    pub(super) health: Option<HealthView>,
+    pub(super) statics: Vec<StaticView>,
+    pub(super) upstreams: Vec<UpstreamView>,
+    pub(super) apps: Vec<AppView>,
+}
+
+pub(super) struct HealthView {
+    pub(super) block: Arg,
+    pub(super) path: Arg,
+    pub(super) location: Arg,
+    pub(super) file: Arg,
+    pub(super) directory: Arg,
+}
+
+pub(super) struct StaticView {
+    pub(super) block: Arg,
+    pub(super) root: bool,
+    pub(super) path: Arg,
+    pub(super) location: Arg,
+    pub(super) target: Arg,
+    pub(super) directory: Arg,
+    pub(super) only: Option<Arg>,
+    pub(super) listing: bool,
+    pub(super) cache: Option<Arg>,
+    pub(super) compress: bool,
+}
+
+pub(super) struct UpstreamView {
+    pub(super) block: Arg,
+    pub(super) path: Arg,
+    pub(super) to: Arg,
+    pub(super) websocket: bool,
+    pub(super) timeout: Option<Arg>,
+}
+
+pub(super) struct AppView {
+    pub(super) block: Arg,
+    pub(super) regex: bool,
+    pub(super) path: Arg,
+    pub(super) location: Arg,
+    pub(super) script: Arg,
+    pub(super) options: Vec<OptionView>,
+    pub(super) imports: Vec<ImportView>,
+    pub(super) grants: Vec<Grant>,
+    pub(super) lines: Vec<Line>,
+    pub(super) raw: Vec<RawView>,
+}
+
+/// A directory, or one file in it, that is opened.
+pub(super) struct Grant {
+    pub(super) directory: Arg,
+    pub(super) only: Option<Arg>,
+}
+
+#[derive(Clone)]
+pub(super) struct RawView {
+    pub(super) block: Arg,
+    pub(super) lines: Vec<Arg>,
+}
+
+/// The script that loads an application from a module.
+#[derive(Template)]
+#[template(path = "_partials/app.wsgi")]
+pub(super) struct AppScript<'a> {
+    pub(super) key: &'a str,
+    pub(super) module: &'a str,
+    pub(super) callable: &'a str,
+    pub(super) first: &'a str,
+    pub(super) rest: Option<&'a str>,
+}
+
+/// A list of MIME types for machines that have none.
+#[derive(Template)]
+#[template(path = "_partials/mime.types")]
+pub(super) struct MimeTypes;

@@ -1,0 +1,53 @@
+//! What the tests of rendering share: specs from text, a machine that is always the same, and this one.
+
+use std::path::{Path, PathBuf};
+
+use confgen::diagnostic::{Diagnostic, Style, render_all};
+use confgen::document::{Document, Format};
+use confgen::environment::Environment;
+use confgen::facts::{Facts, ProbeOptions};
+use confgen::render::{RenderOptions, Tree, render_draft};
+use confgen::spec::Draft;
+
+/// The root of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A spec from YAML.
+pub(crate) fn draft(text: &str) -> Draft {
+    Draft::new(Document::parse("spec.yaml", text, Format::Yaml).unwrap_or_else(|error| panic!("{error}\n{text}")).root)
+}
+
+/// A machine that is the same everywhere; its files are not looked at.
+pub(crate) fn machine() -> Facts {
+    let path = workspace().join("examples/two-sites.facts.json");
+    Facts::parse("facts.json", std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// This machine, with whichever wsgi module it has: ours if it was built, else the C module.
+pub(crate) fn this_machine() -> Facts {
+    let options = ProbeOptions::from_environment(&Environment::of_process());
+    let mut facts = Facts::probe(&options).expect("apache2-bin is installed by `make setup`");
+    if facts.wsgi.module.is_none() {
+        facts.wsgi.module.clone_from(&facts.wsgi.mod_wsgi);
+    }
+    assert!(facts.wsgi.module.is_some(), "neither our module (`make build`) nor the C module (`make peer`) is there");
+    facts
+}
+
+/// A rendered tree, or everything that is wrong, as text.
+pub(crate) fn rendered(text: &str, facts: &Facts, options: &RenderOptions) -> Result<Tree, String> {
+    render_draft(&draft(text), facts, options).map_err(|errors| shown(&errors))
+}
+
+/// Findings as text.
+pub(crate) fn shown(diagnostics: &[Diagnostic]) -> String {
+    render_all(diagnostics, Style::Plain)
+}
+
+/// The rendered `httpd.conf` for the machine that is always the same.
+pub(crate) fn httpd_conf(text: &str) -> String {
+    let tree = rendered(text, &machine(), &RenderOptions::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    tree.text("httpd.conf").unwrap().to_owned()
+}

@@ -1,0 +1,229 @@
+//! What is rendered, and how it is written.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use confgen::environment::Environment;
+use confgen::render::{RenderOptions, Secrets, WriteOptions};
+
+use crate::fixture::{draft, httpd_conf, machine, rendered, workspace};
+
+fn example() -> String {
+    fs::read_to_string(workspace().join("examples/two-sites.yaml")).unwrap()
+}
+
+#[test]
+fn the_example() {
+    let tree = rendered(&example(), &machine(), &RenderOptions::default()).unwrap();
+    assert!(tree.warnings.is_empty());
+    insta::assert_snapshot!(tree.to_text());
+    assert_eq!(tree.environment["HOME"], "/srv/shop");
+}
+
+#[test]
+fn the_smallest_spec() {
+    insta::assert_snapshot!(httpd_conf("sites: {main: {apps: {/: {script: /srv/app.wsgi}}}}"));
+}
+
+#[test]
+fn every_option_of_a_daemon() {
+    let conf = httpd_conf(
+        "daemons:\n  d:\n    user: shop-web\n    group: shop-web\n    supplementary-groups: [www-data, shop-reports]\n    umask: '027'\n    processes: 2\n    threads: 3\n    home: /h\n    python: '3.11'\n    python-home: /p\n    python-path: [/a, /b c]\n    python-eggs: /e\n    lang: C.UTF-8\n    locale: C.UTF-8\n    display-name: '%{GROUP}'\n    stack-size: 512K\n    memory-limit: 200M\n    virtual-memory-limit: 1G\n    cpu-time-limit: 1h\n    listen-backlog: 7\n    socket-user: www-data\n    environment-file: /etc/env\n    env: {A: 1, B: true, C: 'x \"y\" ${HOME}'}\n    timeouts: {shutdown: 1, graceful: 2, eviction: 3, request: 4, interrupt: 5, startup: 6, queue: 7, connect: 8, socket: 9, inactivity: 10, deadlock: 11, restart-interval: 12}\n    recycle: {max-requests: 13}\n",
+    );
+    let block = conf.split("# daemons.d:").nth(1).unwrap();
+    insta::assert_snapshot!(block.split("\n\n").next().unwrap());
+}
+
+#[test]
+fn one_process_is_not_said() {
+    assert!(!httpd_conf("daemons: {d: {processes: 1}}").contains("processes"));
+    assert!(!httpd_conf("daemons: {d: {}}").contains("processes"));
+    assert!(httpd_conf("daemons: {d: {processes: 2}}").contains("processes=\"2\""));
+}
+
+#[test]
+fn all_directives_of_the_runtime() {
+    let conf = httpd_conf(
+        "runtime:\n  socket-prefix: /s/w\n  restrict: {stdin: true, stdout: true, signal: false, embedded: false}\n  python: {home: /p, path: [/a, /b], optimize: 1, warnings: [ignore, 'error::X'], eggs: /e, dont-write-bytecode: true}\n  import: [{script: /i.wsgi, interpreter: x}]\ndaemons: {d: {import: [{script: /j.wsgi}]}}\n",
+    );
+    insta::assert_snapshot!(conf.split("# runtime:").nth(1).unwrap());
+}
+
+#[test]
+fn all_keys_of_the_server() {
+    insta::assert_snapshot!(httpd_conf(
+        "server:\n  server-name: h.example\n  mpm: worker\n  mpm-settings: {start-servers: 1, server-limit: 2, thread-limit: 64, threads-per-child: 8, max-request-workers: 16, min-spare-threads: 1, max-spare-threads: 9, max-connections-per-child: 100, thread-stack-size: 512K, listen-backlog: 511, graceful-shutdown-timeout: 5}\n  listen: {http: ['127.0.0.1:8001', '[::1]:8001']}\n  log: {to: {at: {error: /l/e.log, access: /l/a.log}}, level: {default: error, ssl: debug}, access: {format: '%h \"%r\"'}}\n  keep-alive: 7s\n  max-keep-alive-requests: 0\n  timeout: 1m\n  user: shop-web\n  modules: [rewrite]\n",
+    ));
+}
+
+#[test]
+fn settings_of_another_mpm_are_left_out_with_a_warning() {
+    let tree = rendered("server: {mpm: prefork, mpm-settings: {threads-per-child: 5, start-servers: 2}}", &machine(), &RenderOptions::default()).unwrap();
+    let conf = tree.text("httpd.conf").unwrap();
+    assert!(conf.contains("StartServers 2") && !conf.contains("ThreadsPerChild"));
+    assert_eq!(tree.warnings.len(), 1);
+}
+
+#[test]
+fn applications_within_applications() {
+    insta::assert_snapshot!(
+        httpd_conf(
+            "server: {listen: {http: 8000}}\ndaemons: {d: {reload: off}, e: {}}\nsites:\n  main:\n    env: {SITE: 1, X: site}\n    restrict-process: [d, embedded]\n    apps:\n      /: {script: /srv/app.wsgi, daemon: d, pass-authorization: true, chunked: true, env: {A: 1, X: app}, preload: false}\n      /in: {script: /srv/in.wsgi, daemon: e, interpreter: resource, callable: app, error-override: true, map-head-to-get: auto, enable-sendfile: true, restrict-process: [e], import: [/srv/first.wsgi]}\n      /dir/: {script: /srv/scripts/, interpreter: own}\n      '~ ^/v([0-9]+)': {script: /srv/v$1.wsgi, daemon: e}\n      /mod: {module: 'a.b:make.app', daemon: e}\n",
+        )
+        .split("# daemons.d:")
+        .nth(1)
+        .unwrap()
+    );
+}
+
+#[test]
+fn sites_with_and_without_names() {
+    let conf = httpd_conf("sites: {a: {hosts: ['a.example', '*.example']}, b: {hosts: [b.example]}, open: {}}");
+    let order: Vec<usize> = ["# sites.open:", "# sites.b:", "# sites.a:"].iter().map(|block| conf.find(block).unwrap()).collect();
+    assert!(order.is_sorted(), "the site for all names first, wildcards last");
+    assert!(!conf.contains("default.invalid"));
+    assert!(httpd_conf("sites: {a: {hosts: [a.example]}}").contains("ServerName \"default.invalid\"\n  Redirect 404 \"/\""));
+}
+
+#[test]
+fn the_same_bytes_every_time_and_from_every_format() {
+    let json = serde_json::to_string(&draft(&example()).spec.root.to_json()).unwrap();
+    let toml = toml::to_string(&without_nulls(draft(&example()).spec.root.to_json())).unwrap();
+    let first = rendered(&example(), &machine(), &RenderOptions::default()).unwrap().to_text();
+    for (text, format) in [(json, confgen::document::Format::Json), (toml, confgen::document::Format::Toml)] {
+        let root = confgen::document::Document::parse("spec", text, format).unwrap().root;
+        let spec = confgen::spec::Spec::from_node(root).unwrap();
+        assert_eq!(confgen::render::render(&spec, &machine(), &RenderOptions::default()).unwrap().to_text(), first);
+    }
+    assert!(!first.contains(env!("CARGO_MANIFEST_DIR")));
+}
+
+/// TOML has no null; the example has some in its profiles, which are not rendered.
+fn without_nulls(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(object) => {
+            object.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect()
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn profiles_change_the_spec() {
+    let root = confgen::document::Document::parse("e.yaml", example(), confgen::document::Format::Yaml).unwrap().root;
+    let spec = confgen::spec::Spec::from_node(confgen::spec::Spec::with_profile(root, "dev").unwrap()).unwrap();
+    let conf = confgen::render::render(&spec, &machine(), &RenderOptions::default()).unwrap().text("httpd.conf").unwrap().to_owned();
+    assert!(conf.contains("Listen 8000\n") && conf.contains("ErrorLog \"/dev/stderr\"") && !conf.contains("SSLEngine"));
+}
+
+#[test]
+fn unchanged_files_are_not_touched_and_edited_ones_not_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "s3cr3t\n").unwrap();
+    let spec = |threads: u32| {
+        format!(
+            "daemons: {{d: {{threads: {threads}, env: {{P: {{secret: {{file: {}}}}}}}}}}}\nsites: {{main: {{apps: {{/: {{module: 'json:loads', daemon: d}}}}}}}}",
+            secret.display()
+        )
+    };
+    let root = directory.path().join("tree");
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let write = |threads: u32, force: bool| {
+        let tree = rendered(&spec(threads), &machine(), &options).unwrap();
+        tree.write(&WriteOptions { force, ..WriteOptions::default() })
+    };
+    let first = write(3, false).unwrap();
+    assert_eq!(first.changed, ["httpd.conf", "secrets/d.env", "apps/main-root.wsgi"]);
+    let stamp = |file: &str| fs::metadata(root.join(file)).map(|metadata| (metadata.ino(), metadata.mtime_nsec())).unwrap();
+    let before: Vec<_> = ["httpd.conf", "secrets/d.env", "MANIFEST.json"].map(stamp).into();
+    let second = write(3, false).unwrap();
+    assert_eq!(second.changed, Vec::<String>::new());
+    assert_eq!(["httpd.conf", "secrets/d.env", "MANIFEST.json"].map(stamp).to_vec(), before);
+    let third = write(4, false).unwrap();
+    assert_eq!(third.changed, ["httpd.conf"]);
+    assert_eq!(third.unchanged, ["secrets/d.env", "apps/main-root.wsgi"]);
+
+    fs::write(root.join("httpd.conf"), "# by hand\n").unwrap();
+    let refused = write(5, false).unwrap_err();
+    assert_eq!(refused[0].code.id(), "CG405");
+    assert_eq!(fs::read_to_string(root.join("httpd.conf")).unwrap(), "# by hand\n");
+    write(5, true).unwrap();
+    assert!(fs::read_to_string(root.join("httpd.conf")).unwrap().contains("threads=\"5\""));
+
+    let tree = rendered("sites: {main: {}}", &machine(), &options).unwrap();
+    let fourth = tree.write(&WriteOptions::default()).unwrap();
+    assert_eq!(fourth.removed, ["apps/main-root.wsgi", "secrets/d.env"]);
+    assert!(!root.join("secrets/d.env").exists());
+}
+
+#[test]
+fn secrets_go_into_a_private_file_and_nowhere_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("db");
+    fs::write(&file, "planted-in-a-file\n").unwrap();
+    let environment: Environment = [("PLANTED".into(), "planted-in-a-variable".into())].into_iter().collect();
+    let text = format!(
+        "daemons: {{d: {{env: {{A: {{secret: {{file: {}}}}}, B: {{secret: {{env: PLANTED}}}}, C: seen}}}}}}\nsites: {{main: {{apps: {{/: {{script: /srv/app.wsgi, daemon: d}}}}}}}}",
+        file.display()
+    );
+    let root = directory.path().join("tree");
+    let tree = rendered(&text, &machine(), &RenderOptions { server_root: Some(root.clone()), check_files: None }).unwrap();
+    tree.write(&WriteOptions { environment: environment.clone(), ..WriteOptions::default() }).unwrap();
+    let private = root.join("secrets/d.env");
+    assert_eq!(fs::read_to_string(&private).unwrap(), "A=planted-in-a-file\nB=planted-in-a-variable\n");
+    assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(root.join("secrets")).unwrap().permissions().mode() & 0o777, 0o700);
+    let planted = |text: &str| text.contains("planted-in");
+    assert!(!planted(&tree.to_text()));
+    assert!(!planted(&format!("{tree:?}")));
+    for entry in ["httpd.conf", "MANIFEST.json"] {
+        assert!(!planted(&fs::read_to_string(root.join(entry)).unwrap()), "{entry}");
+    }
+    let manifest = fs::read_to_string(root.join("MANIFEST.json")).unwrap();
+    let listed: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(listed["files"]["secrets/d.env"], serde_json::json!({"mode": "0600"}), "not even a hash");
+
+    fs::write(&file, "planted-in-one\nplanted-in-two\n").unwrap();
+    let errors = tree.write(&WriteOptions { environment, ..WriteOptions::default() }).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert!(!planted(&crate::fixture::shown(&errors)), "{errors:?}");
+    assert_eq!(fs::read_to_string(&private).unwrap(), "A=planted-in-a-file\nB=planted-in-a-variable\n", "nothing is written on error");
+
+    let blank = directory.path().join("blank");
+    tree.write_to(&blank, &WriteOptions { secrets: Secrets::Blank, ..WriteOptions::default() }).unwrap();
+    assert_eq!(fs::read_to_string(blank.join("secrets/d.env")).unwrap(), "A=\nB=\n");
+}
+
+#[test]
+fn nothing_is_written_on_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let tree = rendered("daemons: {d: {env: {A: {secret: {env: NOWHERE}}}}}", &machine(), &options).unwrap();
+    assert_eq!(tree.write(&WriteOptions::default()).unwrap_err()[0].code.id(), "CG123");
+    assert!(!root.exists());
+}
+
+#[test]
+fn extensions_are_refused_for_the_c_module() {
+    let mut facts = machine();
+    facts.wsgi.mod_wsgi = Some("/peer/mod_wsgi.so".into());
+    let text = "runtime: {module: mod_wsgi, maximum-interpreters: 3}\ndaemons: {d: {python: '3.11', environment-file: /e, env: {A: 1}}}\n";
+    let errors = rendered(text, &facts, &RenderOptions::default()).unwrap_err();
+    for expected in ["`WSGIMaximumInterpreters`", "the option `python`", "the option `environment-file`", "the option `setenv`"] {
+        assert!(errors.contains(&format!("{expected} is an extension of ours")), "{expected}\n{errors}");
+    }
+    assert_eq!(errors.matches("error[CG112]").count(), 4, "{errors}");
+    let conf = rendered("runtime: {module: mod_wsgi}", &facts, &RenderOptions::default()).unwrap();
+    assert!(conf.text("httpd.conf").unwrap().contains("LoadModule wsgi_module \"/peer/mod_wsgi.so\""));
+}
+
+#[test]
+fn what_our_module_does_not_have_yet_is_refused_by_name() {
+    let text = "raw: [{at: server.end, text: 'WSGIDispatchScript /d.wsgi'}, {at: server.end, text: 'WSGIDaemonProcess x thread=3'}, {at: server.end, text: 'WSGIScriptAlas / /x'}]";
+    let errors = rendered(text, &machine(), &RenderOptions::default()).unwrap_err();
+    assert!(errors.contains("`WSGIDispatchScript` is known, not supported yet"), "{errors}");
+    assert!(errors.contains("did you mean `threads`?"), "{errors}");
+    assert!(errors.contains("did you mean `WSGIScriptAlias`?"), "{errors}");
+}

@@ -1,0 +1,205 @@
+//! Which scenarios and cells a command is about.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use confgen::document::{Source, Span};
+use confgen::environment::Environment;
+use confgen::facts::{Facts, ProbeOptions};
+
+use super::output::Output;
+use crate::exit::Exit;
+use crate::runner::arrange::Surroundings;
+use crate::runner::filter::{Filter, glob};
+use crate::runner::history::History;
+use crate::runner::machine::{Machine, MachineOptions, own_folder};
+use crate::runner::plan::{self, Plan, Selection};
+use crate::scenario::load::{self, Loaded};
+use crate::scenario::problem::{Code, Problem};
+
+/// Scenarios and cells.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct CatalogueArgs {
+    /// Files and folders of scenarios, or ids (`tz-*`, `ID/VARIANT`). Default: the catalogue `scenarios`.
+    #[arg(value_name = "PATH|ID")]
+    pub(crate) what: Vec<String>,
+    /// Only cells that the filter lets through, as in 'tag(signals) & !variant(problem) & mpm(event)'.
+    #[arg(short = 'E', long = "filter", value_name = "FILTER")]
+    filter: Option<String>,
+    /// Only cells at this position, as in mpm=event; may be given several times.
+    #[arg(long, value_name = "AXIS=VALUE", value_parser = axis_value)]
+    cell: Vec<(String, String)>,
+    /// Only this variant.
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// The catalogue in which ids are looked up. Default: `scenarios` here, else beside the program.
+    #[arg(long, value_name = "DIR")]
+    catalogue: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+}
+
+/// What to run with.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct MachineArgs {
+    /// The environment of Python packages. Default: HARNESS_VENV, else ../venv beside the program's folder.
+    #[arg(long, value_name = "DIR", help_heading = "Machine")]
+    venv: Option<PathBuf>,
+    /// The C module, for `module: mod_wsgi`. Default: HARNESS_PEER, else ../peer/mod_wsgi.so beside the program's folder.
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    peer: Option<PathBuf>,
+    /// The httpd. Default: the one on the search path.
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
+    httpd: Option<PathBuf>,
+}
+
+fn axis_value(text: &str) -> Result<(String, String), String> {
+    let (axis, value) = text.split_once('=').ok_or("write AXIS=VALUE, such as mpm=event")?;
+    match axis {
+        "mpm" => value.parse::<crate::scenario::schema::Mpm>().map(|_| ()),
+        "mode" => value.parse::<crate::scenario::schema::Mode>().map(|_| ()),
+        "module" => value.parse::<crate::scenario::schema::Module>().map(|_| ()),
+        "variant" => Ok(()),
+        other => Err(format!("`{other}` is none of mpm, mode, module, variant")),
+    }?;
+    Ok((axis.to_owned(), value.to_owned()))
+}
+
+/// Everything that is known before a run.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    pub(crate) machine: Machine,
+    pub(crate) facts: Facts,
+    pub(crate) history: History,
+    pub(crate) history_file: Option<PathBuf>,
+    pub(crate) warnings: Vec<Problem>,
+}
+
+impl Prepared {
+    /// What cells are arranged with.
+    pub(crate) const fn surroundings<'a>(&'a self, environment: &'a Environment, work: &'a Path) -> Surroundings<'a> {
+        Surroundings { machine: &self.machine, facts: &self.facts, environment, work }
+    }
+}
+
+impl MachineArgs {
+    /// Looks at the machine.
+    pub(crate) fn probe(&self, environment: &Environment, output: &Output) -> Result<(Machine, Facts), Exit> {
+        let options = ProbeOptions { httpd: self.httpd.clone(), folder: own_folder(), ..ProbeOptions::from_environment(environment) };
+        let mut facts = Facts::probe(&options).map_err(|error| {
+            output.complain(&format!("error: {error}"));
+            Exit::Environment
+        })?;
+        let machine = Machine::probe(&MachineOptions { venv: self.venv.clone(), peer: self.peer.clone() }, environment, &facts);
+        facts.wsgi.mod_wsgi.clone_from(&machine.peer);
+        Ok((machine, facts))
+    }
+}
+
+impl CatalogueArgs {
+    /// The folder in which ids are looked up.
+    fn catalogue(&self) -> PathBuf {
+        let here = PathBuf::from("scenarios");
+        self.catalogue.clone().unwrap_or_else(|| {
+            if here.is_dir() { here } else { own_folder().map(|folder| folder.join("scenarios")).filter(|folder| folder.is_dir()).unwrap_or(here) }
+        })
+    }
+
+    /// Splits what was given into paths and ids.
+    fn split(&self) -> (Vec<PathBuf>, Vec<String>) {
+        let looks_like_path = |text: &String| std::path::Path::new(text).exists() || text.ends_with(".yaml") || text.ends_with(".yml") || text.starts_with(['.', '/']);
+        let (paths, ids): (Vec<_>, Vec<_>) = self.what.iter().cloned().partition(looks_like_path);
+        let mut paths: Vec<_> = paths.into_iter().map(PathBuf::from).collect();
+        if paths.is_empty() {
+            paths.push(self.catalogue());
+        }
+        (paths, ids)
+    }
+
+    /// Loads the scenarios. All problems of all files are found, not only those of the first.
+    pub(crate) fn load(&self) -> Result<Vec<Arc<Loaded>>, Vec<Problem>> {
+        let (paths, _) = self.split();
+        let mut problems = Vec::new();
+        let mut scenarios = Vec::new();
+        for file in load::discover(&paths)? {
+            match load::load(&file) {
+                Ok(loaded) => scenarios.push(Arc::new(loaded)),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() { Ok(scenarios) } else { Err(problems) }
+    }
+
+    /// The filter and the other choices.
+    fn selection(&self) -> Result<Selection, Problem> {
+        let filter = match &self.filter {
+            None => None,
+            Some(text) => Some(Filter::parse(text).map_err(|error| {
+                let source = Source::new("the filter", text.as_str());
+                Problem::error(Code::Expression, error.message).at(Span::new(&source, error.span), "").maybe_help(error.help)
+            })?),
+        };
+        let (_, ids) = self.split();
+        Ok(Selection { filter, cell: self.cell.clone(), ids, variant: self.variant.clone() })
+    }
+
+    /// Loads and plans; what is wrong is shown.
+    pub(crate) fn prepare(&self, environment: &Environment, output: &Output) -> Result<Prepared, Exit> {
+        let show = |problems: Vec<Problem>| {
+            output.problems(&problems);
+            output.complain(&count_of(&problems));
+            Exit::Scenario
+        };
+        let scenarios = self.load().map_err(show)?;
+        let selection = self.selection().map_err(|problem| show(vec![problem]))?;
+        let (machine, facts) = self.machine.probe(environment, output)?;
+        let history_file = History::default_file(environment);
+        let history = history_file.as_deref().map(History::read).unwrap_or_default();
+        let plan = plan::plan(&scenarios, &machine, &selection, &history).map_err(show)?;
+        let wrong = plan::check_servers(&plan, &machine);
+        if !wrong.is_empty() {
+            return Err(show(wrong));
+        }
+        if plan.cells.is_empty() {
+            self.nothing(&scenarios, &selection, output);
+            return Err(Exit::NothingSelected);
+        }
+        let warnings = scenarios.iter().flat_map(|scenario| scenario.warnings.clone()).collect();
+        Ok(Prepared { plan, machine, facts, history, history_file, warnings })
+    }
+
+    /// Says why no cell is left.
+    fn nothing(&self, scenarios: &[Arc<Loaded>], selection: &Selection, output: &Output) {
+        if scenarios.is_empty() {
+            let (paths, _) = self.split();
+            let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+            output.complain(&format!("error: there are no scenarios in {}", paths.join(", ")));
+            return;
+        }
+        let known: Vec<_> = scenarios.iter().map(|scenario| scenario.scenario.id.as_str()).collect();
+        for id in &selection.ids {
+            let name = id.split('/').next().unwrap_or_default();
+            if !known.iter().any(|known| glob(name, known)) {
+                let meant = confgen::diagnostic::closest(name, known.iter().copied());
+                let meant = meant.map(|word| format!(": did you mean `{word}`?")).unwrap_or_default();
+                output.complain(&format!("error: there is no scenario `{name}`{meant}"));
+                return;
+            }
+        }
+        output.complain("error: no cell is selected");
+    }
+}
+
+/// `3 errors, 1 warning`
+pub(crate) fn count_of(problems: &[Problem]) -> String {
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let warnings = problems.len() - errors;
+    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (0, warnings) => plural(warnings, "warning"),
+        (errors, 0) => plural(errors, "error"),
+        (errors, warnings) => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
+    }
+}

@@ -1,0 +1,72 @@
+//! `harness lint`
+
+use std::io;
+
+use clap::{Args, ValueEnum};
+use confgen::environment::Environment;
+
+use super::catalogue::{CatalogueArgs, count_of};
+use super::output::Output;
+use crate::exit::Exit;
+use crate::runner::history::History;
+use crate::runner::plan::{self, Selection};
+use crate::scenario::load;
+use crate::scenario::problem::Problem;
+
+/// Options of `lint`.
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+    /// How to report.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(crate) fn lint(args: &LintArgs, environment: &Environment, output: &Output) -> io::Result<Exit> {
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut scenarios = 0;
+    match args.catalogue.load() {
+        Err(found) => problems.extend(found),
+        Ok(loaded) => {
+            scenarios = loaded.len();
+            let (machine, _) = match args.catalogue.machine.probe(environment, output) {
+                Ok(machine) => machine,
+                Err(exit) => return Ok(exit),
+            };
+            problems.extend(loaded.iter().flat_map(|scenario| scenario.warnings.clone()));
+            match plan::plan(&loaded, &machine, &Selection::default(), &History::default()) {
+                Ok(plan) => problems.extend(plan::check_servers(&plan, &machine)),
+                Err(found) => problems.extend(found),
+            }
+            load::sort(&mut problems);
+        }
+    }
+    let wrong = problems.iter().any(Problem::is_error);
+    match args.format {
+        Format::Json => {
+            let found: Vec<_> = problems.iter().map(Problem::to_json).collect();
+            output.print(&format!("{:#}\n", serde_json::json!({"problems": found})))?;
+        }
+        Format::Text => {
+            for problem in &problems {
+                output.print(&format!("{}\n\n", problem.render(output.style())))?;
+            }
+            match problems.is_empty() {
+                true => output.print(&format!("{scenarios} scenarios, nothing to complain about\n"))?,
+                false => output.print(&format!("{}\n", count_of(&problems)))?,
+            }
+        }
+    }
+    Ok(match (wrong, scenarios) {
+        (true, _) => Exit::Scenario,
+        (false, 0) => Exit::NothingSelected,
+        (false, _) => Exit::Expected,
+    })
+}

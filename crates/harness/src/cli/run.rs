@@ -1,0 +1,149 @@
+//! `harness run`
+
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+
+use clap::Args;
+use confgen::environment::Environment;
+
+use super::catalogue::CatalogueArgs;
+use super::output::Output;
+use crate::exit::Exit;
+use crate::report::{self, Lines, Live, Reporter};
+use crate::runner::event::Events;
+use crate::runner::options::{Interrupt, RunOptions};
+use crate::runner::outcome::{RunOutcome, Verdict};
+use crate::runner::plan::Plan;
+use crate::runner;
+use crate::scenario::quantity::Time;
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+    /// How many cells at once. Default: twice the number of processors.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// End with the first failed cell.
+    #[arg(long)]
+    fail_fast: bool,
+    /// Keep the server of a failed cell running until Ctrl-C.
+    #[arg(long)]
+    hold_on_failure: bool,
+    /// The longest time of the whole run, such as 10m.
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<Time>,
+    /// Write bundles of failed cells below this folder.
+    #[arg(long, value_name = "DIR", help_heading = "Reports")]
+    artifacts: Option<PathBuf>,
+    /// Write a JUnit report.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    junit: Option<PathBuf>,
+    /// Write a JSON report.
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+/// Where cells make their folders.
+#[derive(Debug, Args)]
+pub(crate) struct WorkArgs {
+    /// Where cells make their private folders; the serving user must be able to reach it. Default: the system's temporary folder.
+    #[arg(long, value_name = "DIR", help_heading = "Machine")]
+    work: Option<PathBuf>,
+}
+
+impl WorkArgs {
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.work.clone().unwrap_or_else(std::env::temp_dir)
+    }
+}
+
+/// Lets SIGINT and SIGTERM end the run in order; a second one ends the program at once.
+pub(crate) fn watch_for_interrupts() -> io::Result<Interrupt> {
+    let interrupt = Interrupt::default();
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(Exit::Interrupted.code()), interrupt.flag())?;
+        signal_hook::flag::register(signal, interrupt.flag())?;
+    }
+    Ok(interrupt)
+}
+
+/// Lets something run while a reporter is told what happens.
+pub(crate) fn told<T: Send>(plan: &Plan, interrupt: &Interrupt, reporter: &mut dyn Reporter, run: impl FnOnce(&Events) -> T + Send) -> io::Result<T> {
+    let (events, receiver) = Events::channel();
+    thread::scope(|scope| {
+        let runner = scope.spawn(move || run(&events));
+        let mut told = Ok(());
+        for event in receiver {
+            if told.is_ok() {
+                told = reporter.event(plan, &event);
+            }
+            if told.is_err() {
+                // Nobody reads any more: end in order.
+                interrupt.raise();
+            }
+        }
+        let outcome = runner.join().map_err(|_| io::Error::other("the runner panicked"))?;
+        told.map(|()| outcome)
+    })
+}
+
+pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) -> io::Result<Exit> {
+    let mut prepared = match args.catalogue.prepare(environment, output) {
+        Ok(prepared) => prepared,
+        Err(exit) => return Ok(exit),
+    };
+    output.problems(&prepared.warnings);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let options = RunOptions {
+        jobs: args.jobs.map_or(processors * 2, usize::from),
+        fail_fast: args.fail_fast,
+        artifacts: args.artifacts.clone(),
+        hold_on_failure: args.hold_on_failure,
+        timeout: args.timeout.map(|timeout| timeout.0),
+        interrupt: watch_for_interrupts()?,
+    };
+    let plan = std::mem::take(&mut prepared.plan);
+    let work = args.work.folder();
+    let surroundings = prepared.surroundings(environment, &work);
+    let mut live = output.live.then(|| Live::new(plan.cells.len(), output.style()));
+    let mut lines = Lines::new(io::stdout(), output.style());
+    let reporter: &mut dyn Reporter = match &mut live {
+        Some(live) => live,
+        None => &mut lines,
+    };
+    let outcome = told(&plan, &options.interrupt, reporter, |events| runner::run(&plan, surroundings, &options, events))?;
+    let mut written = true;
+    for (format, file) in [("junit", &args.junit), ("json", &args.json)] {
+        if let Some(file) = file
+            && let Err(error) = report::write_file(format, file, &plan, &outcome)
+        {
+            output.complain(&format!("error: {error}"));
+            written = false;
+        }
+    }
+    prepared.history.learn(&outcome);
+    if let Some(file) = &prepared.history_file {
+        // Without a history the next run takes a little longer, nothing else.
+        let _ = prepared.history.write(file);
+    }
+    output.print(&report::summary(&plan, &outcome, output.style()))?;
+    Ok(exit_of(&outcome, written))
+}
+
+/// The exit status of a run.
+fn exit_of(outcome: &RunOutcome, written: bool) -> Exit {
+    if outcome.interrupted {
+        Exit::Interrupted
+    } else if outcome.count(Verdict::Unexpected) > 0 {
+        Exit::Unexpected
+    } else if outcome.count(Verdict::Broken) > 0 || outcome.not_run > 0 || !written {
+        Exit::Infrastructure
+    } else {
+        Exit::Expected
+    }
+}

@@ -1,0 +1,61 @@
+//! `harness up`
+
+use std::io;
+
+use clap::Args;
+use confgen::environment::Environment;
+
+use super::catalogue::CatalogueArgs;
+use super::output::Output;
+use super::run::{WorkArgs, told, watch_for_interrupts};
+use crate::exit::Exit;
+use crate::report::{Failures, Lines};
+use crate::runner::options::RunOptions;
+use crate::runner;
+
+/// Options of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+    #[command(flatten)]
+    work: WorkArgs,
+}
+
+pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> io::Result<Exit> {
+    let mut prepared = match args.catalogue.prepare(environment, output) {
+        Ok(prepared) => prepared,
+        Err(exit) => return Ok(exit),
+    };
+    let plan = std::mem::take(&mut prepared.plan);
+    if plan.cells.len() > 1 {
+        let names: Vec<_> = plan.cells.iter().map(|cell| format!("  {}", cell.id)).collect();
+        output.complain(&format!("error: several cells are selected; choose one by --variant and --cell:\n{}", names.join("\n")));
+        return Ok(Exit::Scenario);
+    }
+    if let Some(reason) = plan.cells.first().and_then(|cell| cell.skip.clone()) {
+        output.complain(&format!("error: the cell cannot run here: {reason}"));
+        return Ok(Exit::Environment);
+    }
+    let options = RunOptions {
+        jobs: 1,
+        fail_fast: false,
+        artifacts: None,
+        hold_on_failure: false,
+        timeout: None,
+        interrupt: watch_for_interrupts()?,
+    };
+    let work = args.work.folder();
+    let surroundings = prepared.surroundings(environment, &work);
+    let mut lines = Lines::new(io::stdout(), output.style());
+    let started = told(&plan, &options.interrupt, &mut lines, |events| runner::up(&plan.cells[0], 0, surroundings, &options, events))?;
+    match started {
+        Ok(()) => Ok(Exit::Expected),
+        Err(failures) => {
+            for failure in &failures {
+                output.complain(&Failures { style: output.style() }.failure(&plan.cells[0], failure));
+            }
+            Ok(Exit::Infrastructure)
+        }
+    }
+}

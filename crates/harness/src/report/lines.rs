@@ -1,0 +1,81 @@
+//! Plain lines: one for each cell, the failures below it.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style as Colour};
+use confgen::diagnostic::Style;
+
+use super::{Failures, Reporter};
+use crate::runner::event::Event;
+use crate::runner::outcome::{CellOutcome, Verdict};
+use crate::runner::plan::Plan;
+use crate::scenario::quantity::Time;
+
+/// Writes lines.
+#[derive(Debug)]
+pub struct Lines<W> {
+    out: W,
+    style: Style,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes to this.
+    pub const fn new(out: W, style: Style) -> Self {
+        Self { out, style }
+    }
+}
+
+/// The verdict as a word of equal width, coloured by what it means for the run.
+pub(super) fn word(verdict: Verdict, style: Style) -> String {
+    let padded = format!("{:10}", verdict.word());
+    let colour = match verdict {
+        Verdict::Reproduced | Verdict::Healthy => AnsiColor::Green,
+        Verdict::Skip => AnsiColor::Yellow,
+        Verdict::Unexpected | Verdict::Broken => AnsiColor::Red,
+    };
+    match style {
+        Style::Plain => padded,
+        Style::Coloured => {
+            let colour = Colour::new().bold().fg_color(Some(colour.into()));
+            format!("{colour}{padded}{colour:#}")
+        }
+    }
+}
+
+/// The line of a cell that ended.
+pub(super) fn line(outcome: &CellOutcome, style: Style) -> String {
+    let rest = match &outcome.skipped {
+        Some(reason) => reason.clone(),
+        None => Time(outcome.elapsed).to_string(),
+    };
+    let expected = if outcome.verdict.failed() { format!("  (expected: {})", outcome.expected.name()) } else { String::new() };
+    format!("{}  {}  {rest}{expected}", word(outcome.verdict, style), outcome.id)
+}
+
+/// Everything about a cell that ended.
+pub(super) fn block(plan: &Plan, cell: usize, outcome: &CellOutcome, style: Style) -> String {
+    let mut text = line(outcome, style);
+    text.push('\n');
+    if outcome.verdict.failed()
+        && let Some(cell) = plan.cells.get(cell)
+    {
+        text.push('\n');
+        text.push_str(&Failures { style }.cell(cell, outcome));
+        text.push('\n');
+    }
+    text
+}
+
+impl<W: Write> Reporter for Lines<W> {
+    fn event(&mut self, plan: &Plan, event: &Event) -> io::Result<()> {
+        match event {
+            Event::CellFinished { cell, outcome } => self.out.write_all(block(plan, *cell, outcome, self.style).as_bytes())?,
+            Event::Held { cell, url, dir } => {
+                let name = plan.cells.get(*cell).map(|cell| cell.id.to_string()).unwrap_or_default();
+                writeln!(self.out, "{name} is kept at {url}, its files are in {}; Ctrl-C ends it", dir.display())?;
+            }
+            _ => return Ok(()),
+        }
+        self.out.flush()
+    }
+}

@@ -1,0 +1,219 @@
+//! From a planned cell to a running server: folder, ports, files, configuration, launch.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use confgen::diagnostic::Diagnostic;
+use confgen::environment::Environment;
+use confgen::facts::Facts;
+use confgen::httpd::{Account, HeldPort, Launch, LaunchError, Readiness, ServerRoot};
+use confgen::render::{RenderOptions, Tree, WriteOptions, render};
+use confgen::spec::Spec;
+
+use super::machine::Machine;
+use super::outcome::{Failure, FailureKind};
+use super::plan::{Cell, CellFile};
+use crate::scenario::expression::Scope;
+use crate::scenario::template::Places;
+use crate::steps::{Stage, StageParts, hand_over};
+
+/// The name of `${dir}` below the server root.
+const APPLICATION: &str = "app";
+
+/// Permissions of a file that names none.
+const FILE_MODE: u32 = 0o644;
+
+/// Permissions of folders.
+const FOLDER_MODE: u32 = 0o755;
+
+/// What cells are arranged with, the same for all of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// What the machine has.
+    pub machine: &'a Machine,
+    /// What confgen knows of it.
+    pub facts: &'a Facts,
+    /// Where secrets of specs may come from.
+    pub environment: &'a Environment,
+    /// Where cells make their private folders.
+    pub work: &'a Path,
+}
+
+/// A cell whose server runs.
+#[derive(Debug)]
+pub struct Arranged {
+    /// What its steps act on.
+    pub stage: Stage,
+    /// What short holes are filled with.
+    pub places: Places,
+    /// The names that its expressions know.
+    pub scope: Scope<'static>,
+    /// The private folder with the server's root.
+    pub root: ServerRoot,
+    /// What confgen rendered.
+    pub tree: Tree,
+    /// Where the server answers.
+    pub url: String,
+    /// From the launch to readiness.
+    pub started_in: Duration,
+    _ports: Vec<HeldPort>,
+}
+
+/// Arranges a cell and starts its server, within a time.
+///
+/// # Errors
+/// Everything that kept it from starting.
+pub fn arrange(cell: &Cell, surroundings: &Surroundings<'_>, limit: Duration, keep_after_us: bool) -> Result<Arranged, Vec<Failure>> {
+    let broken = |what: &str, error: &dyn std::fmt::Display| vec![Failure::new(FailureKind::Infrastructure, "", format!("{what}: {error}"))];
+    let root = ServerRoot::temporary(Some(surroundings.work)).map_err(|error| broken("cannot make the cell's folder", &error))?;
+    let port = HeldPort::loopback().map_err(|error| broken("cannot hold a port", &error))?;
+    let https = if cell.needs_https() { Some(HeldPort::loopback().map_err(|error| broken("cannot hold a port", &error))?) } else { None };
+    let dir = root.path().join(APPLICATION);
+    let places = Places {
+        dir: dir.display().to_string(),
+        port: port.port(),
+        https_port: https.as_ref().map(HeldPort::port),
+        venv: surroundings.machine.venv.as_ref().map(|venv| venv.display().to_string()),
+    };
+    let mut scope = cell.scope(&places, surroundings.machine);
+    let account = serving(surroundings.machine);
+    let files = cell.files(&scope, &places).map_err(|failure| vec![failure])?;
+    furnish(cell, &dir, &files, &account).map_err(|error| broken("cannot write the cell's files", &error))?;
+    let tree = configure(cell, surroundings, &scope, &places, &root)?;
+    if tree.choice.user != account.name
+        && let Ok(other) = Account::by_name(&tree.choice.user)
+    {
+        hand_over_all(&dir, &other).map_err(|error| broken("cannot hand the cell's files over", &error))?;
+    }
+    let address = port.address();
+    // A server without a plain port can only be seen to accept.
+    let readiness = match https.as_ref().filter(|_| !listens_plainly(&tree, port.port())) {
+        Some(https) => Readiness::Announces(https.address()),
+        None => Readiness::Announces(address),
+    };
+    let error_log = tree.choice.error_log.clone().unwrap_or_else(|| root.logs().join("error.log"));
+    let began = Instant::now();
+    let launch = Launch::new(&tree.choice.httpd, root.path())
+        .config(&tree.config())
+        .environment(tree.environment.clone())
+        .error_log(&error_log)
+        .ready_when(readiness)
+        .within(limit);
+    let launch = if keep_after_us { launch } else { launch.tied_to_thread() };
+    let server = launch.start().map_err(|error| vec![refused(&error)])?;
+    let started_in = began.elapsed();
+    scope.set("parent", server.pid());
+    let parts = StageParts {
+        dir,
+        http: address,
+        https: https.as_ref().map(HeldPort::address),
+        error_log,
+        access_log: root.logs().join("access.log"),
+        account,
+        server,
+    };
+    let url = format!("http://127.0.0.1:{}/", port.port());
+    let ports = std::iter::once(port).chain(https).collect();
+    Ok(Arranged { stage: Stage::new(parts), places, scope, root, tree, url, started_in, _ports: ports })
+}
+
+/// Who serves requests unless the spec names another user.
+fn serving(machine: &Machine) -> Account {
+    Account::by_name(&machine.user).unwrap_or_else(|_| Account::current())
+}
+
+fn listens_plainly(tree: &Tree, port: u16) -> bool {
+    tree.text("httpd.conf").is_none_or(|text| text.lines().any(|line| line.trim_start().starts_with("Listen ") && line.contains(&port.to_string())))
+}
+
+/// Writes the cell's files, all of them the serving user's.
+fn furnish(cell: &Cell, dir: &Path, files: &[CellFile], account: &Account) -> std::io::Result<()> {
+    fs::create_dir_all(dir)?;
+    for source in cell.copied()? {
+        copy(&source, &dir.join(source.file_name().unwrap_or_default()))?;
+    }
+    for file in files {
+        let path = dir.join(&file.path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&path, &file.text)?;
+    }
+    hand_over_all(dir, account)?;
+    // After the folders: a mode that shuts a file off must not be undone.
+    for file in files {
+        if let Some(mode) = file.mode {
+            hand_over(&dir.join(&file.path), mode, account)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(source: &Path, target: &Path) -> std::io::Result<()> {
+    if source.is_dir() {
+        fs::create_dir_all(target)?;
+        for entry in fs::read_dir(source)? {
+            let entry = entry?;
+            if entry.file_name() != "__pycache__" {
+                copy(&entry.path(), &target.join(entry.file_name()))?;
+            }
+        }
+        return Ok(());
+    }
+    fs::copy(source, target).map(drop)
+}
+
+/// Gives a folder with all that is in it to the serving user; executable files stay so.
+fn hand_over_all(path: &Path, account: &Account) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            hand_over_all(&entry?.path(), account)?;
+        }
+        return hand_over(path, FOLDER_MODE, account);
+    }
+    let executable = metadata.permissions().mode() & 0o111 != 0;
+    hand_over(path, if executable { FOLDER_MODE } else { FILE_MODE }, account)
+}
+
+/// Renders the cell's server into its root.
+fn configure(cell: &Cell, surroundings: &Surroundings<'_>, scope: &Scope<'_>, places: &Places, root: &ServerRoot) -> Result<Tree, Vec<Failure>> {
+    let node = cell.server(scope, places)?;
+    let told = |diagnostics: Vec<Diagnostic>| diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(complaint).collect::<Vec<_>>();
+    let spec = Spec::from_node(node).map_err(told)?;
+    let options = RenderOptions { server_root: Some(root.path().to_owned()), ..RenderOptions::default() };
+    let tree = render(&spec, surroundings.facts, &options).map_err(told)?;
+    tree.write(&WriteOptions { environment: surroundings.environment.clone(), ..WriteOptions::default() }).map_err(told)?;
+    Ok(tree)
+}
+
+/// What confgen says about a spec, as a failure.
+fn complaint(diagnostic: &Diagnostic) -> Failure {
+    let mut failure = Failure::new(FailureKind::Start, "/server", diagnostic.message.clone());
+    if let Some(span) = diagnostic.span() {
+        failure.notes.push(format!("at `{}`", span.text()));
+    }
+    failure.notes.extend(diagnostic.notes.iter().chain(&diagnostic.help).cloned());
+    failure
+}
+
+fn refused(error: &LaunchError) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines();
+    let mut failure = Failure::new(FailureKind::Start, "/server", lines.next().unwrap_or_default().trim_end_matches(':'));
+    failure.notes.extend(lines.map(|line| line.trim_start().to_owned()));
+    if let LaunchError::Died { log, .. } | LaunchError::NotReady { log, .. } = error {
+        failure.notes.extend(log.iter().filter(|line| !text.contains(line.as_str())).cloned());
+    }
+    failure
+}
+
+/// Where the files of a cell are, for a bundle.
+pub(super) fn bundled(root: &Path) -> [PathBuf; 3] {
+    [root.join("httpd.conf"), root.join("logs"), root.join(APPLICATION)]
+}

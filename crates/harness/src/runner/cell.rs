@@ -1,0 +1,279 @@
+//! One cell from start to verdict.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use confgen::httpd::{Instance, LogTail, Signal};
+
+use super::arrange::{self, Arranged, Surroundings};
+use super::audit::Allowed;
+use super::bundle;
+use super::event::{Event, Events};
+use super::options::RunOptions;
+use super::outcome::{CellOutcome, Failure, FailureKind, StepOutcome, Verdict};
+use super::perform::{Performed, Performer, logs};
+use super::plan::Cell;
+use super::remains;
+use super::stacks;
+use crate::scenario::Value;
+use crate::scenario::prepared::PreparedStep;
+use crate::scenario::schema::{LogFile, StepKind};
+use crate::steps::StopSummary;
+use crate::steps::wire::Limit;
+
+/// How long a server may take to stop at the end of a cell.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// How much of the error log a report gets.
+const TAIL_LINES: usize = 40;
+
+/// How often a held server is looked at.
+const HOLD_SLICE: Duration = Duration::from_millis(100);
+
+/// What running a cell needs beside the cell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) surroundings: Surroundings<'a>,
+    pub(super) options: &'a RunOptions,
+    pub(super) events: &'a Events,
+    pub(super) interrupted: &'a AtomicBool,
+    pub(super) cancelled: &'a AtomicBool,
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What has come of a cell so far.
+#[derive(Default)]
+struct Record {
+    failures: Vec<Failure>,
+    steps: Vec<StepOutcome>,
+    server: Duration,
+    log_tail: Vec<String>,
+}
+
+impl Context<'_> {
+    fn limit(&self, cell: &Cell, started: Instant) -> Limit<'_> {
+        let own = started + cell.timeout;
+        Limit::new(self.deadline.map_or(own, |deadline| deadline.min(own)), self.interrupted).or_when(self.cancelled)
+    }
+}
+
+/// Runs a cell; nothing comes of one that was interrupted.
+pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<CellOutcome> {
+    let started = Instant::now();
+    let limit = context.limit(cell, started);
+    context.events.send(Event::CellStarted { cell: index });
+    let mut record = Record::default();
+    let arranged = arrange::arrange(cell, &context.surroundings, limit.left(), false);
+    let mut arranged = match arranged {
+        Ok(arranged) => arranged,
+        Err(failures) => {
+            if limit.is_interrupted() {
+                return None;
+            }
+            record.failures = failures;
+            let verdict = without_expectations(&record.failures);
+            return Some(conclude(context, cell, record, verdict, started, None));
+        }
+    };
+    record.server = arranged.started_in;
+    context.events.send(Event::ServerReady { cell: index, url: arranged.url.clone(), after: arranged.started_in });
+    act(context, index, cell, &mut arranged, &mut record, limit, started);
+    if limit.is_interrupted() {
+        return None;
+    }
+    if context.options.hold_on_failure && fails_already(cell, &arranged, &record) {
+        hold(context, index, &mut arranged);
+    }
+    let stopped = stop(&arranged, &mut record);
+    let verdict = decide(cell, &mut arranged, &mut record, stopped.as_ref());
+    Some(conclude(context, cell, record, verdict, started, Some(&mut arranged)))
+}
+
+/// Performs the steps until one fails the cell.
+fn act(context: &Context<'_>, index: usize, cell: &Cell, arranged: &mut Arranged, record: &mut Record, limit: Limit<'_>, started: Instant) {
+    let Arranged { stage, places, scope, .. } = arranged;
+    for (number, step) in cell.steps.iter().enumerate() {
+        context.events.send(Event::StepStarted { cell: index, step: number, kind: step.kind, name: step.name().map(str::to_owned) });
+        if let Some(id) = &step.id {
+            stage.mark(id);
+        }
+        let at = started.elapsed();
+        let performed = Performer { stage, places }.perform(step, scope, limit);
+        if limit.is_interrupted() {
+            return;
+        }
+        for (name, value) in &performed.captured {
+            scope.set(name.clone(), value.clone());
+        }
+        if let Some(id) = &step.id {
+            scope.set(id.clone(), performed.result.clone());
+        }
+        let outcome = outcome(number, step, at, performed);
+        let fails = outcome.fails_cell();
+        if fails {
+            record.failures.extend(outcome.failures.iter().cloned());
+        }
+        context.events.send(Event::StepFinished { cell: index, step: number, outcome: Arc::new(outcome.clone()) });
+        record.steps.push(outcome);
+        if let Some(status) = stage.has_died()
+            && !ends_parent(step)
+        {
+            record.failures.push(Failure::new(FailureKind::Leak, &step.pointer, format!("the server died during this step ({status})")));
+            return;
+        }
+        if fails {
+            return;
+        }
+        if limit.left().is_zero() {
+            let mut failure = Failure::new(FailureKind::Timeout, &step.pointer, format!("the cell took longer than {:?}", cell.timeout));
+            failure.notes = stage.with_server(stacks::dump).unwrap_or_default();
+            record.failures.push(failure);
+            return;
+        }
+    }
+}
+
+fn outcome(index: usize, step: &PreparedStep, started: Duration, performed: Performed) -> StepOutcome {
+    StepOutcome {
+        index,
+        pointer: step.pointer.clone(),
+        kind: step.kind,
+        id: step.id.clone(),
+        title: step.title.clone(),
+        soft: step.soft,
+        skipped: performed.skipped,
+        started,
+        duration: performed.duration,
+        result: performed.result,
+        failures: performed.failures,
+        curl: performed.curl,
+    }
+}
+
+/// Whether a step asks the parent to end.
+fn ends_parent(step: &PreparedStep) -> bool {
+    let text = |pointer: &str| step.value().pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_ascii_uppercase();
+    let signal = text("/signal/send");
+    step.kind == StepKind::Signal && !matches!(signal.trim_start_matches("SIG"), "HUP" | "USR1" | "STOP" | "CONT")
+}
+
+/// Whether the cell will not end as expected, as far as can be said while its server runs.
+fn fails_already(cell: &Cell, arranged: &Arranged, record: &Record) -> bool {
+    let mut scope = arranged.scope.child();
+    scope.set("log", logs(&arranged.stage));
+    !record.failures.is_empty() || !cell.judge(Vec::new(), &scope).0.passed()
+}
+
+/// Keeps the server until the run is interrupted or the server ends.
+fn hold(context: &Context<'_>, index: usize, arranged: &mut Arranged) {
+    context.events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.root.path().to_owned() });
+    while !context.interrupted.load(std::sync::atomic::Ordering::Relaxed) && arranged.stage.with_server(Instance::is_alive).unwrap_or(false) {
+        std::thread::sleep(HOLD_SLICE);
+    }
+    arranged.root.keep();
+}
+
+/// Stops the server unless a step has done so.
+fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
+    if let Some(report) = arranged.stage.take_stop_report() {
+        record.server += report.duration;
+        return Some(StopSummary { duration: report.duration, status: report.status, forced: report.forced, leaks: report.leaks });
+    }
+    let mut notes = Vec::new();
+    let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| notes = stacks::dump(server));
+    match stopped {
+        Ok(summary) => {
+            record.server += summary.duration;
+            if summary.forced {
+                let mut failure = Failure::new(FailureKind::Leak, "", format!("the server did not stop within {STOP_LIMIT:?} and was killed"));
+                failure.notes = notes;
+                record.failures.push(failure);
+            }
+            Some(summary)
+        }
+        Err(error) => {
+            record.failures.push(Failure::new(FailureKind::Infrastructure, "", error));
+            None
+        }
+    }
+}
+
+/// The verdict, once nothing more can happen.
+fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Option<&StopSummary>) -> Verdict {
+    record.failures.extend(remains::failures(arranged.root.path(), stopped));
+    let failed_steps = record.steps.iter().any(StepOutcome::fails_cell) || record.steps.len() < cell.steps.len();
+    let lines = LogTail::from_start(arranged.stage.log_path(LogFile::Error)).read().unwrap_or_default();
+    record.failures.extend(Allowed::new(&cell.allow_log).unexpected(&lines));
+    record.log_tail = lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| line.raw.clone()).collect();
+    arranged.scope.set("log", logs(&arranged.stage));
+    if failed_steps {
+        // What was not done cannot show anything; its expressions would only hide the cause.
+        return without_expectations(&record.failures);
+    }
+    let (verdict, failures) = cell.judge(std::mem::take(&mut record.failures), &arranged.scope);
+    record.failures = failures;
+    verdict
+}
+
+/// The verdict of a cell that did not come to its expressions.
+fn without_expectations(failures: &[Failure]) -> Verdict {
+    if failures.iter().any(|failure| failure.kind == FailureKind::Infrastructure) { Verdict::Broken } else { Verdict::Unexpected }
+}
+
+fn conclude(context: &Context<'_>, cell: &Cell, record: Record, verdict: Verdict, started: Instant, arranged: Option<&mut Arranged>) -> CellOutcome {
+    let mut outcome = CellOutcome {
+        id: cell.id.clone(),
+        expected: cell.expected,
+        verdict,
+        skipped: None,
+        failures: record.failures,
+        steps: record.steps,
+        elapsed: Duration::ZERO,
+        server: record.server,
+        log_tail: record.log_tail,
+        artifacts: None,
+    };
+    if let Some(folder) = context.options.artifacts.as_deref().filter(|_| verdict.failed()) {
+        let (root, environment) = arranged.as_ref().map_or((None, Default::default()), |arranged| (Some(arranged.root.path()), arranged.tree.environment.clone()));
+        outcome.artifacts = keep(folder, cell, &mut outcome, root, &environment);
+    }
+    outcome.elapsed = started.elapsed();
+    outcome
+}
+
+fn keep(folder: &Path, cell: &Cell, outcome: &mut CellOutcome, root: Option<&Path>, environment: &std::collections::BTreeMap<String, String>) -> Option<std::path::PathBuf> {
+    match bundle::write(folder, cell, outcome, root, environment) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            // The cell has failed already; that its bundle is missing too is worth a line, not another verdict.
+            if let Some(failure) = outcome.failures.last_mut() {
+                failure.notes.push(format!("cannot write artifacts to {}: {error}", folder.display()));
+            }
+            None
+        }
+    }
+}
+
+/// The outcome of a cell that is not run.
+pub(super) fn skipped(cell: &Cell, reason: &str) -> CellOutcome {
+    CellOutcome {
+        id: cell.id.clone(),
+        expected: cell.expected,
+        verdict: Verdict::Skip,
+        skipped: Some(reason.to_owned()),
+        failures: Vec::new(),
+        steps: Vec::new(),
+        elapsed: Duration::ZERO,
+        server: Duration::ZERO,
+        log_tail: Vec::new(),
+        artifacts: None,
+    }
+}
+
+/// The outcome of a cell whose run ended in a panic of the harness.
+pub(super) fn panicked(cell: &Cell, message: &str, elapsed: Duration) -> CellOutcome {
+    let failure = Failure::new(FailureKind::Infrastructure, "", format!("the harness itself failed: {message}")).operand("cell", Value::from(cell.id.to_string()));
+    CellOutcome { verdict: Verdict::Broken, skipped: None, failures: vec![failure], elapsed, ..skipped(cell, "") }
+}

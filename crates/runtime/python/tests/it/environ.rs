@@ -1,0 +1,116 @@
+//! The environ.
+
+use crate::server::{Client, check, file, request};
+
+fn entry(name: &str, value: &[u8]) -> (String, Option<Vec<u8>>) {
+    (name.to_owned(), Some(value.to_vec()))
+}
+
+#[test]
+fn own_keys_have_the_references_types_and_values() {
+    check(
+        "",
+        Client::default(),
+        &[
+            ("type(environ) is dict", "True"),
+            ("environ['wsgi.version']", "(1, 0)"),
+            ("environ['wsgi.url_scheme']", "'http'"),
+            ("environ['wsgi.input_terminated']", "True"),
+            ("environ['wsgi.multithread'], environ['wsgi.multiprocess'], environ['wsgi.run_once']", "(True, False, False)"),
+            ("environ['apache.version'], environ['mod_wsgi.version']", "((2, 4, 71), (6, 1, 1))"),
+            ("environ['mod_wsgi.process_group'], environ['mod_wsgi.application_group']", "('', '')"),
+            ("environ['mod_wsgi.callable_object'], environ['mod_wsgi.request_handler']", "('application', 'wsgi-script')"),
+            ("environ['mod_wsgi.handler_script']", "''"),
+            ("environ['mod_wsgi.request_id']", "'request-id'"),
+            ("type(environ['mod_wsgi.thread_id']) is int and environ['mod_wsgi.thread_id'] >= 1", "True"),
+            ("environ['mod_wsgi.request_start']", "1700000000.25"),
+            ("environ['mod_wsgi.queue_start'], environ['mod_wsgi.daemon_start']", "(0.0, 0.0)"),
+            ("abs(environ['mod_wsgi.application_start'] - __import__('time').time()) < 60", "True"),
+            ("type(environ['wsgi.errors'])", "<class '_io.TextIOWrapper'>"),
+            ("type(environ['wsgi.input'])", "<class 'mod_wsgi.Input'>"),
+            ("environ['mod_wsgi_rs.version']", "'0.1.0'"),
+            ("'apache.request_rec' in environ", "False"),
+        ],
+    );
+}
+
+#[test]
+fn values_are_latin_1_paths_are_the_file_systems_and_null_is_none() {
+    let client = Client {
+        entries: vec![
+            entry("HTTP_X_ODD", b"caf\xe9"),
+            entry("SCRIPT_FILENAME", b"/srv/caf\xc3\xa9/\xff"),
+            entry("SERVER_NAME", b"\xe9"),
+            ("EMPTY".to_owned(), None),
+        ],
+        ..Client::default()
+    };
+    for _ in 0..4 {
+        // Again and again: the environ of a repeated sequence of keys comes from a remembered template.
+        check(
+            "",
+            client.clone(),
+            &[
+                ("ascii(environ['HTTP_X_ODD'])", "\"'caf\\\\xe9'\""),
+                ("ascii(environ['SERVER_NAME'])", "\"'\\\\xe9'\""),
+                ("ascii(environ['SCRIPT_FILENAME'])", "\"'/srv/caf\\\\xe9/\\\\udcff'\""),
+                ("environ['EMPTY']", "None"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn https_decides_the_scheme_and_is_not_shown() {
+    for (value, scheme) in [("on", "https"), ("On", "https"), ("1", "https"), ("off", "http"), ("", "http")] {
+        for _ in 0..3 {
+            let client = Client { entries: vec![entry("HTTPS", value.as_bytes())], ..Client::default() };
+            let shown = format!("'{scheme}'");
+            check("", client, &[("environ['wsgi.url_scheme']", &shown), ("'HTTPS' in environ", "False")]);
+        }
+    }
+}
+
+#[test]
+fn nothing_leaks_from_one_request_into_the_next() {
+    let script = file(
+        "leak.wsgi",
+        b"def application(environ, start_response):\n    seen = [k for k in environ if k.startswith('HTTP_') or k == 'mark']\n    \
+          text = ';'.join('%s=%s' % (k, environ[k]) for k in sorted(seen))\n    environ['mark'] = 'x'\n    \
+          environ['HTTP_HOST'] = 'changed'\n    environ.pop('PATH_INFO')\n    start_response('200 OK', [])\n    return [text.encode()]\n",
+    );
+    for round in 0..12 {
+        let mut entries = Vec::new();
+        if round % 3 != 0 {
+            entries.push(entry("HTTP_COOKIE", format!("c{round}").as_bytes()));
+        }
+        if round % 2 == 0 {
+            entries.push(entry("HTTP_ACCEPT", format!("a{}", round / 4).as_bytes()));
+        }
+        let mut expected = Vec::new();
+        if round % 2 == 0 {
+            expected.push(format!("HTTP_ACCEPT=a{}", round / 4));
+        }
+        if round % 3 != 0 {
+            expected.push(format!("HTTP_COOKIE=c{round}"));
+        }
+        expected.push("HTTP_HOST=localhost".to_owned());
+        let reply = request(&script, Client { entries, ..Client::default() });
+        assert_eq!(reply.text(), expected.join(";"), "round {round}");
+    }
+}
+
+#[test]
+fn an_application_may_keep_its_environ() {
+    let script = file(
+        "keep.wsgi",
+        b"kept = []\ndef application(environ, start_response):\n    kept.append(environ)\n    start_response('200 OK', [])\n    \
+          return [';'.join(e['HTTP_COOKIE'] for e in kept).encode()]\n",
+    );
+    let mut last = String::new();
+    for value in ["a", "b", "c"] {
+        let client = Client { entries: vec![entry("HTTP_COOKIE", value.as_bytes())], ..Client::default() };
+        last = request(&script, client).text();
+    }
+    assert_eq!(last, "a;b;c");
+}

@@ -1,0 +1,191 @@
+//! Starting and ending: in processes of their own, because Python starts once per process.
+
+use std::process::{Command, Output};
+
+use crate::server::{JOURNAL, file, folder, journal};
+use wsgi_protocol::launch::{Import, Python};
+use wsgi_python::engine::Engine;
+
+/// Runs one of the tests below alone in a process of its own.
+fn alone(test: &str, argument: &str) -> Output {
+    #[expect(clippy::disallowed_methods, reason = "a test process starts itself again")]
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    let name = format!("process::{test}");
+    command.args(["--exact", &name, "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env("ENGINE_TEST_ARGUMENT", argument).output().expect("starts")
+}
+
+fn passed(test: &str, argument: &str) -> String {
+    let output = alone(test, argument);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+fn argument() -> String {
+    #[expect(clippy::disallowed_methods, reason = "how the test above speaks to its process")]
+    std::env::var("ENGINE_TEST_ARGUMENT").unwrap_or_default()
+}
+
+fn quoted(path: &std::path::Path) -> String {
+    format!("{path:?}")
+}
+
+#[test]
+fn ends_run_in_every_interpreter() {
+    passed("ends_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn ends_inside() {
+    let record = folder().join("record");
+    let source = format!(
+        "import atexit, threading, time, mod_wsgi\ndef note(text):\n    with open({}, 'a') as f: f.write(text + ' ' + \
+         mod_wsgi.application_group + '\\n')\nmod_wsgi.subscribe_shutdown(lambda name, **e: note(name + ' ' + repr(e)))\n\
+         atexit.register(note, 'atexit')\ndef late():\n    time.sleep(0.2)\n    note('thread')\nthreading.Thread(target=late, daemon=False).start()\n",
+        quoted(&record)
+    );
+    let script = file("ends.wsgi", source.as_bytes()).into_os_string().into_encoded_bytes();
+    let import = |group: &[u8]| Import { script: script.clone(), application_group: group.to_vec() };
+    let config = Python { imports: vec![import(b""), import(b"sub")], destroy_interpreter: true, ..Python::default() };
+    let engine = Engine::start(config, &JOURNAL).expect("starts");
+    engine.run_imports();
+    engine.stop("test_reason");
+    let text = std::fs::read_to_string(&record).expect("was written");
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let stopping = "process_stopping {'shutdown_reason': 'test_reason'} ";
+    let expected =
+        ["atexit ".to_owned(), "atexit sub".to_owned(), stopping.to_owned(), format!("{stopping}sub"), "thread ".to_owned(), "thread sub".to_owned()];
+    assert_eq!(lines, expected, "{:#?}", journal(""));
+    assert_eq!(journal("Destroying sub-interpreter 'sub' in embedded mode.").len(), 1);
+    assert_eq!(journal("Python runtime has shut down in embedded mode.").len(), 1);
+}
+
+#[test]
+fn leftover_daemon_threads_do_not_crash_the_end() {
+    passed("leftovers_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn leftovers_inside() {
+    let source = "import threading, time\ndef forever():\n    while True: time.sleep(0.001)\nfor _ in range(3): threading.Thread(target=forever, daemon=True).start()\n";
+    let script = file("leftover.wsgi", source.as_bytes()).into_os_string().into_encoded_bytes();
+    let import = |group: &[u8]| Import { script: script.clone(), application_group: group.to_vec() };
+    let config = Python { imports: vec![import(b""), import(b"sub")], destroy_interpreter: true, ..Python::default() };
+    let engine = Engine::start(config, &JOURNAL).expect("starts");
+    engine.run_imports();
+    engine.stop("");
+    assert_eq!(journal("is left as it is").len(), 1);
+}
+
+#[test]
+fn destroying_can_be_off() {
+    passed("no_destroying_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn no_destroying_inside() {
+    let record = folder().join("record");
+    let source = format!("import atexit\natexit.register(lambda: open({}, 'w'))\n", quoted(&record));
+    let script = file("kept.wsgi", source.as_bytes()).into_os_string().into_encoded_bytes();
+    let imports = vec![Import { script, application_group: Vec::new() }];
+    let engine = Engine::start(Python { imports, ..Python::default() }, &JOURNAL).expect("starts");
+    engine.run_imports();
+    engine.stop("");
+    assert!(!record.exists(), "no atexit callbacks");
+}
+
+#[test]
+fn the_configuration_reaches_python() {
+    passed("configured_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn configured_inside() {
+    let first = file("one.py", b"");
+    let second = file("two.py", b"");
+    let extra = file("three.py", b"");
+    let (first, second, extra) = (first.parent(), second.parent(), extra.parent());
+    let (first, second, extra) = (first.expect("folder"), second.expect("folder"), extra.expect("folder"));
+    std::fs::write(second.join("more.pth"), format!("{}\n", extra.display())).expect("writes");
+    let result = folder().join("result");
+    let source = format!(
+        "import sys, os\nopen({}, 'w').write(repr((sys.flags.optimize, sys.dont_write_bytecode, sys.warnoptions, sys.path[:4], \
+         os.environ['PYTHON_EGG_CACHE'], sys.flags.hash_randomization, sys.argv, sys.getswitchinterval())))\n",
+        quoted(&result)
+    );
+    let script = file("show.wsgi", source.as_bytes()).into_os_string().into_encoded_bytes();
+    let bytes = |path: &std::path::Path| path.as_os_str().as_encoded_bytes().to_vec();
+    let config = Python {
+        optimize: 2,
+        dont_write_bytecode: true,
+        warnings: vec![b"ignore::UserWarning".to_vec()],
+        path: vec![bytes(first), bytes(second)],
+        working_directory: Some(b"/tmp".to_vec()),
+        eggs: Some(b"/tmp/eggs".to_vec()),
+        hash_seed: Some(0),
+        switch_interval: Some(0.25),
+        imports: vec![Import { script, application_group: Vec::new() }],
+        ..Python::default()
+    };
+    let engine = Engine::start(config, &JOURNAL).expect("starts");
+    engine.run_imports();
+    let expected = format!(
+        "(2, True, ['ignore::UserWarning'], ['/tmp', '{}', '{}', '{}'], '/tmp/eggs', 0, ['mod_wsgi'], 0.25)",
+        first.display(),
+        second.display(),
+        extra.display()
+    );
+    assert_eq!(std::fs::read_to_string(result).expect("was written"), expected);
+}
+
+#[test]
+fn a_wrong_home_is_a_failure_with_its_code() {
+    passed("wrong_home_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn wrong_home_inside() {
+    let config = Python { home: Some(b"/nonexistent".to_vec()), ..Python::default() };
+    let failure = Engine::start(config, &JOURNAL).err().expect("cannot start").to_string();
+    assert!(failure.starts_with("WSGI0001: Python initialisation failed in embedded mode: "), "{failure}");
+    assert_eq!(journal("WSGI0100: Unable to stat Python home '/nonexistent'").len(), 1);
+    assert_eq!(journal("WSGI0001: ").len(), 1);
+}
+
+#[test]
+fn a_virtual_environment_is_used_as_itself() {
+    let home = folder().join("venv");
+    std::fs::create_dir_all(home.join("bin")).expect("creates");
+    let python = std::fs::canonicalize("/usr/bin/python3").expect("the system's Python");
+    let bin = python.parent().expect("folder");
+    std::os::unix::fs::symlink(&python, home.join("bin/python")).expect("links");
+    let version = env!("ENGINE_TEST_PYTHON");
+    std::fs::write(home.join("pyvenv.cfg"), format!("home = {}\nversion = {version}\n", bin.display())).expect("writes");
+    std::fs::create_dir_all(home.join(format!("lib/python{version}/site-packages"))).expect("creates");
+    passed("environment_inside", &home.display().to_string());
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn environment_inside() {
+    let home = argument();
+    let result = folder().join("result");
+    let source = format!(
+        "import sys\nopen({}, 'w').write(repr((sys.prefix, sys.executable, sys.base_prefix != sys.prefix, \
+         any(p.startswith(sys.prefix) and p.endswith('site-packages') for p in sys.path))))\n",
+        quoted(&result)
+    );
+    let script = file("show.wsgi", source.as_bytes()).into_os_string().into_encoded_bytes();
+    let imports = vec![Import { script, application_group: Vec::new() }];
+    let config = Python { home: Some(home.clone().into_bytes()), imports, ..Python::default() };
+    Engine::start(config, &JOURNAL).expect("starts").run_imports();
+    let expected = format!("('{home}', '{home}/bin/python', True, True)");
+    assert_eq!(std::fs::read_to_string(result).expect("was written"), expected);
+}

@@ -243,6 +243,8 @@ pub(crate) struct Registry {
     /// The engine in this child; set by the child itself.
     embedded: OnceLock<Embedded>,
     daemons: OnceLock<Daemons>,
+    /// The pid of this process in digits, so that no request asks the kernel for it.
+    process: OnceLock<String>,
 }
 
 const KEY: &CStr = c"mod_wsgi_rs configuration";
@@ -258,6 +260,7 @@ impl Registry {
                 generation: OnceLock::new(),
                 embedded: OnceLock::new(),
                 daemons: OnceLock::new(),
+                process: OnceLock::new(),
             };
             pool.remember(KEY, registry)
         })
@@ -295,6 +298,11 @@ impl Registry {
     /// The engine in this Apache child.
     pub(crate) fn embedded(&self) -> &OnceLock<Embedded> {
         &self.embedded
+    }
+
+    /// The pid of this child in digits. The parent, which serves nothing, must not ask.
+    pub(crate) fn process(&self) -> &[u8] {
+        self.process.get_or_init(|| std::process::id().to_string()).as_bytes()
     }
 
     /// The running daemons of this configuration.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 
+use wsgi_protocol::request::Facts;
+
 use crate::config::{Alias, Generation, MapHead, Registry, ServerConfig, Settings};
 use crate::directives::{self, Access};
 use crate::host::{Failure, FileKind, Request, Status, Verdict};
@@ -68,8 +70,18 @@ pub(crate) fn handle(request: Request<'_>) -> Result<Verdict, Failure> {
         Ok(job) => job,
         Err(status) => return Ok(Verdict::Http(status)),
     };
+    let facts = environ::collect(&job);
+    let result = serve(&job, facts);
+    if !matches!(result, Ok(Verdict::Done)) {
+        environ::publish(request, facts.entries());
+    }
+    result
+}
+
+fn serve<'r>(job: &Job<'r>, facts: Facts<'r>) -> Result<Verdict, Failure> {
+    let request = job.request;
     if job.process_group.is_empty() {
-        return embedded::handle(&job);
+        return embedded::handle(job, facts);
     }
     let Some((index, group)) = job.generation.group(job.process_group) else {
         return Err(Failure::new(
@@ -86,7 +98,7 @@ pub(crate) fn handle(request: Request<'_>) -> Result<Verdict, Failure> {
         ));
     }
     let rules = Rules::daemon(job.overrides_errors());
-    daemon::serve(request, job.registry, index, environ::collect(&job), rules)
+    daemon::serve(request, job.registry, index, facts, rules)
 }
 
 fn name(bytes: &[u8]) -> Cow<'_, str> {
@@ -147,9 +159,7 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
     };
     let (script_name, path_info) = split(request, path_info);
     let source = FromRequest { request, mount_point: script_name };
-    let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| {
-        own.and_then(|token| expand(token, &source)).or_else(|| expand(fallback, &source)).unwrap_or_default()
-    };
+    let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| expand(own.unwrap_or(fallback), &source);
     let process_group = resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
     let application_group =
         resolve(alias.and_then(|alias| alias.application_group).or(settings.application_group), Token::Resource);
@@ -204,7 +214,9 @@ fn callable<'r>(alias: Option<&Alias<'r>>, settings: &Settings<'r>, source: &Fro
     }
     match settings.callable {
         Some(Token::Literal(name)) => name,
-        Some(token @ Token::Variable(_)) => expand(token, source).unwrap_or(DEFAULT),
+        Some(token @ Token::Variable(whole, _)) => {
+            Some(expand(token, source)).filter(|name| *name != whole).unwrap_or(DEFAULT)
+        }
         _ => DEFAULT,
     }
 }

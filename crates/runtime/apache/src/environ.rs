@@ -121,6 +121,20 @@ pub(crate) fn collect<'r>(job: &Job<'r>) -> Facts<'r> {
     facts
 }
 
+/// Leaves the entries with the request, from where Apache takes them for what it serves in its place: an error document
+/// or another location sees them as `REDIRECT_…`.
+pub(crate) fn publish(request: Request<'_>, entries: &[Entry<'_>]) {
+    let variables = request.variables();
+    let pool = request.pool();
+    for entry in entries {
+        let name = match keys::name(entry.key) {
+            Some(name) => pool.text(name.as_bytes()),
+            None => pool.text(entry.name.or_empty()),
+        };
+        variables.set_lasting(name, pool.text(entry.value.or_empty()));
+    }
+}
+
 fn flags(job: &Job<'_>) -> u32 {
     let settings = job.settings;
     [
@@ -356,7 +370,7 @@ fn put_module<'r>(entries: &mut Entries<'r>, job: &Job<'r>) {
     entries.put(key!("mod_wsgi.path_info"), job.path_info);
     entries.put_text(key!("mod_wsgi.listener_host"), connection.local_ip());
     entries.number(key!("mod_wsgi.listener_port"), connection.local_port());
-    entries.number(key!("mod_wsgi.server_pid"), std::process::id());
+    entries.put(key!("mod_wsgi.server_pid"), job.registry.process());
     entries.put_text(key!("mod_wsgi.request_id"), request.log_id());
     entries.put_text(key!("mod_wsgi.connection_id"), connection.log_id());
 }

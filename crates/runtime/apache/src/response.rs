@@ -19,15 +19,18 @@ pub(crate) struct Rules {
     pub(crate) error_override: bool,
     /// Status 200 with a `Location` that is a path serves that path instead (daemon mode: CGI's rule).
     pub(crate) internal_redirect: bool,
+    /// Of several fields that make sense once only, the last one counts (daemon mode).
+    pub(crate) last_wins: bool,
 }
 
 impl Rules {
     /// Embedded mode.
-    pub(crate) const EMBEDDED: Self = Self { status_field: false, error_override: false, internal_redirect: false };
+    pub(crate) const EMBEDDED: Self =
+        Self { status_field: false, error_override: false, internal_redirect: false, last_wins: false };
 
     /// Daemon mode.
     pub(crate) fn daemon(error_override: bool) -> Self {
-        Self { status_field: true, error_override, internal_redirect: true }
+        Self { status_field: true, error_override, internal_redirect: true, last_wins: true }
     }
 }
 
@@ -110,13 +113,17 @@ impl<'r> Response<'r> {
                         (status, line) = (number, value);
                     }
                 }
-                Some(Known::Location) => {
+                Some(Known::Location) if rules.last_wins => {
                     let value = pool.text(value);
                     location = Some(value);
                     headers.set_lasting(pool.text(name), value);
                 }
-                Some(Known::LastWins) => headers.set_lasting(pool.text(name), pool.text(value)),
-                Some(Known::Status) | None => headers.add_lasting(pool.text(name), pool.text(value)),
+                Some(Known::LastWins) if rules.last_wins => {
+                    headers.set_lasting(pool.text(name), pool.text(value));
+                }
+                Some(Known::Status | Known::Location | Known::LastWins) | None => {
+                    headers.add_lasting(pool.text(name), pool.text(value))
+                }
             }
         }
         if rules.error_override && status >= 400 {
@@ -166,7 +173,8 @@ impl<'r> Response<'r> {
         self.done(result)
     }
 
-    /// Sends a part of an open file.
+    /// Sends a part of an open file. It travels together with what follows, so that a file which is the whole response
+    /// can be answered in parts (`Range`).
     pub(crate) fn file(
         &mut self,
         descriptor: BorrowedFd<'_>,
@@ -180,10 +188,7 @@ impl<'r> Response<'r> {
         if length == 0 {
             return Ok(());
         }
-        self.started = true;
-        self.pending = 0;
-        let sending = self.sending();
-        let result = sending.file(descriptor, offset, length, sendfile).and_then(|()| sending.pass());
+        let result = self.sending().file(descriptor, offset, length, sendfile);
         self.done(result)
     }
 

@@ -17,8 +17,8 @@ pub(crate) enum Token<'p> {
     Server,
     /// `%{HOST}`: the host that the client named, and the port.
     Host,
-    /// `%{ENV:name}`: a note, a variable of the request, or one of the process.
-    Variable(&'p [u8]),
+    /// `%{ENV:name}`: a note, a variable of the request, or one of the process. The whole text and the name.
+    Variable(&'p [u8], &'p [u8]),
 }
 
 impl<'p> Token<'p> {
@@ -30,7 +30,7 @@ impl<'p> Token<'p> {
             b"%{SERVER}" => Self::Server,
             b"%{HOST}" => Self::Host,
             _ => match value.strip_prefix(b"%{ENV:").and_then(|rest| rest.strip_suffix(b"}")) {
-                Some(name) => Self::Variable(name),
+                Some(name) => Self::Variable(value, name),
                 None => Self::Literal(value),
             },
         }
@@ -62,18 +62,20 @@ pub(crate) trait Source<'r> {
     fn join(&self, parts: &[&[u8]]) -> &'r [u8];
 }
 
-/// The value of a token for a request. `None`: a variable that is not set, which counts as not configured.
-pub(crate) fn expand<'r>(token: Token<'r>, source: &impl Source<'r>) -> Option<&'r [u8]> {
+/// The value of a token for a request. A variable that is not set leaves the text as it stands: a process group of that
+/// name does not exist, which fails instead of running the application as another user.
+pub(crate) fn expand<'r>(token: Token<'r>, source: &impl Source<'r>) -> &'r [u8] {
     match token {
-        Token::Literal(text) => Some(text),
-        Token::Global => Some(b""),
-        Token::Resource => Some(with_port(source, source.server_name(), Some(source.mount_point()))),
-        Token::Server => Some(with_port(source, source.server_name(), None)),
-        Token::Host => Some(with_port(source, source.host(), None)),
-        Token::Variable(name) => match Token::parse(source.variable(name)?) {
+        Token::Literal(text) => text,
+        Token::Global => b"",
+        Token::Resource => with_port(source, source.server_name(), Some(source.mount_point())),
+        Token::Server => with_port(source, source.server_name(), None),
+        Token::Host => with_port(source, source.host(), None),
+        Token::Variable(whole, name) => match source.variable(name).map(Token::parse) {
+            None => whole,
             // Not a second time.
-            Token::Variable(_) => source.variable(name),
-            token => expand(token, source),
+            Some(Token::Variable(value, _)) => value,
+            Some(token) => expand(token, source),
         },
     }
 }
@@ -180,9 +182,9 @@ mod tests {
         }
     }
 
-    fn expanded(value: &'static str, port: u16, variable: Option<&'static [u8]>) -> Option<String> {
+    fn expanded(value: &'static str, port: u16, variable: Option<&'static [u8]>) -> String {
         let found = expand(Token::parse(value.as_bytes()), &Fixed { port, variable });
-        found.map(|found| String::from_utf8_lossy(found).into_owned())
+        String::from_utf8_lossy(found).into_owned()
     }
 
     #[test]
@@ -198,17 +200,17 @@ mod tests {
             ("a%{GLOBAL}", 80, "a%{GLOBAL}"),
             ("%{OTHER}", 80, "%{OTHER}"),
         ] {
-            assert_eq!(expanded(value, port, None).as_deref(), Some(expected), "{value}");
+            assert_eq!(expanded(value, port, None), expected, "{value}");
         }
     }
 
     #[test]
     fn a_variable_is_expanded_once() {
-        assert_eq!(expanded("%{ENV:group}", 80, Some(b"web")).as_deref(), Some("web"));
-        assert_eq!(expanded("%{ENV:group}", 8080, Some(b"%{SERVER}")).as_deref(), Some("www.example.com:8080"));
-        assert_eq!(expanded("%{ENV:group}", 80, Some(b"%{ENV:group}")).as_deref(), Some("%{ENV:group}"));
-        assert_eq!(expanded("%{ENV:group}", 80, None), None);
-        assert_eq!(expanded("%{ENV:other}", 80, Some(b"web")), None);
+        assert_eq!(expanded("%{ENV:group}", 80, Some(b"web")), "web");
+        assert_eq!(expanded("%{ENV:group}", 8080, Some(b"%{SERVER}")), "www.example.com:8080");
+        assert_eq!(expanded("%{ENV:group}", 80, Some(b"%{ENV:group}")), "%{ENV:group}");
+        assert_eq!(expanded("%{ENV:group}", 80, None), "%{ENV:group}");
+        assert_eq!(expanded("%{ENV:other}", 80, Some(b"web")), "%{ENV:other}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! One request in embedded mode.
 
 use wsgi_protocol::abi;
+use wsgi_protocol::request::{Facts, SENDFILE};
 
 use crate::body::Body;
 use crate::config::Generation;
 use crate::dispatch::Job;
-use crate::environ;
 use crate::host::{Failure, Request, Status, Verdict};
 use crate::response::Response;
 use crate::{codes, sys};
@@ -22,17 +22,16 @@ pub(crate) struct Exchange<'r> {
 }
 
 /// Serves a request by the engine of this child.
-pub(crate) fn handle(job: &Job<'_>) -> Result<Verdict, Failure> {
+pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Failure> {
     let table = job.registry.embedded().get().and_then(super::Embedded::table);
     let Some(table) = table else { return Err(absent(job.generation)) };
     let request = job.request;
-    let mut facts = environ::collect(job);
     let mut exchange = Exchange {
         request,
         body: Body::new(request),
         response: Response::new(request),
         error: String::new(),
-        sendfile: facts.has(wsgi_protocol::request::SENDFILE),
+        sendfile: facts.has(SENDFILE),
     };
     facts.host = (&raw mut exchange).cast();
     // SAFETY: facts and exchange outlive the call, which uses them on this thread only.

@@ -11,6 +11,9 @@ use crate::scenario::value::Value;
 /// The longest text that is shown of a value.
 const SHOWN: usize = 400;
 
+/// How many lines of the error log are shown.
+const LOG_LINES: usize = 20;
+
 /// Shows failures.
 #[derive(Debug, Clone, Copy)]
 pub struct Failures {
@@ -30,7 +33,8 @@ impl Failures {
         let curl = outcome.steps.iter().filter(|step| !step.failures.is_empty()).filter_map(|step| step.curl.as_deref()).next_back();
         if !outcome.log_tail.is_empty() {
             text.push_str("  error log, its last lines:\n");
-            for line in &outcome.log_tail {
+            let more = outcome.log_tail.len().saturating_sub(LOG_LINES);
+            for line in &outcome.log_tail[more..] {
                 text.push_str(&format!("    {}\n", visible(line)));
             }
         }
@@ -48,15 +52,14 @@ impl Failures {
     #[must_use]
     pub fn failure(&self, cell: &Cell, failure: &Failure) -> String {
         let mut group = Group::with_title(Level::ERROR.primary_title(normalize_untrusted_str(&failure.message)));
-        let span = cell.scenario.locate(&failure.pointer, failure.within.as_ref());
-        if !failure.pointer.is_empty() {
+        let known = failure.place.is_some() || !failure.pointer.is_empty();
+        let span = failure.place.clone().unwrap_or_else(|| cell.scenario.locate(&failure.pointer, failure.within.as_ref()));
+        if known {
             let annotation = AnnotationKind::Primary.span(first_line(&span));
             let snippet = Snippet::source(span.source.text.as_str()).path(span.source.name.as_str()).annotation(annotation);
             group = group.element(snippet);
         }
-        let width = failure.operands.iter().filter(|operand| !is_literal(operand)).map(|operand| operand.label.chars().count()).max().unwrap_or_default();
-        for operand in failure.operands.iter().filter(|operand| !is_literal(operand)) {
-            let line = format!("{:>width$}: {}", operand.label, shown(&operand.value));
+        for line in operands(&failure.operands) {
             group = group.element(Level::NOTE.no_name().message(normalize_untrusted_str(&line)));
         }
         for note in &failure.notes {
@@ -66,10 +69,28 @@ impl Failures {
     }
 }
 
-/// Whether an operand is a value that stands in the expression as it is.
-fn is_literal(operand: &Operand) -> bool {
+/// The operands, one below the other. The two sides of a comparison say what they are the value of.
+fn operands(operands: &[Operand]) -> Vec<String> {
+    match operands {
+        [left, right] if left.label != "actual" => [("left", left), ("right", right)]
+            .into_iter()
+            .map(|(side, operand)| {
+                let value = shown(&operand.value);
+                let of = if is_literal(operand, &value) { String::new() } else { format!("   ({})", operand.label) };
+                format!("{side:>5}: {value}{of}")
+            })
+            .collect(),
+        _ => {
+            let width = operands.iter().map(|operand| operand.label.chars().count()).max().unwrap_or_default();
+            operands.iter().map(|operand| format!("{:>width$}: {}", operand.label, shown(&operand.value))).collect()
+        }
+    }
+}
+
+/// Whether an operand stands in the expression as the value that it is.
+fn is_literal(operand: &Operand, shown: &str) -> bool {
     let written = operand.label.trim();
-    written == operand.value.to_string() || written.starts_with(['"', '\'', '[']) || written.starts_with(|first: char| first.is_ascii_digit())
+    written == shown || written.starts_with(['"', '\'', '[', '-']) || written.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// A value, cut where it is long.

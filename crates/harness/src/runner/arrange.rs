@@ -186,7 +186,8 @@ fn configure(cell: &Cell, surroundings: &Surroundings<'_>, scope: &Scope<'_>, pl
     let node = cell.server(scope, places)?;
     let told = |diagnostics: Vec<Diagnostic>| diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(complaint).collect::<Vec<_>>();
     let spec = Spec::from_node(node).map_err(told)?;
-    let options = RenderOptions { server_root: Some(root.path().to_owned()), ..RenderOptions::default() };
+    // A missing or unreadable file is a symptom that scenarios show; httpd itself tells of the others.
+    let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: Some(false) };
     let tree = render(&spec, surroundings.facts, &options).map_err(told)?;
     tree.write(&WriteOptions { environment: surroundings.environment.clone(), ..WriteOptions::default() }).map_err(told)?;
     Ok(tree)
@@ -195,9 +196,7 @@ fn configure(cell: &Cell, surroundings: &Surroundings<'_>, scope: &Scope<'_>, pl
 /// What confgen says about a spec, as a failure.
 fn complaint(diagnostic: &Diagnostic) -> Failure {
     let mut failure = Failure::new(FailureKind::Start, "/server", diagnostic.message.clone());
-    if let Some(span) = diagnostic.span() {
-        failure.notes.push(format!("at `{}`", span.text()));
-    }
+    failure.place = diagnostic.span().cloned();
     failure.notes.extend(diagnostic.notes.iter().chain(&diagnostic.help).cloned());
     failure
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use confgen::document::Span;
 use serde::Serialize;
 
 use crate::scenario::schema::{Axes, Expectation, StepKind};
@@ -114,6 +115,9 @@ pub struct Failure {
     /// The part of that place's text, where it is an expression.
     #[serde(skip)]
     pub within: Option<Range<usize>>,
+    /// The place itself, where it is known better than by its pointer, as in a merged server.
+    #[serde(skip)]
+    pub place: Option<Span>,
     /// One line.
     pub message: String,
     /// The values it is about.
@@ -131,6 +135,7 @@ impl Failure {
             kind,
             pointer: pointer.into(),
             within: None,
+            place: None,
             message: message.into(),
             operands: Vec::new(),
             notes: Vec::new(),

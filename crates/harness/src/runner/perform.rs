@@ -102,6 +102,7 @@ impl Performer<'_> {
             self.explain_expiry(&mut failures);
         }
         let mut result = assemble(prepared, &produced, duration, &failures);
+        spread_durations(&mut result);
         if let Some(check) = &step.check {
             failures.extend(assertions::check(check, &result, scope, &format!("{}/check", prepared.pointer)));
             set_success(&mut result, &failures);
@@ -146,6 +147,7 @@ impl Performer<'_> {
         let mut produced = Produced::with([("results", Value::List(results)), ("elapsed", all.duration.into())]);
         produced.duration = Some(all.duration);
         all.result = Value::Record(produced.members.into_iter().chain(common(all.duration, &all.failures, false)).collect());
+        spread_durations(&mut all.result);
         all
     }
 
@@ -192,6 +194,14 @@ fn assemble(step: &PreparedStep, produced: &Produced, duration: Duration, failur
     members.extend(produced.members.iter().map(|(name, value)| (name.clone(), value.clone())));
     members.extend(common(duration, failures, false));
     Value::Record(members)
+}
+
+/// The durations of a step with several results are theirs, as in `storm.duration.max`; its own is `elapsed`.
+fn spread_durations(result: &mut Value) {
+    let Value::Record(members) = result else { return };
+    let Some(Value::List(results)) = members.get("results") else { return };
+    let durations = results.iter().filter_map(|result| result.members()?.get("duration").cloned()).collect();
+    members.insert("duration".to_owned(), Value::List(durations));
 }
 
 fn set_success(result: &mut Value, failures: &[Failure]) {

@@ -53,8 +53,8 @@ mod tests {
 
     #[test]
     fn parts_are_found_again() {
-        assert_eq!(place("a: x.ok and y.ok\n", "y.ok"), "1:14 y.ok");
-        assert_eq!(place("a: 'x.ok and y.ok'\n", "y.ok"), "1:15 y.ok");
+        assert_eq!(place("a: x.ok and y.ok\n", "y.ok"), "1:13 y.ok");
+        assert_eq!(place("a: 'x.ok and y.ok'\n", "y.ok"), "1:14 y.ok");
         assert_eq!(place("a: |\n  one ${{ x }}\n  two ${{ x }}\n", "x"), "3:11 x");
     }
 

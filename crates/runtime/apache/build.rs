@@ -27,6 +27,8 @@ fn main() {
     let apr_config = variable("APR_CONFIG", "apr-1-config");
     let headers = ask(&apxs, &["-q", "INCLUDEDIR"]);
     println!("cargo::rerun-if-changed={headers}/ap_release.h");
+    println!("cargo::rustc-env=HTTPD={}/{}", ask(&apxs, &["-q", "SBINDIR"]), ask(&apxs, &["-q", "PROGNAME"]));
+    println!("cargo::rustc-env=HTTPD_MODULES={}", ask(&apxs, &["-q", "LIBEXECDIR"]));
     let flags = ask(&apr_config, &["--includes", "--cppflags"]);
 
     let bindings = bindgen::Builder::default()

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use wsgi_protocol::launch::Timeouts;
 
 use crate::directives::spec::{Refusal, Support, flag};
-use crate::directives::words::{leading_integer, next_option};
+use crate::directives::words::{leading_integer, next_option, positive_seconds};
 use crate::host::{Pool, Server, User, group_id, user};
 
 /// A daemon process group as it was defined.
@@ -383,14 +383,12 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "switch interval",
         "Python's switch interval.",
         Own(|reading, value| {
-            let seconds = std::str::from_utf8(value).ok().and_then(|text| text.parse::<f64>().ok());
-            let seconds = seconds.filter(|seconds| *seconds > 0.0 && seconds.is_finite());
-            reading.group.switch_interval = Some(seconds.ok_or_else(|| reading.option.invalid())?);
+            let seconds = positive_seconds(value).ok_or_else(|| reading.option.invalid())?;
+            reading.group.switch_interval = Some(seconds);
             Ok(())
         }),
     )
-    .syntax("SECONDS")
-    .known(),
+    .syntax("SECONDS"),
     DaemonOption::new(
         "stack-size",
         "the system's",

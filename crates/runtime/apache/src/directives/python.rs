@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use crate::config::Main;
 use crate::directives::spec::{Arity, Command, Directive, Fallback, Parse, Place, Refusal};
-use crate::directives::words::leading_integer;
+use crate::directives::words::{leading_integer, positive_seconds};
 use crate::engines::is_version;
 
 const fn flag(
@@ -71,9 +71,19 @@ pub(crate) const PYTHON_OPTIMIZE: Directive = Directive {
 };
 
 pub(crate) const PYTHON_HASH_SEED: Directive = Directive {
-    syntax: "random|0..4294967295",
     fallback: Fallback::Text("random"),
-    ..Directive::new(c"WSGIPythonHashSeed", Arity::One, Place::Main, c"Python hash seed.")
+    ..text(c"WSGIPythonHashSeed", "random|0..4294967295", c"Python hash seed.", |command, value| {
+        let seed = if value == b"random" {
+            None
+        } else {
+            let number = std::str::from_utf8(value).ok().and_then(|value| value.parse::<u32>().ok());
+            Some(number.ok_or_else(|| {
+                Refusal::new("WSGIPythonHashSeed must be \"random\" or an integer in range [0; 4294967295]")
+            })?)
+        };
+        set(command, |main| main.hash_seed = seed);
+        Ok(())
+    })
 };
 
 pub(crate) const DONT_WRITE_BYTECODE: Directive =
@@ -82,12 +92,17 @@ pub(crate) const DONT_WRITE_BYTECODE: Directive =
     });
 
 pub(crate) const DESTROY_INTERPRETER: Directive =
-    known_flag(c"WSGIDestroyInterpreter", true, c"Enable/Disable destruction of Python interpreter.");
+    flag(c"WSGIDestroyInterpreter", true, c"Enable/Disable destruction of Python interpreter.", |main| {
+        &mut main.destroy_interpreter
+    });
 
-pub(crate) const SWITCH_INTERVAL: Directive = Directive {
-    syntax: "seconds",
-    ..Directive::new(c"WSGISwitchInterval", Arity::One, Place::Main, c"Python GIL switch interval.")
-};
+pub(crate) const SWITCH_INTERVAL: Directive =
+    text(c"WSGISwitchInterval", "seconds", c"Override Python GIL switch interval (seconds).", |command, value| {
+        let seconds = positive_seconds(value)
+            .ok_or_else(|| Refusal::new("WSGISwitchInterval must be a positive number of seconds."))?;
+        set(command, |main| main.switch_interval = Some(seconds));
+        Ok(())
+    });
 
 pub(crate) const PER_INTERPRETER_GIL: Directive =
     known_flag(c"WSGIPerInterpreterGIL", false, c"Enable/Disable a GIL for each sub interpreter.");
@@ -152,13 +167,17 @@ pub(crate) const PYTHON: Directive = Directive {
 
 pub(crate) const MAXIMUM_INTERPRETERS: Directive = Directive {
     extension: true,
-    syntax: "number",
     fallback: Fallback::Number(64),
-    ..Directive::new(
+    ..text(
         c"WSGIMaximumInterpreters",
-        Arity::One,
-        Place::Main,
-        c"Sub interpreters that a process may create.",
+        "number",
+        c"Sub interpreters that a process may create; 0 is without limit.",
+        |command, value| {
+            let number = std::str::from_utf8(value).ok().and_then(|value| value.parse::<u32>().ok());
+            let number = number.ok_or(Refusal::new("WSGIMaximumInterpreters must be a number."))?;
+            set(command, |main| main.maximum_interpreters = Some(number));
+            Ok(())
+        },
     )
 };
 

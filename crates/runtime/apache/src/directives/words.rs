@@ -65,6 +65,12 @@ pub(crate) fn leading_integer(value: &[u8]) -> i64 {
     if negative { -number } else { number }
 }
 
+/// A number of seconds above 0, with a fraction or without.
+pub(crate) fn positive_seconds(value: &[u8]) -> Option<f64> {
+    let seconds = std::str::from_utf8(value).ok()?.parse::<f64>().ok()?;
+    (seconds > 0.0 && seconds.is_finite()).then_some(seconds)
+}
+
 /// The known name that is nearest to a misspelt one, when one is near.
 pub(crate) fn nearest<'n>(given: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let bound = (given.len() / 3).max(2);

@@ -1,0 +1,143 @@
+//! What httpd says of the directives, against the table.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::httpd::{Folder, refusal, run};
+
+fn table() -> Vec<Value> {
+    let text = include_str!("../../directives.json");
+    let rows: Value = serde_json::from_str(text).expect("the generated file is JSON");
+    rows.as_array().expect("an array").iter().filter(|row| row["kind"] != "daemon-option").cloned().collect()
+}
+
+/// Name → help and "Allowed in …" of `httpd -L`.
+fn listed() -> BTreeMap<String, (String, String)> {
+    let folder = Folder::new("list");
+    let output = run(&folder, "WSGIRestrictEmbedded On", &["-L"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found = BTreeMap::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(name) = line.strip_suffix(" (mod_wsgi.c)") else { continue };
+        let help = lines.next().unwrap_or_default().trim().to_owned();
+        let mut places = lines.next().unwrap_or_default().trim().to_owned();
+        if let Some(more) = lines.peek().filter(|line| line.trim().starts_with("when AllowOverride")) {
+            places.push(' ');
+            places.push_str(more.trim());
+        }
+        found.insert(name.to_owned(), (help, places));
+    }
+    found
+}
+
+#[test]
+fn httpd_lists_the_table() {
+    let mut listed = listed();
+    for row in table().iter().filter(|row| row["kind"] != "alias-option") {
+        let name = row["name"].as_str().expect("a name");
+        let key = if row["kind"] == "container" { format!("<{name}") } else { name.to_owned() };
+        let (help, places) = listed.remove(&key).unwrap_or_else(|| panic!("httpd -L does not list {key}"));
+        assert_eq!(row["help"], help.as_str(), "{name}");
+        let contexts: Vec<&str> =
+            row["contexts"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let expected = match contexts.as_slice() {
+            ["server"] | ["server", "vhost"] => {
+                "Allowed in *.conf only outside <Directory>, <Files>, <Location>, or <If>"
+            }
+            ["server", "vhost", "directory"] => "Allowed in *.conf anywhere",
+            ["server", "vhost", "directory", "htaccess"] => {
+                "Allowed in *.conf anywhere and in .htaccess when AllowOverride includes FileInfo"
+            }
+            ["directory", "htaccess"] => {
+                "Allowed in *.conf only inside <Directory>, <Files>, <Location>, or <If> and in .htaccess when \
+                 AllowOverride includes AuthConfig"
+            }
+            other => panic!("{name} has contexts {other:?}"),
+        };
+        assert_eq!(places, expected, "{name}");
+    }
+    assert!(listed.is_empty(), "not in the table: {listed:?}");
+}
+
+#[test]
+fn what_is_known_and_not_supported_is_refused_by_name() {
+    for row in table().iter().filter(|row| row["status"] == "known" && row["kind"] == "directive") {
+        let name = row["name"].as_str().expect("a name");
+        let line = match row["arity"].as_str() {
+            Some("flag") => format!("{name} On"),
+            Some("1") => format!("{name} 1"),
+            _ => format!("{name} /a /b"),
+        };
+        let in_directory = row["contexts"][0] == "directory";
+        let line = if in_directory { format!("<Directory />\n{line}\n</Directory>") } else { line };
+        let refused = refusal(&line).unwrap_or_else(|| panic!("{name} is accepted"));
+        assert!(refused.contains(name) && refused.contains("known, not supported yet"), "{refused}");
+    }
+}
+
+#[test]
+fn refusals_have_the_texts_of_the_reference() {
+    for (line, text) in [
+        (
+            "WSGIScriptAlias /x",
+            "WSGIScriptAlias requires at least two arguments, Map location to target WSGI script file.",
+        ),
+        ("WSGIScriptAlias /x /y process-group=", "Invalid name for WSGI process group."),
+        ("WSGIScriptAlias /x /y pass-authorization=x", "Invalid value for authorization flag."),
+        (
+            "WSGIScriptAlias /x /y process-group=web application-group=%{GLOBAL}",
+            "WSGI process group not yet configured.",
+        ),
+        ("WSGIScriptAliasMatch ( /y", "Regular expression could not be compiled."),
+        ("WSGIPassAuthorization maybe", "WSGIPassAuthorization must be one of: Off | On"),
+        ("WSGIMapHEADToGET x", "WSGIMapHEADToGET must be one of: Off | On | Auto"),
+        (
+            "WSGITrustedProxies foo",
+            "Unable to parse trusted proxy IP address/subnet of \"foo\". The specified IP address is invalid.",
+        ),
+        ("WSGIImportScript", "Location of import script not supplied."),
+        ("WSGIImportScript /x process-group=%{GLOBAL}", "Name of WSGI application group required."),
+        ("WSGIImportScript /x application-group=%{GLOBAL}", "Name of WSGI process group required."),
+        ("WSGIDaemonProcess", "Name of WSGI daemon process not supplied."),
+        ("WSGIDaemonProcess web user=root", "WSGI process blocked from running as root."),
+        ("WSGIDaemonProcess web user=no-such-user", "bad user name no-such-user"),
+        ("WSGIDaemonProcess web group=no-such-group", "bad group name no-such-group"),
+        ("WSGISwitchInterval 0", "WSGISwitchInterval must be a positive number of seconds."),
+        ("WSGIPythonHashSeed x", "WSGIPythonHashSeed must be \"random\" or an integer in range [0; 4294967295]"),
+        (
+            "WSGIAcceptMutex foo",
+            "Accept mutex lock mechanism 'foo' is invalid. Valid accept mutex mechanisms for this platform are: \
+             default, flock, fcntl, sysvsem, posixsem, pthread.",
+        ),
+        (
+            "<VirtualHost *:80>\nWSGIPythonHome /x\n</VirtualHost>",
+            "WSGIPythonHome cannot occur within <VirtualHost> section",
+        ),
+        ("<Location /x>\nWSGIPythonHome /x\n</Location>", "WSGIPythonHome not allowed in <Location> context"),
+    ] {
+        assert_eq!(refusal(line).as_deref(), Some(text), "{line}");
+    }
+}
+
+#[test]
+fn without_meaning_or_harm_is_accepted() {
+    for line in [
+        "WSGIAcceptMutex flock",
+        "WSGISocketRotation Off",
+        "WSGIVerboseDebugging On",
+        "WSGITrustedProxies ::1 10.0.0.0/8",
+    ] {
+        assert_eq!(refusal(line), None, "{line}");
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_refused_with_those_that_are() {
+    let refused = refusal("WSGIDaemonProcess web python=3.4").expect("no such engine");
+    assert!(refused.contains("WSGI0901: WSGIDaemonProcess web:"), "{refused}");
+    let refused = refusal("WSGIDaemonProcess web python-home=/nonexistent").expect("no such home");
+    assert!(refused.contains("Unable to stat Python home '/nonexistent'"), "{refused}");
+}

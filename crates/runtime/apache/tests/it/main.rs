@@ -1,0 +1,4 @@
+//! Tests with a real httpd: what it says about the module.
+
+mod directives;
+mod httpd;

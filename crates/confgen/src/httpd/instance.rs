@@ -1,9 +1,11 @@
 //! A running httpd: who it is, what belongs to it, how it is signalled.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::process::{self, Handle, ProcessId, Signal, Stat};
+use super::tail::LogTail;
 
 /// The variable that every process of a launched server has in its environment, with the server root as its value.
 /// It finds the ones that left the process group and the session.
@@ -25,6 +27,7 @@ pub struct Identity {
 pub struct Instance {
     handle: Handle,
     root: PathBuf,
+    error_log: Option<PathBuf>,
 }
 
 /// Why a pid is not the server it was taken for.
@@ -74,8 +77,14 @@ impl Daemon {
 const SHOWN_NAME_MINIMUM: usize = 4;
 
 impl Instance {
-    pub(super) fn launched(handle: Handle, root: PathBuf) -> Self {
-        Self { handle, root }
+    pub(super) fn launched(handle: Handle, root: PathBuf, error_log: PathBuf) -> Self {
+        Self { handle, root, error_log: Some(error_log) }
+    }
+
+    /// Names the error log, by which daemon processes are known that do not show their group's name.
+    #[must_use]
+    pub fn with_error_log(self, path: Option<PathBuf>) -> Self {
+        Self { error_log: path, ..self }
     }
 
     /// Finds a server again by what was written down about it.
@@ -102,7 +111,7 @@ impl Instance {
         if !ours || !handle.id().is_alive() {
             return Err(another(pid));
         }
-        Ok(Self { handle, root: root.to_owned() })
+        Ok(Self { handle, root: root.to_owned(), error_log: None })
     }
 
     /// What identifies it.
@@ -158,18 +167,27 @@ impl Instance {
 
     /// The children that serve requests: those of httpd itself, daemons left out.
     pub fn children(&self) -> Vec<Stat> {
-        let parent = self.pid();
-        process::descendants(parent).into_iter().filter(|stat| stat.parent == parent && daemon_group(stat).is_none()).collect()
+        self.sorted().0
     }
 
     /// The daemon processes of all groups. Zombies count, as they show a parent that does not reap.
     pub fn daemons(&self) -> Vec<Daemon> {
+        self.sorted().1
+    }
+
+    /// The direct children of the parent: those of httpd, and daemon processes.
+    fn sorted(&self) -> (Vec<Stat>, Vec<Daemon>) {
         let parent = self.pid();
-        process::descendants(parent)
-            .into_iter()
-            .filter(|stat| stat.parent == parent)
-            .filter_map(|stat| Some(Daemon { group: daemon_group(&stat)?, stat }))
-            .collect()
+        let mut started = None;
+        let (mut children, mut daemons) = (Vec::new(), Vec::new());
+        for stat in process::descendants(parent).into_iter().filter(|stat| stat.parent == parent) {
+            let mut logged = |pid| started.get_or_insert_with(|| started_daemons(self.error_log.as_deref())).get(&pid).cloned();
+            match daemon_group(&stat).or_else(|| logged(stat.pid)) {
+                Some(group) => daemons.push(Daemon { group, stat }),
+                None => children.push(stat),
+            }
+        }
+        (children, daemons)
     }
 
     /// The daemon processes of one group.
@@ -219,6 +237,18 @@ fn daemon_group(stat: &Stat) -> Option<String> {
     shown.or_else(|| stat.name.strip_prefix("wsgi:")).or_else(|| stat.name.strip_prefix("(wsgi:")).map(str::to_owned)
 }
 
+/// The groups of the daemon processes that a log tells of, by pid. The C module's processes look like Apache's own children
+/// unless a display name is set, but each says at its start which group it belongs to.
+fn started_daemons(log: Option<&Path>) -> HashMap<u32, String> {
+    const START: &str = "Starting daemon process '";
+    let lines = log.and_then(|path| LogTail::from_start(path).read().ok()).unwrap_or_default();
+    let named = lines.iter().filter(|line| line.module.as_deref() == Some("wsgi")).filter_map(|line| {
+        let (_, rest) = line.message.split_once(START)?;
+        Some((line.pid?, rest.split_once('\'')?.0.to_owned()))
+    });
+    named.collect()
+}
+
 fn open(pid: u32) -> Result<Handle, Stale> {
     Handle::open(pid).map_err(|error| if error.kind() == io::ErrorKind::NotFound { Stale::Gone(pid) } else { Stale::Unreadable(error) })
 }
@@ -242,6 +272,16 @@ mod tests {
     fn daemons_are_known_by_their_short_name_too() {
         assert_eq!(daemon_group(&stat("wsgi:web")).as_deref(), Some("web"));
         assert_eq!(daemon_group(&stat("apache2")), None);
+    }
+
+    #[test]
+    fn daemons_are_known_by_what_they_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("error.log");
+        let text = "[t] [wsgi:info] [pid 12:tid 12] Starting daemon process 'web' with uid=33, gid=33 and threads=2.\n[t] [core:notice] [pid 13] Starting daemon process 'no'\n";
+        std::fs::write(&log, text).unwrap();
+        assert_eq!(started_daemons(Some(&log)), HashMap::from([(12, "web".to_owned())]));
+        assert!(started_daemons(None).is_empty());
     }
 
     #[test]

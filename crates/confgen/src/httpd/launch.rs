@@ -219,7 +219,7 @@ impl Launch {
                 return Err(failed(cause));
             }
         };
-        Ok(Server::new(child, Instance::launched(handle, self.root)))
+        Ok(Server::new(child, Instance::launched(handle, self.root, self.error_log)))
     }
 }
 

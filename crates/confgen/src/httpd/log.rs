@@ -75,6 +75,8 @@ pub struct LogLine {
     pub tid: Option<u64>,
     /// The address of the client whose request it was.
     pub client: Option<String>,
+    /// The script that was running, where the C module names it.
+    pub script: Option<String>,
     /// The stable code of the message: `AH00094` or `WSGI0147`.
     pub code: Option<String>,
     /// The message: all that follows the fields above, the code included.
@@ -107,16 +109,23 @@ impl LogLine {
             }
             rest = after;
         }
-        // At most levels the source position and the system error stand before the client.
-        if let Some(position) = rest.find("[client ")
-            && position < CLIENT_PREFIX_LIMIT
-            && let Some((client, after)) = bracketed(&rest[position..])
-        {
-            line.client = client.strip_prefix("client ").map(str::to_owned);
-            line.message = format!("{}{}", &rest[..position], after);
-        } else {
-            line.message = rest.to_owned();
+        // The source position and the system error stand before these fields. A daemon process of the C module calls the
+        // client `remote` and adds the script.
+        let mut message = rest.to_owned();
+        for name in ["[client ", "[remote ", "[script "] {
+            if let Some(position) = message.find(name).filter(|position| *position < FIELD_LIMIT)
+                && let Some((field, after)) = bracketed(&message[position..])
+            {
+                let value = field.split_once(' ').map(|(_, value)| value.to_owned());
+                if name == "[script " {
+                    line.script = value;
+                } else {
+                    line.client = value;
+                }
+                message = format!("{}{after}", &message[..position]);
+            }
         }
+        line.message = message;
         line.code = code(&line.message);
         line
     }
@@ -127,8 +136,8 @@ impl LogLine {
     }
 }
 
-/// How far into the rest of a line the client's field may stand: before it there are only a file position and a system error.
-const CLIENT_PREFIX_LIMIT: usize = 160;
+/// How far into the rest of a line these fields may stand: before them there are only a file position and a system error.
+const FIELD_LIMIT: usize = 160;
 
 /// Splits `[field] rest`.
 fn bracketed(text: &str) -> Option<(&str, &str)> {
@@ -179,6 +188,15 @@ mod tests {
         assert_eq!((line.level, line.code.as_deref()), (Some(Level::Debug), Some("AH01887")));
         let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [core:trace3] [pid 12] x");
         assert_eq!((line.level, line.pid, line.tid), (Some(Level::Trace), Some(12), None));
+    }
+
+    #[test]
+    fn a_line_of_a_daemon_process_of_the_c_module() {
+        let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [remote 127.0.0.1:7] [script /x/app.wsgi] Traceback (most recent call last):");
+        assert_eq!((line.client.as_deref(), line.script.as_deref()), (Some("127.0.0.1:7"), Some("/x/app.wsgi")));
+        assert_eq!(line.message, "Traceback (most recent call last):");
+        let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [remote 127.0.0.1:7]   File \"x\", line 1");
+        assert_eq!(line.message, "  File \"x\", line 1");
     }
 
     #[test]

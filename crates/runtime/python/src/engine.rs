@@ -187,13 +187,13 @@ impl Engine {
         gateway.accept();
         worker.record.requests.fetch_add(1, Ordering::Relaxed);
         let moment = Moment { thread: worker.record.number, daemon_start, application_start: 0 };
-        let mut body = std::mem::take(&mut worker.outgoing);
+        let mut outgoing = std::mem::take(&mut worker.outgoing);
         let record = &worker.record;
         // SAFETY: this thread's own state; the thread is not attached.
         let ended = unsafe {
             enter(state, |py| {
                 record.serving.store(interpreter.index + 1, Ordering::Relaxed);
-                let ended = adapter::serve(py, interpreter, facts, gateway, moment, &mut body);
+                let ended = adapter::serve(py, interpreter, facts, gateway, moment, &mut outgoing);
                 record.serving.store(0, Ordering::Relaxed);
                 if record.interrupted.swap(false, Ordering::Relaxed) {
                     // An exception that came too late must not hit the next request.
@@ -204,9 +204,12 @@ impl Engine {
         };
         let outcome = match ended {
             Ended::Done(outcome) => outcome,
-            Ended::Send(finished) => adapter::send(gateway, &finished, &body),
+            Ended::Send(head, outcome) => {
+                outgoing.head = head;
+                adapter::send(gateway, &outgoing, outcome)
+            }
         };
-        worker.outgoing = body;
+        worker.outgoing = outgoing;
         outcome
     }
 

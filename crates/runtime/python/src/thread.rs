@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::{Python, ffi};
 
 use crate::interpreter::Interpreter;
+use crate::wsgi::adapter::Outgoing;
 
 /// A thread state. Used by the thread it was made for, or by the one that ends its interpreter.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,15 +137,15 @@ pub struct Worker {
     pub(crate) record: Arc<Record>,
     /// The states again, without a lock: the thread's own copy.
     states: Vec<(&'static Interpreter, State)>,
-    /// Bodies on their way out.
-    pub(crate) outgoing: Vec<u8>,
+    /// Responses on their way out.
+    pub(crate) outgoing: Outgoing,
     /// Thread states belong to the thread that made them.
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
 impl Worker {
     pub(crate) fn new(record: Arc<Record>) -> Self {
-        Self { record, states: Vec::new(), outgoing: Vec::new(), _not_send: std::marker::PhantomData }
+        Self { record, states: Vec::new(), outgoing: Outgoing::default(), _not_send: std::marker::PhantomData }
     }
 
     /// `mod_wsgi.thread_id`: the number that [`crate::engine::Engine::worker`] was given.

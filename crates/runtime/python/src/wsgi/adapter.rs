@@ -82,19 +82,19 @@ impl Bundle {
     }
 }
 
-/// A response that is complete: what remains is to send it.
-pub(crate) struct Finished {
+/// The buffers of a worker that a response goes out from; their memory serves request after request.
+#[derive(Default)]
+pub(crate) struct Outgoing {
     pub(crate) head: OwnedHead,
-    /// Its body is in the worker's buffer.
-    pub(crate) outcome: Outcome,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What is to be done after the GIL was given back.
 pub(crate) enum Ended {
     /// Everything was sent, or nothing is to be.
     Done(Outcome),
-    /// This is still to be sent, with the body in the buffer.
-    Send(Finished),
+    /// The response is complete and still to be sent: this head, with the body in the buffer.
+    Send(OwnedHead, Outcome),
 }
 
 /// Now, in microseconds since the epoch.
@@ -118,7 +118,7 @@ pub(crate) fn serve(
     facts: &Facts<'_>,
     gateway: &mut dyn Gateway,
     mut moment: Moment,
-    body: &mut Vec<u8>,
+    outgoing: &mut Outgoing,
 ) -> Ended {
     let reused = interpreter.bundles.borrow_mut(py).pop();
     let bundle = match reused.map_or_else(|| Bundle::new(py, interpreter), Ok) {
@@ -129,7 +129,7 @@ pub(crate) fn serve(
         }
     };
     let session = &bundle.session;
-    prepare(py, session, facts, &moment);
+    prepare(py, session, facts, &moment, std::mem::take(&mut outgoing.head));
     // SAFETY: closed when `opened` is dropped, before the gateway's borrow ends.
     unsafe { session.open(gateway) };
     let opened = Opened { py, session };
@@ -139,7 +139,7 @@ pub(crate) fn serve(
         facts,
         interpreter,
     };
-    let ended = serving.run(&bundle, &mut moment, body);
+    let ended = serving.run(&bundle, &mut moment, &mut outgoing.body);
     errors::flush_request(py, session);
     errors::flush_streams(py, interpreter);
     session.state.borrow_mut(py).finished = true;
@@ -164,7 +164,7 @@ impl Drop for Opened<'_, '_> {
     }
 }
 
-fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment) {
+fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment, head: OwnedHead) {
     let mut state = session.state.borrow_mut(py);
     let script = facts.script.or_empty();
     if state.script != script {
@@ -172,6 +172,7 @@ fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment
     }
     state.finished = false;
     state.is_head = environ::is_head(facts);
+    state.response.head = head;
     state.response.started = false;
     state.response.sent = false;
     state.response.length = None;
@@ -234,6 +235,9 @@ impl<'py> Serving<'_, 'py> {
             reloading: self.facts.has(request::RELOAD),
             fold_case: self.facts.has(request::FOLD_CASE),
         };
+        if let Some(module) = script::ready(self.py, self.interpreter, &wanted) {
+            return Ok(module);
+        }
         let hooked = wanted.reloading
             && script::has_hook(self.interpreter, wanted.path)
             && script::hook_wants_reload(self.py, self.to(), wanted.path);
@@ -282,7 +286,7 @@ impl<'py> Serving<'_, 'py> {
         };
         if let Some(head) = complete {
             let outcome = if check_length(py, self.session) { Outcome::Truncated } else { Outcome::Complete };
-            return Ended::Send(Finished { head, outcome });
+            return Ended::Send(head, outcome);
         }
         let outcome = match self.produce(&result) {
             Ok(outcome) => outcome,
@@ -504,12 +508,10 @@ impl<'py> Serving<'_, 'py> {
 }
 
 /// Sends a complete response without the GIL.
-pub(crate) fn send(gateway: &mut dyn Gateway, finished: &Finished, body: &[u8]) -> Outcome {
-    let sent = finished.head.send(gateway).and_then(|()| {
-        if body.is_empty() { Ok(()) } else { gateway.send_body(body, finished.outcome == Outcome::Complete) }
+pub(crate) fn send(gateway: &mut dyn Gateway, outgoing: &Outgoing, outcome: Outcome) -> Outcome {
+    let Outgoing { head, body } = outgoing;
+    let sent = head.send(gateway).and_then(|()| {
+        if body.is_empty() { Ok(()) } else { gateway.send_body(body, outcome == Outcome::Complete) }
     });
-    match sent {
-        Ok(()) => finished.outcome,
-        Err(_) => Outcome::Truncated,
-    }
+    if sent.is_ok() { outcome } else { Outcome::Truncated }
 }

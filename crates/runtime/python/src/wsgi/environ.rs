@@ -92,6 +92,8 @@ struct Slot {
     id: KeyId,
     name: Box<[u8]>,
     key: Stored,
+    /// Its values are kept.
+    remember: bool,
     /// The value in the template.
     remembered: Option<Box<[u8]>>,
 }
@@ -325,8 +327,8 @@ impl Environs {
             }
             let value = value(py, entry)?;
             place(&environ, &slot.key, &value)?;
-            if let Some(bytes) = bytes.filter(|bytes| bytes.len() <= LONGEST_REMEMBERED)
-                && REMEMBERED.contains(&slot.id)
+            if slot.remember
+                && let Some(bytes) = bytes.filter(|bytes| bytes.len() <= LONGEST_REMEMBERED)
             {
                 // SAFETY: alive, attached; an exact dict.
                 done(unsafe { ffi::PyDict_SetItem(shape.template.as_ptr(), slot.key.as_ptr(), value.as_ptr()) })?;
@@ -348,7 +350,8 @@ impl Environs {
                 insert(&template, &key, &none(py))?;
             }
             let name = entry.name.or_empty().into();
-            slots.push(Slot { id: entry.key, name, key: Stored::new(key), remembered: None });
+            let remember = REMEMBERED.contains(&entry.key);
+            slots.push(Slot { id: entry.key, name, key: Stored::new(key), remember, remembered: None });
         }
         Ok(Shape { slots, template: Stored::new(template) })
     }

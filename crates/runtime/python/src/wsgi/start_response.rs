@@ -242,14 +242,14 @@ pub(crate) fn output(py: Python<'_>, session: &Session, block: &[u8]) -> Raise<O
 /// Warns when a finished response is not as long as it said. True: it is too short, so the client waits for bytes that
 /// will not come.
 pub(crate) fn check_length(py: Python<'_>, session: &Session) -> bool {
-    let (length, generated, bodyless, script) = {
-        let state = session.state.borrow(py);
-        let response = &state.response;
-        (response.length, response.generated, response.bodyless, String::from_utf8_lossy(&state.script).into_owned())
+    let (length, generated, bodyless) = {
+        let response = &session.state.borrow(py).response;
+        (response.length, response.generated, response.bodyless)
     };
     let Some(length) = length.filter(|length| *length != generated && !(bodyless && generated <= *length)) else {
         return false;
     };
+    let script = String::from_utf8_lossy(&session.state.borrow(py).script).into_owned();
     let message = format!("Content length mismatch, expected {length}, response generated {generated}: {script}");
     session.log_line(py, Level::Warning, message.as_bytes(), None);
     generated < length && !bodyless

@@ -15,15 +15,15 @@ use wsgi_python::engine::{Engine, Worker};
 use wsgi_python::gateway::{Gateway, Head, Outcome, Process, ReadFailure, SendFailure};
 
 /// The process's log.
-pub struct Journal(Mutex<Vec<Line>>);
+pub(crate) struct Journal(Mutex<Vec<Line>>);
 
 /// A record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    pub level: u8,
-    pub text: String,
-    pub file: String,
-    pub line: u32,
+pub(crate) struct Line {
+    pub(crate) level: u8,
+    pub(crate) text: String,
+    pub(crate) file: String,
+    pub(crate) line: u32,
 }
 
 impl Line {
@@ -43,15 +43,15 @@ impl Process for Journal {
     }
 }
 
-pub static JOURNAL: Journal = Journal(Mutex::new(Vec::new()));
+pub(crate) static JOURNAL: Journal = Journal(Mutex::new(Vec::new()));
 
 /// The records of the process so far whose text contains `part`.
-pub fn journal(part: &str) -> Vec<Line> {
+pub(crate) fn journal(part: &str) -> Vec<Line> {
     JOURNAL.0.lock().expect("no test panics while logging").iter().filter(|line| line.text.contains(part)).cloned().collect()
 }
 
 /// The configuration of the tests' process: embedded mode, and some application groups with restrictions.
-pub fn configuration() -> Python {
+pub(crate) fn configuration() -> Python {
     let scope = |group: &str| Scope { application_group: Some(group.as_bytes().to_vec()), ..Scope::default() };
     Python {
         restrict: Restrict::default(),
@@ -77,13 +77,13 @@ pub fn configuration() -> Python {
     }
 }
 
-pub fn engine() -> &'static Engine {
+pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::start(configuration(), &JOURNAL).expect("Python starts"))
 }
 
 /// A file in this run's own folder.
-pub fn file(name: &str, content: &[u8]) -> PathBuf {
+pub(crate) fn file(name: &str, content: &[u8]) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let folder = folder().join(number.to_string());
@@ -94,7 +94,7 @@ pub fn file(name: &str, content: &[u8]) -> PathBuf {
 }
 
 /// This run's folder, emptied when the next run starts.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER
         .get_or_init(|| {
@@ -107,20 +107,20 @@ pub fn folder() -> PathBuf {
 
 /// What the client does.
 #[derive(Clone)]
-pub struct Client {
-    pub method: &'static str,
+pub(crate) struct Client {
+    pub(crate) method: &'static str,
     /// Pieces in which the body arrives.
-    pub body: Vec<Vec<u8>>,
+    pub(crate) body: Vec<Vec<u8>>,
     /// `Content-Length`, -1 for a chunked body.
-    pub length: i64,
+    pub(crate) length: i64,
     /// Reading fails with this text when the body is used up.
-    pub read_failure: Option<&'static str>,
+    pub(crate) read_failure: Option<&'static str>,
     /// Sending fails from this write on, counted from 0.
-    pub send_failure: Option<(usize, SendFailure)>,
-    pub group: &'static str,
-    pub callable: &'static str,
-    pub entries: Vec<(String, Option<Vec<u8>>)>,
-    pub reload: bool,
+    pub(crate) send_failure: Option<(usize, SendFailure)>,
+    pub(crate) group: &'static str,
+    pub(crate) callable: &'static str,
+    pub(crate) entries: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) reload: bool,
 }
 
 impl Default for Client {
@@ -141,48 +141,48 @@ impl Default for Client {
 
 impl Client {
     /// A request with a body.
-    pub fn post(body: &[&[u8]]) -> Self {
+    pub(crate) fn post(body: &[&[u8]]) -> Self {
         let body: Vec<Vec<u8>> = body.iter().map(|piece| piece.to_vec()).collect();
         let length = i64::try_from(body.iter().map(Vec::len).sum::<usize>()).expect("small");
         Self { method: "POST", body, length, ..Self::default() }
     }
 
-    pub fn group(group: &'static str) -> Self {
+    pub(crate) fn group(group: &'static str) -> Self {
         Self { group, ..Self::default() }
     }
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Reply {
-    pub outcome: Outcome,
-    pub status: u16,
-    pub line: String,
-    pub fields: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) outcome: Outcome,
+    pub(crate) status: u16,
+    pub(crate) line: String,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Sizes of the pieces in which the body was sent, with whether the piece was said to be the last.
-    pub writes: Vec<(usize, bool)>,
-    pub files: usize,
-    pub log: Vec<Line>,
+    pub(crate) writes: Vec<(usize, bool)>,
+    pub(crate) files: usize,
+    pub(crate) log: Vec<Line>,
     /// How often the body was asked for.
-    pub reads: usize,
+    pub(crate) reads: usize,
 }
 
 impl Reply {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The texts of the error records.
-    pub fn errors(&self) -> Vec<&str> {
+    pub(crate) fn errors(&self) -> Vec<&str> {
         self.log.iter().filter(|line| line.level == 3).map(|line| line.text.as_str()).collect()
     }
 
-    pub fn logged(&self, part: &str) -> bool {
+    pub(crate) fn logged(&self, part: &str) -> bool {
         self.log.iter().any(|line| line.text.contains(part))
     }
 }
@@ -274,7 +274,7 @@ thread_local! {
 }
 
 /// The number of this thread's worker.
-pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
+pub(crate) fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     WORKER.with_borrow_mut(|worker| {
         work(worker.get_or_insert_with(|| engine().worker(NUMBER.fetch_add(1, Ordering::Relaxed))))
@@ -282,7 +282,7 @@ pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
 }
 
 /// Serves a request to a script file.
-pub fn request(script: &std::path::Path, client: Client) -> Reply {
+pub(crate) fn request(script: &std::path::Path, client: Client) -> Reply {
     let mut pairs: Vec<(String, Option<Vec<u8>>)> = vec![
         ("REQUEST_METHOD".into(), Some(client.method.into())),
         ("SCRIPT_NAME".into(), Some(Vec::new())),
@@ -333,18 +333,18 @@ fn mtime(script: &std::path::Path) -> i64 {
 }
 
 /// Serves a request to a script with this source.
-pub fn serve(source: &str, client: Client) -> Reply {
+pub(crate) fn serve(source: &str, client: Client) -> Reply {
     request(&file("app.wsgi", source.as_bytes()), client)
 }
 
 /// A plain GET.
-pub fn get(source: &str) -> Reply {
+pub(crate) fn get(source: &str) -> Reply {
     serve(source, Client::default())
 }
 
 /// A script that evaluates each expression in the middle of a request and answers with one line for each: its `repr`, or
 /// `Type: text` of what it raised. `environ`, `start_response`, `body` (wsgi.input) and `errors` are in scope.
-pub fn evaluating(prelude: &str, expressions: &[&str]) -> String {
+pub(crate) fn evaluating(prelude: &str, expressions: &[&str]) -> String {
     let list = expressions.iter().map(|expression| format!("{expression:?}, ")).collect::<String>();
     format!(
         "import sys, io\n{prelude}\ndef application(environ, start_response):\n    body = environ['wsgi.input']; \
@@ -357,7 +357,7 @@ pub fn evaluating(prelude: &str, expressions: &[&str]) -> String {
 }
 
 /// Evaluates a table of expressions in one request and compares each line.
-pub fn check(prelude: &str, client: Client, table: &[(&str, &str)]) {
+pub(crate) fn check(prelude: &str, client: Client, table: &[(&str, &str)]) {
     let expressions: Vec<&str> = table.iter().map(|(expression, _)| *expression).collect();
     let reply = serve(&evaluating(prelude, &expressions), client);
     assert_eq!(reply.outcome, Outcome::Complete, "{:#?}", reply.log);

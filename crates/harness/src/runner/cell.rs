@@ -123,15 +123,23 @@ fn act(context: &Context<'_>, index: usize, cell: &Cell, arranged: &mut Arranged
             record.failures.push(Failure::new(FailureKind::Leak, &step.pointer, format!("the server died during this step ({status})")));
             return;
         }
-        if fails {
-            return;
-        }
         if limit.left().is_zero() {
-            let mut failure = Failure::new(FailureKind::Timeout, &step.pointer, format!("the cell took longer than {:?}", cell.timeout));
+            let mut failure = Failure::new(FailureKind::Timeout, &step.pointer, expiry(context, cell));
             failure.notes = stage.with_server(stacks::dump).unwrap_or_default();
             record.failures.push(failure);
             return;
         }
+        if fails {
+            return;
+        }
+    }
+}
+
+/// Which time was up.
+fn expiry(context: &Context<'_>, cell: &Cell) -> String {
+    match context.deadline {
+        Some(deadline) if Instant::now() >= deadline => "the time of the whole run was up".to_owned(),
+        _ => format!("the cell took longer than {:?}", cell.timeout),
     }
 }
 

@@ -87,7 +87,8 @@ impl Performer<'_> {
         let Some(action) = step.action() else {
             return broken(prepared, Failure::new(FailureKind::Infrastructure, &prepared.pointer, "the step has no kind"));
         };
-        let limit = limit.at_most(step.timeout.map_or(STEP_LIMIT, Duration::from));
+        let own = step.timeout.map_or(STEP_LIMIT, Duration::from);
+        let limit = limit.at_most(own);
         let started = Instant::now();
         let setting = Setting { stage: self.stage, performer: self, prepared, scope, limit, opened: ready.opened };
         let mut produced = steps::run(action, setting);
@@ -98,7 +99,8 @@ impl Performer<'_> {
         {
             failures.push(at(failure, prepared));
         }
-        if !failures.is_empty() && limit.left().is_zero() {
+        // Only the step's own limit counts here: the ends of a wait, of a request's patience and of the cell are others' matters.
+        if !failures.is_empty() && started.elapsed() >= own {
             self.explain_expiry(&mut failures);
         }
         let mut result = assemble(prepared, &produced, duration, &failures);

@@ -6,6 +6,7 @@
 //! ([`connection`]), and serve it ([`exchange`]). They meet in the shared [`server::Server`].
 
 mod connection;
+mod crew;
 mod exchange;
 mod line;
 mod monitor;

@@ -1,4 +1,5 @@
-//! Worker threads. An idle worker waits in the poller itself, so that no other thread has to hand it its request.
+//! Worker threads. Idle workers wait in the poller themselves, so that no other thread has to hand them their requests;
+//! how many of them do is the [`crew`](super::crew)'s business.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -57,8 +58,13 @@ impl Work {
     }
 
     fn run(mut self) {
+        // SAFETY: cannot fail.
+        let thread = unsafe { libc::gettid() };
         while !self.server.is_stopping() {
-            match self.server.poller.wait() {
+            self.server.crew.turn();
+            let event = self.server.poller.wait();
+            self.server.crew.took(thread);
+            match event {
                 Ok(Some(event)) if event.token == STOP => break,
                 Ok(Some(event)) => {
                     if let Some(connection) = self.connection(event.token, event.peer_gone) {

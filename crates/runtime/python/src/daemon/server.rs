@@ -13,6 +13,7 @@ use wsgi_protocol::launch::Timeouts;
 use wsgi_protocol::page::State;
 
 use super::connection::Connection;
+use super::crew::Crew;
 use super::line::ServerLog;
 use super::poller::{Poller, Token, Wakeup};
 use super::status::Status;
@@ -120,6 +121,7 @@ pub(super) struct Server {
     pub(super) status: Status,
     pub(super) board: Board,
     pub(super) poller: Poller,
+    pub(super) crew: Crew,
     pub(super) listener: UnixListener,
     pub(super) overflow: Option<UnixListener>,
     /// Connections that wait for a request.
@@ -162,6 +164,7 @@ impl Server {
             status: parts.status,
             board: parts.board,
             poller,
+            crew: Crew::new(),
             listener: parts.listener,
             overflow: parts.overflow,
             idle: Mutex::default(),
@@ -263,6 +266,7 @@ impl Server {
     pub(super) fn stop(&self) {
         self.leave();
         self.stopping.store(true, Ordering::Release);
+        self.crew.end();
         self.stop.wake();
     }
 

@@ -6,3 +6,4 @@ mod load_errors;
 mod machine;
 mod planning;
 mod real;
+mod reference;

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
-use super::{check, completions, explain, facts, man, render, schema};
+use super::{check, completions, explain, facts, graceful, man, render, restart, schema, start, status, stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::Environment;
 
@@ -16,7 +16,7 @@ use crate::environment::Environment;
 #[command(
     name = "confgen",
     version,
-    after_help = "Exit codes: 0 ok; 1 differs or findings; 2 usage or spec; 3 httpd refused; 4 environment; 5 rolled back.\n\nExamples:\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
+    after_help = "Exit codes: 0 ok; 1 differs or findings; 2 usage or spec; 3 httpd refused; 4 environment; 5 rolled back.\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
 )]
 pub(super) struct Arguments {
     /// Answer in JSON.
@@ -34,6 +34,11 @@ pub(super) struct Arguments {
 enum Command {
     Render(render::Render),
     Check(check::Check),
+    Start(start::Start),
+    Stop(stop::Stop),
+    Restart(restart::Restart),
+    Graceful(graceful::Graceful),
+    Status(status::Status),
     Schema(schema::Schema),
     Explain(explain::Explain),
     Facts(facts::Facts),
@@ -46,6 +51,11 @@ impl Command {
         match self {
             Self::Render(command) => command.run(context),
             Self::Check(command) => command.run(context),
+            Self::Start(command) => command.run(context),
+            Self::Stop(command) => command.run(context),
+            Self::Restart(command) => command.run(context),
+            Self::Graceful(command) => command.run(context),
+            Self::Status(command) => command.run(context),
             Self::Schema(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Facts(command) => command.run(context),

@@ -7,10 +7,16 @@ mod context;
 mod exit;
 mod explain;
 mod facts;
+mod graceful;
 mod input;
+mod instances;
 mod man;
 mod render;
+mod restart;
 mod schema;
+mod start;
+mod status;
+mod stop;
 
 pub use arguments::{command, run};
 pub use exit::Exit;

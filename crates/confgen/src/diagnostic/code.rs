@@ -153,6 +153,22 @@ codes! {
     Facts = "CG406", "facts",
         "The facts file cannot be used.",
         "Write a new one with `confgen facts`.";
+    /// A port cannot be had.
+    Port = "CG407", "port",
+        "A port is in use, reserved, or not on an address of this machine.",
+        "End the process that the message names, or choose another port.";
+    /// The serving user cannot reach a file.
+    Unreachable = "CG408", "closed to the serving user",
+        "The user that serves requests may not enter a folder, or not read a file, that the application needs.",
+        "Open the folder that the message names, move the application, or serve as another user.";
+    /// httpd did not start, did not stop, or ended by itself.
+    Start = "CG409", "start and stop",
+        "httpd did not start, did not stop in time, or ended by itself.",
+        "See the lines of its log in the message.";
+    /// No such instance, or its name is taken.
+    Instance = "CG410", "instance",
+        "There is no running server of that name, or there is one already.",
+        "`confgen status` lists the servers that run.";
 }
 
 impl Code {

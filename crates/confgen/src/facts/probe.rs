@@ -113,7 +113,7 @@ fn wsgi(options: &ProbeOptions, modules_folder: Option<&Path>) -> WsgiFacts {
         versions.sort_by_key(|version| version.trim_end_matches('t')[2..].parse::<u32>().unwrap_or(0));
         versions
     };
-    let peers = folders.iter().map(|folder| folder.join("../peer/mod_wsgi.so"));
+    let peers = options.folder.iter().flat_map(|folder| ["../peer/mod_wsgi.so", "../../peer/mod_wsgi.so"].map(|path| folder.join(path)));
     let mod_wsgi = options
         .mod_wsgi
         .iter()

@@ -166,7 +166,10 @@ pub(super) fn imports(builder: &mut Builder<'_>) -> Vec<ImportView> {
     views
 }
 
-pub(super) fn import_view(builder: &Builder<'_>, key: &Path, script: &str, process_group: &str, interpreter: &Interpreter) -> ImportView {
+pub(super) fn import_view(builder: &mut Builder<'_>, key: &Path, script: &str, process_group: &str, interpreter: &Interpreter) -> ImportView {
+    if *interpreter == Interpreter::Resource {
+        builder.error(Code::Conflict, key, "`resource` is no one interpreter that a script could be imported into");
+    }
     ImportView {
         block: builder.origins.block(key),
         script: builder.arg(key, script),

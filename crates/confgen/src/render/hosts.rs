@@ -27,6 +27,14 @@ pub(super) fn views(builder: &mut Builder<'_>, raws: &[(Place, RawView)]) -> Vec
     let open = sites.iter().any(|(_, site)| site.hosts.is_empty());
     let http = server::ports(spec, false);
     let https = server::ports(spec, true);
+    for (name, site) in &sites {
+        // Every site is judged, also one that no port is there for.
+        site::view(builder, name, site, raws);
+        if http.is_empty() && site.tls.is_none() {
+            let diagnostic = Diagnostic::error(Code::Tls, format!("the site `{name}` has no `tls`, and there is no http port to serve it on"));
+            builder.report(&Path::of(["sites", name.as_str()]), "", diagnostic.help("set `server.listen.http`, or give the site `tls`"));
+        }
+    }
     let mut views = Vec::new();
     if !http.is_empty() && !sites.is_empty() {
         if !open {

@@ -12,7 +12,7 @@ use crate::spec::{Daemon, ModuleReference};
 /// Where modules are looked for.
 struct SearchPath {
     directories: Vec<PathBuf>,
-    /// A `.pth` file that runs code may add anything.
+    /// Code of a `.pth` file finds modules, so that anything may be there.
     open: bool,
 }
 
@@ -173,7 +173,8 @@ fn add_site(search: &mut SearchPath, directory: PathBuf) {
         {
             for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
                 match line.starts_with("import ") || line.starts_with("import\t") {
-                    true => search.open |= !line.contains("_distutils_hack"),
+                    // An editable install finds its modules by code; other code in such files has other purposes.
+                    true => search.open |= ["__editable__", "finder", "meta_path", "sys.path", "addsitedir"].iter().any(|word| line.contains(word)),
                     false => search.directories.push(directory.join(line)),
                 }
             }

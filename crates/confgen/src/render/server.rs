@@ -315,6 +315,10 @@ pub(super) fn logs(builder: &mut Builder<'_>) -> LogsView {
         Some(AccessLog::Named(AccessFormat::Dev)) => Some(DEV.to_owned()),
         Some(AccessLog::Custom(custom)) => Some(custom.format.clone()),
     };
+    let access_key = match &log.access {
+        Some(AccessLog::Custom(_)) => access_key.join("format"),
+        _ => access_key,
+    };
     if format.as_deref().is_some_and(|format| format.contains("%I") || format.contains("%O") || format.contains("%S")) {
         builder.modules.need("logio");
     }

@@ -190,6 +190,7 @@ pub(super) const APP: &[AppSetting] = &[
             })
         },
     },
+    AppSetting { directive: "WSGIIgnoreActivity", key: "ignore-activity", value: |a, _| on_off(a.ignore_activity) },
     AppSetting { directive: "WSGIEnableSendfile", key: "enable-sendfile", value: |a, _| on_off(a.enable_sendfile) },
 ];
 

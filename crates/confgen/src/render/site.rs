@@ -310,7 +310,10 @@ fn app_view(builder: &mut Builder<'_>, site_name: &Name, site: &Site, path: &Url
     };
     lines.extend(location_lines(builder, site, app, group, &outer, key));
     lines.extend(restrict(builder, &app.restrict_process, &key.join("restrict-process")));
-    let imports = app.import.iter().enumerate().map(|(index, import)| import_view(builder, &key.join("import").join(index), import.as_str(), process_group, &app.interpreter)).collect();
+    let mut imports = Vec::new();
+    for (index, import) in app.import.iter().enumerate() {
+        imports.push(import_view(builder, &key.join("import").join(index), import.as_str(), process_group, &app.interpreter));
+    }
     let regex = path.regex().is_some();
     let mount = path.regex().unwrap_or(path.as_str());
     let (folder, name) = split(&script);
@@ -318,10 +321,11 @@ fn app_view(builder: &mut Builder<'_>, site_name: &Name, site: &Site, path: &Url
         true => (script.trim_end_matches('/'), None),
         false => (folder, Some(name)),
     };
-    // A target with `$1` in it is not known before a request comes; what is before it is opened.
+    // A target with `$1` in it is not known before a request comes; what it can become is opened.
     let (folder, only) = match script.find('$').filter(|_| regex) {
-        Some(dollar) => (split(&script[..dollar]).0, None),
-        None => (folder, only),
+        Some(dollar) if dollar < folder.len() => (split(&script[..dollar]).0, None),
+        Some(_) => (folder, only.map(references_as_wildcards)),
+        None => (folder, only.map(quote::literal)),
     };
     Some(AppView {
         block: builder.origins.block(key),
@@ -333,11 +337,24 @@ fn app_view(builder: &mut Builder<'_>, site_name: &Name, site: &Site, path: &Url
         imports,
         grants: vec![Grant {
             directory: builder.arg(&script_key, quote::literal(if folder.is_empty() { "/" } else { folder })),
-            only: only.map(|name| builder.arg(&script_key, quote::literal(name))),
+            only: only.map(|name| builder.arg(&script_key, name)),
         }],
         lines,
         raw,
     })
+}
+
+/// The names that a name with `$1` in it can become.
+fn references_as_wildcards(name: &str) -> String {
+    let mut pattern = String::new();
+    let mut parts = name.split('$');
+    pattern.push_str(&quote::literal(parts.next().unwrap_or_default()));
+    for part in parts {
+        let rest = part.strip_prefix(|character: char| character.is_ascii_digit());
+        pattern.push_str(if rest.is_some() { "*" } else { "$" });
+        pattern.push_str(&quote::literal(rest.unwrap_or(part)));
+    }
+    pattern
 }
 
 /// Directives of an application's location. What an application further out sets would hold here too, so it is set back.

@@ -361,7 +361,9 @@ fn likely<'a>(keys: &'a [document::Path], message: &str, root: &Node) -> Option<
             name.len() >= 4 && (lower.contains(&words.join(" ")) || lower.contains(*name))
         })
     };
-    quoted.or_else(|| named().map(|(key, _)| key)).or_else(|| keys.first())
+    // What was written in the spec is more likely wrong than what confgen chose.
+    let written = || keys.iter().find(|key| key.find(root).or_else(|| key.parent()?.find(root).filter(|node| node.as_str().is_some())).is_some());
+    quoted.or_else(|| named().map(|(key, _)| key)).or_else(written).or_else(|| keys.first())
 }
 
 fn scalar(node: &Node) -> Option<String> {

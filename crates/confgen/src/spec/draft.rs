@@ -23,7 +23,8 @@ impl Draft {
         let model_schema = schema::of::<Model>();
         let mut found = Vec::new();
         control_characters(&root, &Path::root(), &mut found);
-        found.extend(schema::find(&model_schema, &root));
+        let unfit = schema::find(&model_schema, &root);
+        found.extend(unfit.into_iter().filter(|(path, _)| !found.iter().any(|(known, _)| known == path)).collect::<Vec<_>>());
         let errors: Vec<Diagnostic> = found.iter().map(|(_, diagnostic)| diagnostic.clone()).collect();
         let mut readable = root;
         let mut rounds = 0;

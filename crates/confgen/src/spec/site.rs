@@ -141,6 +141,8 @@ pub struct App {
     pub error_override: Option<bool>,
     /// How HEAD requests are passed.
     pub map_head_to_get: Option<MapHead>,
+    /// Whether its requests leave the daemon's inactivity timer alone.
+    pub ignore_activity: Option<bool>,
     /// Whether the system's sendfile is used for files.
     pub enable_sendfile: Option<bool>,
     /// The only daemons that its requests may reach; `embedded` for Apache's own processes.

@@ -1,5 +1,8 @@
 //! Integration tests of confgen: one binary.
 
+mod against_httpd;
+mod cli;
 mod fixture;
 mod httpd;
+mod refused;
 mod render;

@@ -27,11 +27,22 @@ fn the_smallest_spec() {
 
 #[test]
 fn every_option_of_a_daemon() {
-    let conf = httpd_conf(
-        "daemons:\n  d:\n    user: shop-web\n    group: shop-web\n    supplementary-groups: [www-data, shop-reports]\n    umask: '027'\n    processes: 2\n    threads: 3\n    home: /h\n    python: '3.11'\n    python-home: /p\n    python-path: [/a, /b c]\n    python-eggs: /e\n    lang: C.UTF-8\n    locale: C.UTF-8\n    display-name: '%{GROUP}'\n    stack-size: 512K\n    memory-limit: 200M\n    virtual-memory-limit: 1G\n    cpu-time-limit: 1h\n    listen-backlog: 7\n    socket-user: www-data\n    environment-file: /etc/env\n    env: {A: 1, B: true, C: 'x \"y\" ${HOME}'}\n    timeouts: {shutdown: 1, graceful: 2, eviction: 3, request: 4, interrupt: 5, startup: 6, queue: 7, connect: 8, socket: 9, inactivity: 10, deadlock: 11, restart-interval: 12}\n    recycle: {max-requests: 13}\n",
+    let mut facts = machine();
+    facts.wsgi.mod_wsgi = Some("/peer/mod_wsgi.so".into());
+    let tree = rendered(
+        "runtime: {module: mod_wsgi}\ndaemons:\n  d:\n    user: shop-web\n    group: shop-web\n    supplementary-groups: [www-data, shop-reports]\n    umask: '027'\n    processes: 2\n    threads: 3\n    home: /h\n    python-home: /p\n    python-path: [/a, /b c]\n    python-eggs: /e\n    lang: C.UTF-8\n    locale: C.UTF-8\n    display-name: '%{GROUP}'\n    stack-size: 512K\n    memory-limit: 200M\n    virtual-memory-limit: 1G\n    cpu-time-limit: 1h\n    listen-backlog: 7\n    socket-user: www-data\n    timeouts: {shutdown: 1, graceful: 2, eviction: 3, request: 4, interrupt: 5, startup: 6, queue: 7, connect: 8, socket: 9, inactivity: 10, deadlock: 11, restart-interval: 12}\n    recycle: {max-requests: 13}\n",
+        &facts,
+        &RenderOptions::default(),
     );
-    let block = conf.split("# daemons.d:").nth(1).unwrap();
+    let tree = tree.unwrap_or_else(|errors| panic!("{errors}"));
+    let block = tree.text("httpd.conf").unwrap().split("# daemons.d:").nth(1).unwrap();
     insta::assert_snapshot!(block.split("\n\n").next().unwrap());
+}
+
+#[test]
+fn options_of_a_daemon_that_are_ours() {
+    let conf = httpd_conf("daemons: {d: {python: '3.11', environment-file: /etc/env, env: {A: 1, B: true, C: 'x \"y\" ${HOME}'}}}");
+    insta::assert_snapshot!(conf.split("# daemons.d:").nth(1).unwrap());
 }
 
 #[test]
@@ -68,7 +79,7 @@ fn settings_of_another_mpm_are_left_out_with_a_warning() {
 fn applications_within_applications() {
     insta::assert_snapshot!(
         httpd_conf(
-            "server: {listen: {http: 8000}}\ndaemons: {d: {reload: off}, e: {}}\nsites:\n  main:\n    env: {SITE: 1, X: site}\n    restrict-process: [d, embedded]\n    apps:\n      /: {script: /srv/app.wsgi, daemon: d, pass-authorization: true, chunked: true, env: {A: 1, X: app}, preload: false}\n      /in: {script: /srv/in.wsgi, daemon: e, interpreter: resource, callable: app, error-override: true, map-head-to-get: auto, enable-sendfile: true, restrict-process: [e], import: [/srv/first.wsgi]}\n      /dir/: {script: /srv/scripts/, interpreter: own}\n      '~ ^/v([0-9]+)': {script: /srv/v$1.wsgi, daemon: e}\n      /mod: {module: 'a.b:make.app', daemon: e}\n",
+            "server: {listen: {http: 8000}}\ndaemons: {d: {reload: off}, e: {}}\nsites:\n  main:\n    env: {SITE: 1, X: site}\n    restrict-process: [d, embedded]\n    apps:\n      /: {script: /srv/app.wsgi, daemon: d, pass-authorization: true, chunked: true, env: {A: 1, X: app}, preload: false}\n      /in: {script: /srv/in.wsgi, daemon: e, interpreter: main, callable: app, error-override: true, map-head-to-get: auto, enable-sendfile: true, restrict-process: [e], import: [/srv/first.wsgi]}\n      /dir/: {script: /srv/scripts/, interpreter: own}\n      '~ ^/v([0-9]+)': {script: /srv/v$1.wsgi, daemon: e}\n      /mod: {module: 'a.b:make.app', daemon: e}\n",
         )
         .split("# daemons.d:")
         .nth(1)

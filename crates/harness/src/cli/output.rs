@@ -13,7 +13,7 @@ use crate::scenario::problem::Problem;
 pub(crate) struct Output {
     out: Style,
     error: Style,
-    /// Whether standard error is a terminal on which lines may be drawn again.
+    /// Whether both are a terminal on which lines may be drawn again.
     pub(crate) live: bool,
 }
 
@@ -27,7 +27,7 @@ impl Output {
             ColorChoice::Auto if terminal && !plain && !dumb => Style::Coloured,
             ColorChoice::Auto => Style::Plain,
         };
-        let live = io::stderr().is_terminal() && !dumb && !environment.is_set("CI");
+        let live = io::stderr().is_terminal() && io::stdout().is_terminal() && !dumb && !environment.is_set("CI");
         Self { out: style(io::stdout().is_terminal()), error: style(io::stderr().is_terminal()), live }
     }
 

@@ -23,8 +23,8 @@ use crate::scenario::schema::{LogFile, StepKind};
 use crate::steps::StopSummary;
 use crate::steps::wire::Limit;
 
-/// How long a server may take to stop at the end of a cell.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long a server may take to stop at the end of a cell: longer than the 10 seconds after which httpd kills its own children.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// How much of the error log a report gets.
 const TAIL_LINES: usize = 40;

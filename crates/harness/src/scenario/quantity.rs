@@ -178,7 +178,8 @@ impl JsonSchema for Time {
         json_schema!({
             "type": "string",
             "description": "A length of time: a number with a unit (ns, us, ms, s, m, h, d), such as 2.5s or 50ms.",
-            "pattern": r"^\s*[0-9][0-9_.]*\s*(ns|us|µs|ms|s|m|h|d)\s*$"
+            "pattern": r"^\s*[0-9][0-9_.]*\s*(ns|us|µs|ms|s|m|h|d)\s*$",
+            "x-expected": "a length of time such as 2.5s or 50ms"
         })
     }
 }
@@ -248,6 +249,7 @@ impl JsonSchema for Size {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "A number of bytes, with or without a unit: 4096, 64K, 8MiB, 10MB.",
+            "x-expected": "a number of bytes such as 4096 or 8MiB",
             "anyOf": [
                 {"type": "integer", "minimum": 0},
                 {"type": "string", "pattern": r"^\s*[0-9][0-9_.]*\s*(B|kB|MB|GB|KiB|MiB|GiB|K|M|G)?\s*$"}

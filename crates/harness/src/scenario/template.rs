@@ -276,4 +276,28 @@ mod tests {
         assert_eq!(messages, ["`${hom}` is no place", "the expression ends where a value is needed", "`${{` has no `}}`"]);
         assert_eq!(&"${hom} ${{ 1 + }} ${{ x"[errors[1].span.clone()], "");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_taken_literally(text in "[a$\\{} }]{0,16}|\\PC{0,12}") {
+            proptest::prop_assert_eq!(filled(&text.replace("${", "$${")), Json::from(text));
+        }
+
+        #[test]
+        fn any_text_is_a_template_or_errors_within_it(text in "[a$\\{}' \"]{0,24}|\\PC{0,12}") {
+            if let Err(errors) = Template::parse(&text) {
+                for error in errors {
+                    proptest::prop_assert!(error.span.start <= error.span.end && error.span.end <= text.len(), "{:?}", error);
+                }
+            }
+        }
+
+        #[test]
+        fn holes_between_texts_are_filled(before in "[a-z ]{0,8}", after in "[a-z ]{1,8}", number in proptest::prelude::any::<i32>()) {
+            let mut scope = Scope::new();
+            scope.set("n", number);
+            let found = fill(&format!("{before}${{{{ n }}}}{after}"), &scope, &Places::sample()).unwrap();
+            proptest::prop_assert_eq!(found, Json::from(format!("{before}{number}{after}")));
+        }
+    }
 }

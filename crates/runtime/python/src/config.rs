@@ -132,6 +132,19 @@ unsafe fn fill(config: &mut ffi::PyConfig, wanted: &launch::Python) -> Result<()
                 set(base, &raw mut (*base).home, home)?;
             }
         }
+        if (*base).executable.is_null() {
+            // Not the first of the name on Apache's PATH, which may be another version.
+            let own = env!("ENGINE_PYTHON_EXECUTABLE");
+            let name = concat!("python", env!("ENGINE_PYTHON_VERSION"));
+            match &wanted.home {
+                None if Path::new(own).is_file() => set(base, &raw mut (*base).executable, own.as_bytes())?,
+                None => set(base, &raw mut (*base).program_name, name.as_bytes())?,
+                Some(home) => {
+                    let program = [home.as_slice(), b"/bin/", name.as_bytes()].concat();
+                    set(base, &raw mut (*base).program_name, &program)?;
+                }
+            }
+        }
     }
     Ok(())
 }

@@ -172,7 +172,11 @@ impl Interpreter {
         let log = wsgi::errors::make(py, &module)?;
         self.standard_streams(py, &module, &log, &text_wrapper);
         let restrict_signals = self.setting.scoped(&self.group, config.restrict.signal, |scope| scope.restrict_signal);
-        if restrict_signals && let Err(raised) = signals::intercept(py, self, &module) {
+        if self.setting.is_service() {
+            if self.group.is_empty() && let Err(raised) = signals::leave_on_terminate(py) {
+                self.complain(py, raised, "0090", "Unable to register the handler of SIGTERM.");
+            }
+        } else if restrict_signals && let Err(raised) = signals::intercept(py, self, &module) {
             self.complain(py, raised, "0183", "Unable to intercept 'signal.signal'.");
         }
         let file_wrapper = wsgi::file_wrapper::make(py, &module)?;

@@ -53,6 +53,11 @@ impl Setting {
         self.config.process_group.is_empty()
     }
 
+    /// Whether this is a service process (`threads=0`): it runs its import scripts on the main thread and no requests.
+    pub(crate) fn is_service(&self) -> bool {
+        !self.embedded() && self.config.threads_per_process == 0
+    }
+
     /// Logs for the process.
     pub(crate) fn log(&self, level: Level, text: &str) {
         if self.process.logs(level) {

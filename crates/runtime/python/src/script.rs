@@ -19,7 +19,7 @@ use crate::object::{
     os_error, owned, raise, set, system_exit, text, value_error,
 };
 use crate::thread::detached;
-use crate::traceback::{Destination, Kind, report};
+use crate::traceback::{Destination, Kind, is_instance, report};
 
 /// A script that an interpreter has loaded.
 pub(crate) struct Loaded {
@@ -253,6 +253,10 @@ fn failed(py: Python<'_>, raised: Raised, to: Destination<'_>, path: &str, messa
     };
     if to.interpreter().is_timeout(&exception) {
         return NotLoaded::TimedOut;
+    }
+    if to.interpreter().setting.is_service() && is_instance(&exception, system_exit()) {
+        // How a service script is ended, and how it ends itself.
+        return NotLoaded::Failed;
     }
     to.prefixed(py, Level::Error, message);
     match report(py, crate::object::restore(&exception), to, path) {

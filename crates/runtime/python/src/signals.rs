@@ -8,7 +8,9 @@ use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
 use crate::interpreter::Interpreter;
-use crate::object::{Object, Raise, Raised, call, get, import, set};
+use crate::object::{
+    Object, Raise, Raised, borrowed, call, call_method, dict, get, import, integer, owned, put, set, text,
+};
 use crate::slot::{Arguments, NativeType, entered, instance, native_type, value_of};
 
 /// The value inside a `mod_wsgi.SignalIntercept`.
@@ -26,6 +28,23 @@ pub(crate) fn intercept<'py>(py: Python<'py>, interpreter: &'static Interpreter,
     // SAFETY: `kind` was just made for `Intercept`.
     let intercept = unsafe { instance(&kind, Intercept { interpreter, original })? };
     set(&signal, c"signal", &intercept)
+}
+
+/// A service process ends its script by an exception: SIGTERM raises `SystemExit` on the main thread.
+pub(crate) fn leave_on_terminate(py: Python<'_>) -> Raise<()> {
+    let names = dict(py)?;
+    let builtins = import(py, c"builtins")?;
+    put(&names, c"__builtins__", &builtins)?;
+    let source = text(py, "def leave(*_):\n    raise SystemExit\n")?;
+    let code = call(&get(&builtins, c"compile")?, &[&source, &text(py, "<mod_wsgi>")?, &text(py, "exec")?])?;
+    // SAFETY: alive, attached; the evaluation defines the name that is asked for next.
+    let leave = unsafe {
+        owned(py, ffi::PyEval_EvalCode(code.as_ptr(), names.as_ptr(), names.as_ptr()))?;
+        borrowed(py, ffi::PyDict_GetItemString(names.as_ptr(), c"leave".as_ptr()))?
+    };
+    let number = integer(py, i64::from(libc::SIGTERM))?;
+    call_method(&import(py, c"_signal")?, c"signal", &[&number, &leave])?;
+    Ok(())
 }
 
 unsafe extern "C" fn call_slot(

@@ -50,8 +50,7 @@ DATABASES = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Strong, and quicker to compute than the default's million rounds.
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
+PASSWORD_HASHERS = ["bookshop.hashers.FewRounds"]
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

@@ -1,5 +1,7 @@
 """Who is there: the name and the number of visits are kept in the signed session cookie."""
 
+import os
+
 from flask import Blueprint, flash, jsonify, redirect, render_template, request, session, url_for
 
 pages = Blueprint("visitors", __name__)
@@ -13,7 +15,7 @@ def index():
 
 @pages.get("/whoami")
 def whoami():
-    return jsonify(name=session.get("name"), visits=session.get("visits", 0))
+    return jsonify(name=session.get("name"), visits=session.get("visits", 0), pid=os.getpid())
 
 
 @pages.post("/login")

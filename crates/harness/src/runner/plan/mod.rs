@@ -86,10 +86,6 @@ pub fn plan(scenarios: &[Arc<Loaded>], machine: &Machine, selection: &Selection,
     let mut cells = Vec::new();
     for scenario in scenarios {
         let made = cells_of(scenario, machine, &mut problems);
-        if made.is_empty() {
-            let problem = Problem::error(Code::NoCells, format!("the matrix of `{}` leaves no cell", scenario.scenario.id));
-            problems.push(problem.at(scenario.locate("/matrix", None), ""));
-        }
         cells.extend(made.into_iter().filter(|cell| selection.matches(cell)));
     }
     let mut order: Vec<_> = (0..cells.len()).filter(|index| cells[*index].skip.is_none()).collect();
@@ -183,7 +179,13 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
     let mut cells = Vec::new();
     for (name, key, variant) in variants {
         let matrix = variant.matrix.as_ref().unwrap_or(&scenario.scenario.matrix);
-        for axes in positions(matrix) {
+        let positions = positions(matrix);
+        if positions.is_empty() {
+            let pointer = key.filter(|_| variant.matrix.is_some()).map_or_else(|| "/matrix".to_owned(), |key| format!("/variants/{key}/matrix"));
+            let problem = Problem::error(Code::NoCells, format!("the matrix leaves no cell of the variant `{name}`"));
+            problems.push(problem.at(scenario.locate(&pointer, None), ""));
+        }
+        for axes in positions {
             let id = CellId { scenario: scenario.scenario.id.clone(), variant: name.to_owned(), axes };
             let module = axes.module.unwrap_or(Module::Ours);
             match expectation(&variant.expect, module, machine) {

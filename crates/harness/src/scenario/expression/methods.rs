@@ -12,8 +12,11 @@ pub struct Method {
     pub name: &'static str,
     /// One line.
     pub help: &'static str,
-    run: fn(&Value, &[Value]) -> Option<Result<Value, String>>,
+    run: Run,
 }
+
+/// What a method does with a value and its arguments; nothing where values of this type do not have the method.
+type Run = fn(&Value, &[Value]) -> Option<Result<Value, String>>;
 
 impl Method {
     /// Runs it; nothing if values of this type do not have the method.

@@ -105,3 +105,6 @@ impl Expression {
         bounded
     }
 }
+
+#[cfg(test)]
+mod tests;

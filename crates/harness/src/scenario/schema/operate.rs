@@ -1,9 +1,10 @@
 //! Steps that do something: concurrent, signal, file, exec, stop.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -42,9 +43,8 @@ pub struct Signal {
 }
 
 /// Which processes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Json")]
-#[schemars(with = "String")]
 pub enum SignalTarget {
     /// The process that was started.
     Parent,
@@ -58,6 +58,21 @@ pub enum SignalTarget {
     Group,
     /// One process.
     Pid(u32),
+}
+
+impl JsonSchema for SignalTarget {
+    fn schema_name() -> Cow<'static, str> {
+        "SignalTarget".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "`parent`, `children`, `daemon NAME`, `daemons`, `group` (all processes of the server) or `pid NUMBER`.",
+            "pattern": r"^(parent|children|daemons|group|daemon\s+\S+|pid\s+[0-9]+)$",
+            "x-expected": "parent, children, daemon NAME, daemons, group or pid NUMBER"
+        })
+    }
 }
 
 impl FromStr for SignalTarget {

@@ -24,7 +24,7 @@ pub struct Scenario {
     /// The version of the format: `harness/1`.
     pub schema: SchemaTag,
     /// The scenario's name: lower-case letters, digits and dashes; unique in a catalogue.
-    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]*$"))]
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]*$"), extend("x-expected" = "lower-case letters, digits and dashes"))]
     pub id: String,
     /// One line: what goes wrong.
     pub title: String,

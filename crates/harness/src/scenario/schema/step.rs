@@ -43,7 +43,7 @@ impl JsonSchema for Deferred {
 pub struct Step {
     /// The name by which expressions speak of the step's result.
     #[serde(default)]
-    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_-]*$"))]
+    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_-]*$"), extend("x-expected" = "a name: letters, digits, dashes, no digit first"))]
     pub id: Option<String>,
     /// One line for reports.
     #[serde(default)]
@@ -166,9 +166,10 @@ impl JsonSchema for LogAllowance {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "x-expected": "a code such as WSGI0174, or {match: \"regular expression\"}",
             "description": "A warning or error that belongs to the scenario: its code, or {match: regular expression} over its line.",
             "anyOf": [
-                {"type": "string", "pattern": "^[A-Z]+[0-9]+$"},
+                {"type": "string", "pattern": "^[A-Z]+[0-9]+$", "x-expected": "a code such as WSGI0174; for other lines {match: \"regular expression\"}"},
                 {
                     "type": "object",
                     "properties": {"match": {"type": "string", "description": "A regular expression over the whole line."}},

@@ -276,12 +276,12 @@ impl Environs {
             shape.slots.len() == entries.len() && shape.slots.iter().zip(entries).all(|(slot, entry)| slot.fits(entry))
         });
         if let Some(shape) = fitting {
-            return self.from_shape(py, shape, entries);
+            return self.shaped(py, shape, entries);
         }
         let hash = shape_hash(entries);
         if memory.missed == hash && entries.len() <= 128 {
             let mut shape = self.new_shape(py, entries)?;
-            let environ = self.from_shape(py, &mut shape, entries)?;
+            let environ = self.shaped(py, &mut shape, entries)?;
             if memory.shapes.len() < SHAPES {
                 memory.shapes.push(shape);
             } else {
@@ -312,7 +312,7 @@ impl Environs {
         Ok(environ)
     }
 
-    fn from_shape<'py>(&self, py: Python<'py>, shape: &mut Shape, entries: &[Entry<'_>]) -> Raise<Object<'py>> {
+    fn shaped<'py>(&self, py: Python<'py>, shape: &mut Shape, entries: &[Entry<'_>]) -> Raise<Object<'py>> {
         let environ = copy(py, &shape.template)?;
         for (slot, entry) in shape.slots.iter_mut().zip(entries) {
             if slot.id == HTTPS {

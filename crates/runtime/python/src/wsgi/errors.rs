@@ -82,7 +82,7 @@ pub(crate) fn open<'py>(
     put(&keywords, c"errors", &text(py, "replace")?)?;
     put(&keywords, c"line_buffering", &boolean(py, true))?;
     put(&keywords, c"write_through", &boolean(py, true))?;
-    let stream = call_keywords(wrapper, &tuple(py, &[buffer.clone()])?, &keywords)?;
+    let stream = call_keywords(wrapper, &tuple(py, std::slice::from_ref(&buffer))?, &keywords)?;
     Ok((buffer, stream))
 }
 

@@ -72,6 +72,7 @@ mod smallbuf {
     const INLINE: usize = 16;
     const NOTHING: Field<'static> = Field { name: Bytes::NONE, value: Bytes::NONE };
 
+    #[expect(clippy::large_enum_variant, reason = "it lives on the stack, and the large variant is the usual one")]
     pub(super) enum Fields<'a> {
         Inline([Field<'a>; INLINE], usize),
         Heap(Vec<Field<'a>>),

@@ -23,9 +23,9 @@ fn the_gilstate_api_works_in_every_interpreter_of_a_thread() {
     // remembered for the thread it would wait for ever (3.11) or run in the wrong interpreter.
     let script = file(
         "gilstate.wsgi",
-        b"import ctypes, _xxsubinterpreters as subs\nHERE = int(subs.get_current())\ndef application(e, s):\n    seen = []\n    \
+        b"import ctypes\ntry: import _xxsubinterpreters as subs\nexcept ImportError: import _interpreters as subs\nHERE = str(subs.get_current())\ndef application(e, s):\n    seen = []\n    \
           kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))\n    \
-          def compare(a, b):\n        seen.append(int(subs.get_current()))\n        return a[0] - b[0]\n    values = (ctypes.c_int * 3)(3, 1, 2)\n    \
+          def compare(a, b):\n        seen.append(str(subs.get_current()))\n        return a[0] - b[0]\n    values = (ctypes.c_int * 3)(3, 1, 2)\n    \
           for library in (ctypes.CDLL(None), ctypes.PyDLL(None)):\n        library.qsort(values, 3, ctypes.sizeof(ctypes.c_int), kind(compare))\n    \
           s('200 OK', [])\n    return [b'%s' % repr((list(values), set(seen) == {HERE})).encode()]\n",
     );

@@ -34,10 +34,11 @@ fn what_cannot_be_compiled_is_500_with_the_reason() {
 
 #[test]
 fn a_file_that_is_not_there_names_the_reason() {
-    let reply = request(std::path::Path::new("/nonexistent/app.wsgi"), Client::default());
+    let missing = crate::server::folder().join("no-such.wsgi");
+    let reply = request(&missing, Client::default());
     assert_eq!(reply.outcome, Outcome::Status(500));
-    let expected = "FileNotFoundError: [Errno 2] No such file or directory: '/nonexistent/app.wsgi'";
-    assert_eq!(reply.errors().last(), Some(&expected));
+    let expected = format!("FileNotFoundError: [Errno 2] No such file or directory: '{}'", missing.display());
+    assert_eq!(reply.errors().last(), Some(&expected.as_str()));
 }
 
 #[test]

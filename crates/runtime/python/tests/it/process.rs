@@ -152,10 +152,11 @@ fn a_wrong_home_is_a_failure_with_its_code() {
 #[test]
 #[ignore = "runs in a process of its own"]
 fn wrong_home_inside() {
-    let config = Python { home: Some(b"/nonexistent".to_vec()), ..Python::default() };
+    let home = folder().join("no-such-home").display().to_string();
+    let config = Python { home: Some(home.clone().into_bytes()), ..Python::default() };
     let failure = Engine::start(config, &JOURNAL).err().expect("cannot start").to_string();
     assert!(failure.starts_with("WSGI0001: Python initialisation failed in embedded mode: "), "{failure}");
-    assert_eq!(journal("WSGI0100: Unable to stat Python home '/nonexistent'").len(), 1);
+    assert_eq!(journal(&format!("WSGI0100: Unable to stat Python home '{home}'")).len(), 1);
     assert_eq!(journal("WSGI0001: ").len(), 1);
 }
 
@@ -188,4 +189,23 @@ fn environment_inside() {
     Engine::start(config, &JOURNAL).expect("starts").run_imports();
     let expected = format!("('{home}', '{home}/bin/python', True, True)");
     assert_eq!(std::fs::read_to_string(result).expect("was written"), expected);
+}
+
+#[test]
+fn a_service_ends_by_sigterm_without_a_word() {
+    passed("service_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn service_inside() {
+    let source = "import os, signal, time\nsignal.signal(signal.SIGUSR1, lambda *a: None)\nassert callable(signal.getsignal(15))\n\
+                  os.kill(os.getpid(), signal.SIGTERM)\nwhile True: time.sleep(1)\n";
+    let script = file("service.wsgi", source.as_bytes()).into_os_string().into_encoded_bytes();
+    let imports = vec![Import { script, application_group: Vec::new() }];
+    let config = Python { imports, process_group: b"service".to_vec(), ..Python::default() };
+    Engine::start(config, &JOURNAL).expect("starts").run_imports();
+    assert_eq!(journal("").iter().filter(|line| line.level <= 4).count(), 0, "{:#?}", journal(""));
+    let loading = "' into main interpreter of daemon process 'service'.";
+    assert_eq!(journal(loading).len(), 1, "{:#?}", journal(""));
 }

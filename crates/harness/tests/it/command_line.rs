@@ -1,0 +1,134 @@
+//! The commands as a user calls them.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+
+/// The program, with nothing of the caller's settings.
+pub(crate) fn harness() -> Command {
+    let mut command = Command::cargo_bin("harness").unwrap();
+    for variable in ["HARNESS_VENV", "HARNESS_PEER", "XDG_CACHE_HOME"] {
+        command.env_remove(variable);
+    }
+    command.env("HOME", "/nonexistent");
+    command
+}
+
+fn out(command: &mut Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
+}
+
+const GOOD: &str = "schema: harness/1\nid: good\ntitle: Good\ntags: [x]\nsteps: [{id: a, http: {get: /}}]\nhealthy: [a.ok]\n";
+
+#[test]
+fn exit_statuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.yaml");
+    let wrong = folder.path().join("wrong.yaml");
+    fs::write(&good, GOOD).unwrap();
+    fs::write(&wrong, GOOD.replace("title", "titel")).unwrap();
+    assert!(out(harness().arg("lint").arg(&good), 0).contains("nothing to complain about"));
+    assert!(out(harness().arg("lint").arg(&wrong), 2).contains("did you mean `title`?"));
+    assert!(out(harness().arg("run").arg(&wrong), 2).contains("HS103"));
+    assert!(out(harness().arg("list").arg(&good).args(["-E", "tag(y)"]), 4).contains("no cell is selected"));
+    assert!(out(harness().arg("list").arg(&good).args(["-E", "tga(y)"]), 2).contains("did you mean `tag`?"));
+    assert!(out(harness().arg("list").arg(&good).arg("goood"), 4).contains("did you mean `good`?"));
+    assert!(out(harness().arg("list").arg(&good).args(["--httpd", "/nonexistent/httpd"]), 3).contains("/nonexistent/httpd"));
+    assert!(out(harness().arg("run").arg(folder.path().join("none.yaml")), 2).contains("there is no"));
+    assert!(out(harness().args(["list", "--cell", "mpm=evnt"]), 2).contains("none of event, worker, prefork"));
+    assert!(out(harness().arg("--help"), 0).contains("130  interrupted"));
+}
+
+#[test]
+fn every_file_is_read_before_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        fs::write(folder.path().join(format!("{name}.yaml")), format!("schema: harness/1\nid: {name}\ntitel: x\n")).unwrap();
+    }
+    fs::write(folder.path().join("other.yaml"), "not: a scenario\n").unwrap();
+    let text = out(harness().arg("lint").arg(folder.path()), 2);
+    assert!(text.contains("a.yaml:3:1") && text.contains("b.yaml:3:1") && text.contains("4 errors"), "{text}");
+    let json = harness().arg("lint").arg(folder.path()).args(["--format", "json"]).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["problems"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn two_scenarios_with_one_id() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), GOOD).unwrap();
+    fs::write(folder.path().join("b.yaml"), GOOD).unwrap();
+    assert!(out(harness().arg("lint").arg(folder.path()), 2).contains("two scenarios have the id `good`"));
+}
+
+#[test]
+fn a_new_scenario_is_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = folder.path().join("scenarios");
+    let new = |id: &str| {
+        let mut command = harness();
+        command.args(["new", id, "--area", "signals", "--title", "It: \"breaks\""]).arg("--catalogue").arg(&catalogue);
+        command
+    };
+    let text = out(&mut new("signal-lost"), 0);
+    let file = catalogue.join("signals/signal-lost/scenario.yaml");
+    assert!(text.starts_with(&file.display().to_string()), "{text}");
+    assert!(fs::read_to_string(&file).unwrap().contains("title: \"It: \\\"breaks\\\"\""));
+    out(harness().arg("lint").arg(&file), 0);
+    let listed = out(harness().arg("list").arg(&file).arg("--cells"), 0);
+    assert!(listed.contains("signal-lost/problem") && listed.contains("signal-lost/workaround"), "{listed}");
+    let explained = out(harness().arg("explain").arg(&file).arg("--no-config"), 0);
+    assert!(explained.contains("expects symptom") && explained.contains("script: /tmp/CELL/app/app.wsgi"), "{explained}");
+    assert!(out(&mut new("signal-lost"), 2).contains("exists already"));
+    assert!(out(&mut new("../x"), 2).contains("is no id"));
+}
+
+#[test]
+fn the_schema_in_the_catalogue_is_the_generated_one() {
+    let generated = out(harness().arg("schema"), 0);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/schema.json");
+    let kept = fs::read_to_string(&file).unwrap_or_default();
+    assert!(kept == generated, "scenarios/schema.json is out of date: run `harness schema --output scenarios/schema.json`");
+    let schema: serde_json::Value = serde_json::from_str(&generated).unwrap();
+    assert_eq!(schema["properties"]["steps"]["items"]["$ref"], "#/$defs/Step");
+    assert!(schema["$defs"]["confgen.Daemon"]["properties"]["threads"].is_object());
+    assert!(schema["$defs"]["Http"]["properties"]["get"]["description"].is_string());
+}
+
+#[test]
+fn every_reference_of_the_schema_leads_somewhere() {
+    fn visit(node: &serde_json::Value, root: &serde_json::Value) {
+        match node {
+            serde_json::Value::Object(members) => {
+                for (key, member) in members {
+                    if key == "$ref"
+                        && let Some(pointer) = member.as_str().and_then(|reference| reference.strip_prefix('#'))
+                    {
+                        assert!(root.pointer(pointer).is_some(), "{pointer}");
+                    }
+                    visit(member, root);
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| visit(item, root)),
+            _ => {}
+        }
+    }
+    let schema = harness::scenario::schema::json_schema();
+    visit(&schema, &schema);
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        assert!(out(harness().args(["completions", shell]), 0).contains("fail-fast"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    out(harness().arg("man").arg("--to").arg(folder.path()), 0);
+    for page in ["harness.1", "harness-run.1", "harness-explain.1"] {
+        assert!(folder.path().join(page).is_file(), "{page}");
+    }
+}

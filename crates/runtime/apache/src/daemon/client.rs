@@ -237,6 +237,11 @@ impl Running {
     }
 }
 
+fn own_user() -> u32 {
+    // SAFETY: cannot fail.
+    unsafe { libc::getuid() }
+}
+
 fn connect_failure(group: &GroupClient, path: &Path, error: &ConnectError) -> Failure {
     let (name, path) = (&group.name, path.display());
     match error {
@@ -256,10 +261,9 @@ fn connect_failure(group: &GroupClient, path: &Path, error: &ConnectError) -> Fa
         ConnectError::Failed(error) => Failure::new(
             sys::HTTP_SERVICE_UNAVAILABLE,
             &codes::CONNECT_FAILED,
-            // SAFETY: cannot fail.
             format!(
                 "Unable to connect to WSGI daemon process '{name}' on '{path}' as user with uid={} ({error}).",
-                unsafe { libc::getuid() }
+                own_user()
             ),
         ),
     }

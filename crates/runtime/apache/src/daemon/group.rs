@@ -275,8 +275,11 @@ fn environment(group: &DaemonGroup, account: Option<&Account>) -> Result<Vec<CSt
     Ok(entries.collect::<Result<_, _>>()?)
 }
 
+/// The name and value of an environment variable.
+type Variable = (Vec<u8>, Vec<u8>);
+
 /// `NAME=VALUE` lines; empty ones and those that begin with `#` are passed over. The error is the line's number.
-fn environment_lines(text: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, usize> {
+fn environment_lines(text: &[u8]) -> Result<Vec<Variable>, usize> {
     let mut found = Vec::new();
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
@@ -298,7 +301,7 @@ mod tests {
     #[test]
     fn an_environment_file_is_lines() {
         let text = b"# a comment\nA=1\n\n  B = two words \nURL=http://x/?a=b\n";
-        let expected: Vec<(Vec<u8>, Vec<u8>)> = [("A", "1"), ("B", "two words"), ("URL", "http://x/?a=b")]
+        let expected: Vec<Variable> = [("A", "1"), ("B", "two words"), ("URL", "http://x/?a=b")]
             .map(|(name, value)| (name.into(), value.into()))
             .into();
         assert_eq!(environment_lines(text), Ok(expected));

@@ -74,8 +74,8 @@ impl StatusPage {
         Ok((descriptor, page))
     }
 
-    /// A process is about to be started at a place: nothing of the one before counts any more.
-    pub(crate) fn starting(&self, place: u32, start: u32) {
+    /// A process is about to be started at a place, `soon` or after a delay: nothing of the one before counts any more.
+    pub(crate) fn starting(&self, place: u32, start: u32, soon: bool) {
         for thread in 0..self.page.threads() {
             if let Some(thread) = self.page.thread(place, thread) {
                 thread.request_start.store(0, Ordering::Relaxed);
@@ -83,7 +83,8 @@ impl StatusPage {
         }
         if let Some(process) = self.page.process(place) {
             process.generation.store(start, Ordering::Release);
-            process.state.store(State::Starting as u32, Ordering::Release);
+            let state = if soon { State::Starting } else { State::Empty };
+            process.state.store(state as u32, Ordering::Release);
         }
     }
 
@@ -231,6 +232,14 @@ impl<'p> Claim<'p> {
             }
         };
         shared.into_iter().chain(own).for_each(change);
+    }
+
+    /// Whether any process of the group serves, or is about to.
+    pub(crate) fn group_runs(&self) -> bool {
+        (0..self.page.page.processes()).any(|place| {
+            let state = self.page.page.process(place).map(|process| process.state.load(Ordering::Acquire));
+            state.is_some_and(|state| State::from_number(state) != State::Empty)
+        })
     }
 
     /// Where the request goes.

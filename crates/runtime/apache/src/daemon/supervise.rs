@@ -437,7 +437,7 @@ impl Supervisor {
         };
         let launch: OwnedFd = plan.launch(place, start, &secret, &sources)?;
         sources.launch = launch.as_raw_fd();
-        page.starting(place, start);
+        page.starting(place, start, delay.is_zero());
         spawn::start(&plan.program, sources, delay)
     }
 

@@ -21,15 +21,23 @@ use crate::engine::Worker;
 /// # Errors
 /// When a thread cannot be made.
 pub(super) fn start(server: &'static Server, threads: u32, stack_size: u64) -> io::Result<Vec<JoinHandle<()>>> {
+    let stack_size = if stack_size > 0 { stack_size } else { system_stack_size() };
+    let stack_size = usize::try_from(stack_size).unwrap_or(usize::MAX);
     (0..threads)
         .map(|number| {
-            let mut builder = std::thread::Builder::new();
-            if let (1.., Ok(size)) = (stack_size, usize::try_from(stack_size)) {
-                builder = builder.stack_size(size);
-            }
+            let builder = std::thread::Builder::new().stack_size(stack_size);
             builder.spawn(move || Work::new(server, number).run())
         })
         .collect()
+}
+
+/// The stack that threads have in a program that says nothing about it: as large as the first thread's may become.
+fn system_stack_size() -> u64 {
+    const UNLIMITED: u64 = 8 * 1024 * 1024;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is writable.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) } == 0;
+    if known && limit.rlim_cur != libc::RLIM_INFINITY { limit.rlim_cur } else { UNLIMITED }
 }
 
 /// What one worker keeps from request to request.

@@ -1,5 +1,6 @@
 //! From `exec` to the first request: takes over what the server left, starts Python, then the threads.
 
+use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
@@ -65,9 +66,8 @@ fn run() -> Result<(), StartError> {
     }
     let inherited = Inherited::take(&launch)?;
     let log = ServerLog::new(inherited.log, launch.log_level);
-    let processes = launch.page_processes;
-    let status = Status::map(inherited.page.as_fd(), processes, launch.threads, launch.index)
-        .map_err(because("mapping the status page"))?;
+    let status = Status::map(inherited.page.as_fd(), &launch).map_err(because("mapping the status page"))?;
+    status.set_state(State::Starting);
     // Mapped, and of no other use.
     drop(inherited.page);
     let monitor: &'static Wakeup = Box::leak(Box::new(Wakeup::new().map_err(because("making an eventfd"))?));
@@ -85,6 +85,9 @@ fn run() -> Result<(), StartError> {
     // Threads use it until the process ends, whoever is still running then.
     let server: &'static Server = Box::leak(Box::new(server.map_err(because("preparing the sockets"))?));
     server.status.set_started();
+    if let Some(locale) = &launch.locale {
+        set_locale(server, locale);
+    }
     let settings = Settings {
         group: server.group.clone(),
         threads: launch.threads,
@@ -209,6 +212,22 @@ fn read_launch() -> Result<Daemon, StartError> {
     std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0)
         .map_err(because("reading the launch configuration"))?;
     Ok(launch::decode(&bytes)?)
+}
+
+/// Applies `locale=`, which the environment has already.
+fn set_locale(server: &Server, locale: &[u8]) {
+    let Ok(name) = CString::new(locale) else { return };
+    // SAFETY: a C string; no other thread runs yet.
+    if unsafe { libc::setlocale(libc::LC_ALL, name.as_ptr()) }.is_null() {
+        let (locale, group) = (String::from_utf8_lossy(locale), &server.group);
+        server.log.say(
+            Level::Warning,
+            &format!(
+                "WSGI0079: Unsupported locale setting '{locale}' specified for daemon process group '{group}'; the \
+                 locale is left unchanged. Consider 'C.UTF-8' as a fallback."
+            ),
+        );
+    }
 }
 
 /// The short name, which is not cut by the length of argument 0.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wsgi_protocol::keys;
+use wsgi_protocol::launch::Daemon;
 use wsgi_protocol::page::{Layout, Page, ProcessSlot, State, ThreadSlot};
 use wsgi_protocol::request::Facts;
 
@@ -13,6 +14,8 @@ use wsgi_protocol::request::Facts;
 pub(super) struct Status {
     page: Page,
     index: u32,
+    /// Which start of a process this one is.
+    start: u32,
 }
 
 /// Microseconds since the epoch.
@@ -25,15 +28,16 @@ impl Status {
     /// Maps the page that the server made.
     ///
     /// # Errors
-    /// When it cannot be mapped, is not sealed against a change of its size, or is too small for `index`.
-    pub(super) fn map(page: BorrowedFd<'_>, processes: u32, threads: u32, index: u32) -> io::Result<Self> {
+    /// When it cannot be mapped, is not sealed against a change of its size, or has no place for this process.
+    pub(super) fn map(page: BorrowedFd<'_>, launch: &Daemon) -> io::Result<Self> {
+        let (processes, index) = (launch.page_processes, launch.index);
         let invalid = |text| io::Error::new(io::ErrorKind::InvalidData, text);
         // SAFETY: no pointers.
         let seals = unsafe { libc::fcntl(page.as_raw_fd(), libc::F_GET_SEALS) };
         if seals < 0 || seals & (libc::F_SEAL_SHRINK | libc::F_SEAL_GROW) != libc::F_SEAL_SHRINK | libc::F_SEAL_GROW {
             return Err(invalid("the status page is not sealed"));
         }
-        let Some(layout) = Layout::new(processes, threads, 0).filter(|_| index < processes) else {
+        let Some(layout) = Layout::new(processes, launch.threads, 0).filter(|_| index < processes) else {
             return Err(invalid("the status page has no place for this process"));
         };
         // SAFETY: a zeroed stat is valid, and fstat only writes to it.
@@ -54,7 +58,7 @@ impl Status {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: mmap returns page-aligned memory of `size` bytes, which holds the layout and stays mapped.
-        Ok(Self { page: unsafe { Page::new(base.cast(), layout) }, index })
+        Ok(Self { page: unsafe { Page::new(base.cast(), layout) }, index, start: launch.generation })
     }
 
     /// The process's number in its group.
@@ -68,7 +72,9 @@ impl Status {
     }
 
     pub(super) fn set_state(&self, state: State) {
-        if let Some(process) = self.process() {
+        // A successor may have the place already.
+        let mine = |process: &&ProcessSlot| process.generation.load(Ordering::Acquire) == self.start;
+        if let Some(process) = self.process().filter(mine) {
             process.state.store(state as u32, Ordering::Release);
         }
     }

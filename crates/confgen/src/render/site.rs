@@ -56,7 +56,7 @@ fn check_paths(builder: &mut Builder<'_>, site: &Site, key: &Path) {
 
 fn lines(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (variable, value) in settings::variables(site.env.iter().map(|(name, value)| (name, value))) {
+    for (variable, value) in settings::variables(&site.env) {
         builder.modules.need("env");
         let own = key.join("env").join(variable.as_str());
         lines.push(Line::quoted("SetEnv", [builder.arg(&own, &variable), builder.arg(&own, value)]));
@@ -159,7 +159,7 @@ fn within(path: &str, mount: &str) -> bool {
 }
 
 /// Longer paths come first: httpd takes the first that fits.
-fn longest_first<'a, K: AsRef<str> + Ord, V>(map: &'a BTreeMap<K, V>) -> Vec<(&'a K, &'a V)> {
+fn longest_first<K: AsRef<str> + Ord, V>(map: &BTreeMap<K, V>) -> Vec<(&K, &V)> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_by_key(|(path, _)| std::cmp::Reverse(path.as_ref().trim_end_matches('/').len()));
     entries
@@ -301,7 +301,8 @@ fn app_view(builder: &mut Builder<'_>, site_name: &Name, site: &Site, path: &Url
         options.push(OptionView { name: "callable-object", value: builder.arg(&key.join("callable"), callable) });
     }
     let outer: Vec<(&UrlPath, &App)> = match path.regex() {
-        Some(_) => Vec::new(),
+        // Whatever it means may lie within any of the others.
+        Some(_) => site.apps.iter().filter(|(other, _)| other.regex().is_none()).collect(),
         None => site
             .apps
             .iter()
@@ -385,7 +386,7 @@ fn location_lines(builder: &mut Builder<'_>, site: &Site, app: &App, group: Opti
             None => lines.push(Line::quoted("UnsetEnv", [builder.arg(&env_key, name)])),
         }
     }
-    for (variable, value) in settings::variables(app.env.iter().map(|(name, value)| (name, value))) {
+    for (variable, value) in settings::variables(&app.env) {
         builder.modules.need("env");
         let own = env_key.join(variable.as_str());
         lines.push(Line::quoted("SetEnv", [builder.arg(&own, &variable), builder.arg(&own, value)]));

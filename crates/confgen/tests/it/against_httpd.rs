@@ -108,6 +108,22 @@ fn what_is_rendered_is_accepted_under_every_mpm() {
     }
 }
 
+#[test]
+fn sites_with_tls_are_accepted() {
+    let data = crate::fixture::workspace().join("crates/confgen/tests/data");
+    for profile in ["modern", "intermediate"] {
+        let text = serde_json::json!({
+            "server": {"listen": {"http": "127.0.0.1:8080", "https": "127.0.0.1:8443"}},
+            "sites": {
+                "a": {"hosts": ["rsa.example", "b.example"], "redirect": "canonical-https", "tls": {"profile": profile, "cert": data.join("rsa.pem"), "key": data.join("rsa.key"), "hsts": "180d"}},
+                "c": {"hosts": ["ec.example"], "tls": {"cert": data.join("ec.pem"), "key": data.join("ec.key"), "client-ca": data.join("ec.pem")}},
+            },
+        });
+        let (_root, _, result) = tested(&text.to_string());
+        result.unwrap_or_else(|errors| panic!("{errors}"));
+    }
+}
+
 /// Any text that a spec can hold.
 fn value() -> impl Strategy<Value = String> {
     let piece = prop_oneof![

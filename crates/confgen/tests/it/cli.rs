@@ -187,3 +187,41 @@ fn completions_and_manuals() {
     assert_eq!(code, Some(0));
     assert!(directory.path().join("confgen-render.1").is_file());
 }
+
+#[test]
+fn secrets_are_never_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    fs::write(&file, "planted-value\n").unwrap();
+    let spec = Spec::new(&format!("daemons: {{d: {{thraeds: 1, env: {{A: {{secret: {{file: {}}}}}, B: {{secret: {{env: PLANTED}}}}}}}}}}", file.display()));
+    let tree = directory.path().join("tree");
+    for set in ["daemons.d.thraeds=1", "daemons.d.thraeds=null"] {
+        for more in [&["--json"][..], &[], &["-o", tree.to_str().unwrap()], &["--json", "-o", tree.to_str().unwrap()]] {
+            let mut arguments = vec!["render", spec.path(), FACTS[0], FACTS[1], "--set", set];
+            arguments.extend(more);
+            let output = confgen().env("PLANTED", "planted-variable").args(&arguments).output().unwrap();
+            let all = [output.stdout, output.stderr].concat();
+            assert!(!String::from_utf8(all).unwrap().contains("planted-"), "{arguments:?}");
+        }
+    }
+    assert!(fs::read_to_string(tree.join("secrets/d.env")).unwrap().contains("planted-variable"));
+}
+
+#[test]
+fn check_says_what_it_found() {
+    let facts = crate::fixture::this_machine();
+    let module = facts.wsgi.module.unwrap();
+    let spec = Spec::new(&format!("runtime: {{module: {}}}\nsites: {{main: {{apps: {{/: {{module: 'json:loads'}}}}}}}}", module.display()));
+    let (code, out, err) = run(&["check", spec.path()]);
+    assert_eq!(code, Some(0), "{err}");
+    for line in ["httpd    /", "MPM      ", "module   /", "engine   ", "user     ", "httpd accepts it"] {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    let spec = Spec::new(&format!("runtime: {{module: {}}}\nraw: [{{at: server.end, text: Nonsense}}]", module.display()));
+    let (code, out, err) = run(&["check", spec.path()]);
+    assert_eq!((code, out.as_str()), (Some(3), ""));
+    assert!(err.contains("error[CG401]") && err.contains("Invalid command 'Nonsense'"), "{err}");
+    let (code, out, _) = run(&["check", spec.path(), "--no-httpd"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("httpd was not asked"), "{out}");
+}

@@ -73,7 +73,7 @@ fn log_descriptor(server: Server<'_>) -> Option<RawFd> {
 fn has_plain_format(server: Server<'_>) -> bool {
     // SAFETY: the core keeps its server configuration at its module's index, for as long as the server lives.
     unsafe {
-        let index = (*(&raw const sys::core_module)).module_index;
+        let index = sys::core_module.module_index;
         let config = server.module_config(index).cast::<sys::core_server_config>();
         config.as_ref().is_some_and(|config| config.error_log_format.is_null())
     }

@@ -36,7 +36,9 @@ fn a_key_has_to_be_the_one_of_the_certificate() {
     ] {
         match (rendered(&spec(cert, key), &facts, &RenderOptions::default()), message) {
             (Ok(_), None) => {}
-            (Err(errors), Some(message)) => assert!(errors.contains(message) && errors.contains("error[CG118]"), "{cert} {key}\n{errors}"),
+            (Err(errors), Some(message)) => {
+                assert!(errors.contains(message) && errors.contains("error[CG118]"), "{cert} {key}\n{errors}")
+            }
             (Ok(_), Some(message)) => panic!("{cert} {key} passed: {message}"),
             (Err(errors), None) => panic!("{cert} {key}\n{errors}"),
         }
@@ -54,7 +56,11 @@ fn redirects() {
     assert_eq!((count(&default, "https://a.example/"), count(&default, "https://b.example/")), (1, 1), "{default}");
     assert_eq!(default, conf(", redirect: https"));
     let canonical = conf(", redirect: canonical-https");
-    assert_eq!((count(&canonical, "https://a.example/"), count(&canonical, "https://b.example/")), (2, 0), "{canonical}");
+    assert_eq!(
+        (count(&canonical, "https://a.example/"), count(&canonical, "https://b.example/")),
+        (2, 0),
+        "{canonical}"
+    );
     let none = conf(", redirect: none");
     assert_eq!(count(&none, "Redirect permanent"), 0, "{none}");
     let other = httpd_conf(&format!("server: {{listen: {{http: 80, https: 8443}}}}\nsites: {{s: {{{HOSTS}}}}}"));

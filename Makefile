@@ -34,8 +34,7 @@ setup:
 	@setup/setup.sh
 
 build: setup
-	$(CARGO) build --locked --workspace --release
-	@setup/dist.sh target/release
+	@setup/build.sh
 
 run: build
 	@setup/scenarios.sh $(ARGS)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Gathers what a user needs into target/dist: the module, the engine for one Python, the two tools, the scenarios.
 #
-#   setup/dist.sh BUILD_FOLDER      e.g. target/release
+#   setup/dist.sh RUNTIME_FOLDER TOOLS_FOLDER      as Cargo filled them
 #
 # Engines for other Python versions that an earlier build left there stay. Files are replaced by renaming, so that
 # servers and tools that are running keep the file they opened.
@@ -10,7 +10,8 @@ umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
-built=$1
+runtime=$1
+tools=$2
 dist=$root/target/dist
 version=$("${PYTHON:-/usr/bin/python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
@@ -23,11 +24,11 @@ put() {
 }
 
 mkdir -p "$dist"
-put "$built/libmod_wsgi_rs.so" mod_wsgi_rs.so 644
-put "$built/libwsgi_python.so" "wsgi_python-$version.so" 644
-put "$built/wsgi-daemon" "wsgi-daemon-$version" 755
-put "$built/confgen" confgen 755
-put "$built/harness" harness 755
+put "$runtime/libmod_wsgi_rs.so" mod_wsgi_rs.so 644
+put "$runtime/libwsgi_python.so" "wsgi_python-$version.so" 644
+put "$runtime/wsgi-daemon" "wsgi-daemon-$version" 755
+put "$tools/confgen" confgen 755
+put "$tools/harness" harness 755
 
 rm -rf "$dist/.scenarios.new"
 cp -R "$root/scenarios" "$dist/.scenarios.new"

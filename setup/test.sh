@@ -87,10 +87,6 @@ rust_tests() {
     fi
 }
 
-build() {
-    $cargo build --locked --workspace --release && "$here/dist.sh" target/release
-}
-
 # scenarios LABEL [--as USER]: the reports go where that user may write, then to the results.
 scenarios() {
     label=$1
@@ -109,7 +105,7 @@ scenarios() {
 }
 
 stage "format" as_one $cargo fmt --all --check
-stage "build" as_one build
+stage "build" as_one "$here/build.sh"
 stage "lints" as_one $cargo clippy --locked --workspace --all-targets -- -D warnings
 stage "rust tests" count_rust rust_tests
 stage "generated files" as_one "$here/generate.sh" --check

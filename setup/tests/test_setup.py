@@ -259,13 +259,17 @@ class Checkout(Sandbox):
 
 
 class Dist(Checkout):
+    def gather(self, umask=0o022):
+        built = os.path.join(self.folder, "built")
+        return self.script("dist.sh", built, built, umask=umask)
+
     def test_gathers_everything_under_its_names_and_readable(self):
         for name in ("libmod_wsgi_rs.so", "libwsgi_python.so", "wsgi-daemon", "confgen", "harness"):
             self.file("built/" + name, name, 0o700)
         self.file("scenarios/area/one/scenario.yaml", mode=0o600)
         self.file("scenarios/area/one/__pycache__/one.pyc")
         for _ in range(2):
-            done = self.script("dist.sh", os.path.join(self.folder, "built"), umask=0o077)
+            done = self.gather(umask=0o077)
             self.assertEqual(done.returncode, 0, done.stderr)
         dist = os.path.join(self.folder, "target", "dist")
         version = "%d.%d" % sys.version_info[:2]
@@ -283,12 +287,12 @@ class Dist(Checkout):
         for name in ("libmod_wsgi_rs.so", "libwsgi_python.so", "wsgi-daemon", "confgen", "harness"):
             self.file("built/" + name, name)
         self.file("scenarios/one.yaml")
-        self.script("dist.sh", os.path.join(self.folder, "built"))
+        self.gather()
         path = os.path.join(self.folder, "target", "dist", "confgen")
         kept = os.stat(os.path.join(self.folder, "target", "dist", "harness")).st_ino
         with open(path) as running:
             self.file("built/confgen", "newer")
-            self.script("dist.sh", os.path.join(self.folder, "built"))
+            self.gather()
             self.assertEqual(running.read(), "confgen")
         with open(path) as replaced:
             self.assertEqual(replaced.read(), "newer")

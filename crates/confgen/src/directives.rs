@@ -64,7 +64,9 @@ pub fn all() -> &'static [Directive] {
 
 /// A directive or container by its name, in any case of letters.
 pub fn directive(name: &str) -> Option<&'static Directive> {
-    all().iter().find(|entry| matches!(entry.kind, Kind::Directive | Kind::Container) && entry.name.eq_ignore_ascii_case(name))
+    all()
+        .iter()
+        .find(|entry| matches!(entry.kind, Kind::Directive | Kind::Container) && entry.name.eq_ignore_ascii_case(name))
 }
 
 /// An option of `WSGIDaemonProcess`.

@@ -25,7 +25,9 @@ impl askama::filters::Escaper for Conf {
                 Some('\\') => dest.write_str("\\\\")?,
                 Some('"') => dest.write_str("\\\"")?,
                 // A dollar sign at the end of a piece may meet a brace that begins the next one.
-                Some('$') if after.as_str().is_empty() || after.as_str().starts_with('{') => write!(dest, "${{{DOLLAR}}}")?,
+                Some('$') if after.as_str().is_empty() || after.as_str().starts_with('{') => {
+                    write!(dest, "${{{DOLLAR}}}")?
+                }
                 Some('$') => dest.write_char('$')?,
                 _ => return Err(fmt::Error),
             }

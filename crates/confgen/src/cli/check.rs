@@ -37,7 +37,8 @@ impl Check {
         let mut findings = tree.warnings.clone();
         let tested = !self.no_httpd && facts.here;
         if tested {
-            let root = ServerRoot::temporary(None).map_err(|error| Failure::new(Exit::Environment, Diagnostic::error(Code::Io, error.to_string())))?;
+            let root = ServerRoot::temporary(None)
+                .map_err(|error| Failure::new(Exit::Environment, Diagnostic::error(Code::Io, error.to_string())))?;
             let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
             let tree = render_draft(&draft, &facts, &options).map_err(Failure::of_spec)?;
             let test = config_test(&tree, context);
@@ -92,16 +93,24 @@ fn count(number: usize, what: &str) -> String {
 
 /// Writes the tree to its (temporary) root and lets httpd read it. Secrets stay where they are.
 fn config_test(tree: &Tree, context: &Context<'_>) -> Result<Vec<Diagnostic>, Failure> {
-    let options = WriteOptions { secrets: Secrets::Blank, environment: context.environment.clone(), ..WriteOptions::default() };
+    let options =
+        WriteOptions { secrets: Secrets::Blank, environment: context.environment.clone(), ..WriteOptions::default() };
     tree.write(&options).map_err(|diagnostics| Failure { exit: Exit::Environment, diagnostics })?;
     let config = tree.config();
-    let test = ConfigTest { binary: &tree.choice.httpd, root: &tree.server_root, config: &config, environment: &tree.environment };
+    let test = ConfigTest {
+        binary: &tree.choice.httpd,
+        root: &tree.server_root,
+        config: &config,
+        environment: &tree.environment,
+    };
     match test.run() {
         Ok(warnings) => Ok(warnings.iter().map(|complaint| tree.explain(&tree.server_root, complaint)).collect()),
         Err(ConfigTestError::Refused { complaints, .. }) => {
             let diagnostics = complaints.iter().map(|complaint| tree.explain(&tree.server_root, complaint)).collect();
             Err(Failure { exit: Exit::Refused, diagnostics })
         }
-        Err(error @ ConfigTestError::Run { .. }) => Err(Failure::new(Exit::Environment, Diagnostic::error(Code::NoHttpd, error.to_string()))),
+        Err(error @ ConfigTestError::Run { .. }) => {
+            Err(Failure::new(Exit::Environment, Diagnostic::error(Code::NoHttpd, error.to_string())))
+        }
     }
 }

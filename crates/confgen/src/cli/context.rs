@@ -32,7 +32,9 @@ impl<'a> Context<'a> {
         let coloured = match colour {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => io::stderr().is_terminal() && !environment.is_set("NO_COLOR") && environment.get("TERM") != Some("dumb"),
+            Colour::Auto => {
+                io::stderr().is_terminal() && !environment.is_set("NO_COLOR") && environment.get("TERM") != Some("dumb")
+            }
         };
         Self { environment, json, style: if coloured { Style::Coloured } else { Style::Plain } }
     }

@@ -45,7 +45,8 @@ impl Failure {
     /// Findings about a spec: wrong input, unless what is wrong is the machine.
     pub(super) fn of_spec(diagnostics: Vec<Diagnostic>) -> Self {
         let machine = |code| matches!(code, Code::NoHttpd | Code::NoModule | Code::Io);
-        let only_machine = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|diagnostic| machine(diagnostic.code));
+        let only_machine =
+            diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|diagnostic| machine(diagnostic.code));
         Self { exit: if only_machine { Exit::Environment } else { Exit::Spec }, diagnostics }
     }
 

@@ -17,22 +17,29 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        let as_json = |info: &CodeInfo| json!({"code": info.id, "title": info.title, "cause": info.cause, "fix": info.fix});
+        let as_json =
+            |info: &CodeInfo| json!({"code": info.id, "title": info.title, "cause": info.cause, "fix": info.fix});
         let Some(id) = &self.code else {
             match context.json {
                 true => context.print_json(&CODES.iter().map(as_json).collect()),
-                false => context.print(&CODES.iter().map(|info| format!("{}  {}\n", info.id, info.title)).collect::<String>()),
+                false => context
+                    .print(&CODES.iter().map(|info| format!("{}  {}\n", info.id, info.title)).collect::<String>()),
             }
             return Ok(Exit::Ok);
         };
         let Some(code) = Code::from_id(id) else {
             let diagnostic = Diagnostic::error(Code::UnknownValue, format!("there is no code `{id}`"));
-            return Err(Failure::new(Exit::Spec, diagnostic.did_you_mean(&id.to_uppercase(), CODES.iter().map(|info| info.id))));
+            return Err(Failure::new(
+                Exit::Spec,
+                diagnostic.did_you_mean(&id.to_uppercase(), CODES.iter().map(|info| info.id)),
+            ));
         };
         let info = code.info();
         match context.json {
             true => context.print_json(&as_json(info)),
-            false => context.print(&format!("{}: {}\n\nCause: {}\n\nFix: {}\n", info.id, info.title, info.cause, info.fix)),
+            false => {
+                context.print(&format!("{}: {}\n\nCause: {}\n\nFix: {}\n", info.id, info.title, info.cause, info.fix))
+            }
         }
         Ok(Exit::Ok)
     }

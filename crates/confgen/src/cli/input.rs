@@ -42,7 +42,8 @@ impl SpecArgs {
     /// Reads the spec; mistakes in it are reported when it is rendered, together with what is found then.
     pub(super) fn load(&self) -> Result<Draft, Failure> {
         let (name, text) = read(&self.spec)?;
-        let document = Document::parse(&name, text, Format::of(&name)).map_err(|error| Failure::new(Exit::Spec, error.into()))?;
+        let document =
+            Document::parse(&name, text, Format::of(&name)).map_err(|error| Failure::new(Exit::Spec, error.into()))?;
         let mut root = document.root;
         for profile in &self.profile {
             root = Spec::with_profile(root, profile).map_err(|error| Failure::new(Exit::Spec, *error))?;
@@ -57,7 +58,9 @@ impl SpecArgs {
 fn read(path: &FsPath) -> Result<(String, String), Failure> {
     if path.as_os_str() == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| Failure::io("read", FsPath::new("standard input"), &error))?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Failure::io("read", FsPath::new("standard input"), &error))?;
         return Ok(("<stdin>".to_owned(), text));
     }
     let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
@@ -68,7 +71,8 @@ fn read(path: &FsPath) -> Result<(String, String), Failure> {
 fn patch(setting: &str) -> Result<Node, Failure> {
     let source = Source::new("<--set>", setting);
     let whole = Span::whole(&source);
-    let wrong = |message: String| Failure::new(Exit::Spec, Diagnostic::error(Code::Form, message).at(whole.clone(), ""));
+    let wrong =
+        |message: String| Failure::new(Exit::Spec, Diagnostic::error(Code::Form, message).at(whole.clone(), ""));
     let Some((key, value)) = setting.split_once('=') else {
         return Err(wrong("`--set` needs KEY=VALUE".to_owned()));
     };
@@ -83,7 +87,8 @@ fn patch(setting: &str) -> Result<Node, Failure> {
         let Segment::Key(key) = segment else {
             return Err(wrong("`--set` sets keys of maps; a list is set as a whole".to_owned()));
         };
-        let entry = Entry { key: key.clone(), key_span: Span::new(&source, 0..setting.find('=').unwrap_or(0)), value: node };
+        let entry =
+            Entry { key: key.clone(), key_span: Span::new(&source, 0..setting.find('=').unwrap_or(0)), value: node };
         node = Node::new(Value::Map(Map { entries: vec![entry] }), whole.clone());
     }
     Ok(node)
@@ -133,7 +138,10 @@ mod tests {
 
     #[test]
     fn settings_are_patches() {
-        assert_eq!(patch("server.listen.http=8080").unwrap().to_json(), serde_json::json!({"server": {"listen": {"http": 8080}}}));
+        assert_eq!(
+            patch("server.listen.http=8080").unwrap().to_json(),
+            serde_json::json!({"server": {"listen": {"http": 8080}}})
+        );
         assert_eq!(patch("a=").unwrap().to_json(), serde_json::json!({"a": ""}));
         assert_eq!(patch("a={b: [1, x]}").unwrap().to_json(), serde_json::json!({"a": {"b": [1, "x"]}}));
         let span = Path::of(["a", "b"]).span(&patch("a={b: xyz}").unwrap());

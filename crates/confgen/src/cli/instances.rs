@@ -17,8 +17,14 @@ pub(super) fn registry(context: &Context<'_>) -> Registry {
 pub(super) fn failure(error: &RegistryError) -> Failure {
     let diagnostic = Diagnostic::error(Code::Instance, error.to_string());
     match error {
-        RegistryError::Running { .. } => Failure::new(Exit::Environment, diagnostic.help("give this one another name with `--name`, or stop the other one with `confgen stop NAME`")),
-        RegistryError::Unknown { .. } => Failure::new(Exit::Differs, diagnostic.help("`confgen status` lists the servers that `confgen start` started")),
+        RegistryError::Running { .. } => Failure::new(
+            Exit::Environment,
+            diagnostic.help("give this one another name with `--name`, or stop the other one with `confgen stop NAME`"),
+        ),
+        RegistryError::Unknown { .. } => Failure::new(
+            Exit::Differs,
+            diagnostic.help("`confgen status` lists the servers that `confgen start` started"),
+        ),
         RegistryError::Name(_) => Failure::new(Exit::Spec, diagnostic),
         _ => Failure::new(Exit::Environment, diagnostic),
     }
@@ -39,7 +45,8 @@ pub(super) fn running(context: &Context<'_>, name: Option<&str>) -> Result<(Regi
         State::Ended(why) => {
             // One that cannot be removed is told of again the next time.
             let _ = registry.forget(&record);
-            let diagnostic = Diagnostic::error(Code::Instance, format!("the server {} does not run: {why}", record.name));
+            let diagnostic =
+                Diagnostic::error(Code::Instance, format!("the server {} does not run: {why}", record.name));
             Err(Failure::new(Exit::Differs, diagnostic.note("its record is removed")))
         }
     }
@@ -63,13 +70,24 @@ fn only(registry: &Registry) -> Result<(Record, State), Failure> {
 
 /// Lets httpd read its configuration before it is asked to take it over: with a broken one it would end.
 pub(super) fn ensure_sound(record: &Record) -> Result<(), Failure> {
-    let test = ConfigTest { binary: &record.binary, root: &record.identity.root, config: &record.config, environment: &record.environment };
+    let test = ConfigTest {
+        binary: &record.binary,
+        root: &record.identity.root,
+        config: &record.config,
+        environment: &record.environment,
+    };
     match test.run() {
         Ok(_) => Ok(()),
         Err(ConfigTestError::Refused { complaints, .. }) => {
             let told = |complaint: &crate::httpd::Complaint| {
-                let place = complaint.file.as_ref().zip(complaint.line).map(|(file, line)| format!("{}:{line}: ", file.display())).unwrap_or_default();
-                Diagnostic::error(Code::HttpdRefused, format!("{place}{}", complaint.message)).note(format!("the server {} goes on as it was", record.name))
+                let place = complaint
+                    .file
+                    .as_ref()
+                    .zip(complaint.line)
+                    .map(|(file, line)| format!("{}:{line}: ", file.display()))
+                    .unwrap_or_default();
+                Diagnostic::error(Code::HttpdRefused, format!("{place}{}", complaint.message))
+                    .note(format!("the server {} goes on as it was", record.name))
             };
             Err(Failure { exit: Exit::Refused, diagnostics: complaints.iter().map(told).collect() })
         }
@@ -78,16 +96,28 @@ pub(super) fn ensure_sound(record: &Record) -> Result<(), Failure> {
 }
 
 /// Sends the signal to read the configuration again, and waits until the server says that it goes on.
-pub(super) fn reload(record: &Record, instance: &Instance, limit: Duration, signal: impl FnOnce(&Instance) -> std::io::Result<()>) -> Result<(), Failure> {
+pub(super) fn reload(
+    record: &Record,
+    instance: &Instance,
+    limit: Duration,
+    signal: impl FnOnce(&Instance) -> std::io::Result<()>,
+) -> Result<(), Failure> {
     let failed = |message: String| Failure::new(Exit::Environment, Diagnostic::error(Code::Start, message));
     let tail = record.error_log.as_deref().map(LogTail::from_end);
     signal(instance).map_err(|error| failed(format!("cannot signal the server {}: {error}", record.name)))?;
     let Some(mut tail) = tail else { return Ok(()) };
-    let (resumed, lines) = tail.wait_for(limit, |line| line.message.contains("resuming normal operations")).map_err(|error| failed(error.to_string()))?;
+    let (resumed, lines) = tail
+        .wait_for(limit, |line| line.message.contains("resuming normal operations"))
+        .map_err(|error| failed(error.to_string()))?;
     if resumed {
         return Ok(());
     }
     let shown: Vec<&str> = lines.iter().filter(|line| line.is_fault()).map(|line| line.message.as_str()).collect();
     let what = if instance.is_alive() { format!("has not resumed within {limit:?}") } else { "ended".to_owned() };
-    Err(failed(format!("the server {} {what}{}{}", record.name, if shown.is_empty() { "" } else { ": " }, shown.join("; "))))
+    Err(failed(format!(
+        "the server {} {what}{}{}",
+        record.name,
+        if shown.is_empty() { "" } else { ": " },
+        shown.join("; ")
+    )))
 }

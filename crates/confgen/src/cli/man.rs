@@ -21,7 +21,8 @@ impl Man {
         match &self.output {
             Some(directory) => {
                 std::fs::create_dir_all(directory).map_err(|error| Failure::io("make", directory, &error))?;
-                clap_mangen::generate_to(command, directory).map_err(|error| Failure::io("write to", directory, &error))?;
+                clap_mangen::generate_to(command, directory)
+                    .map_err(|error| Failure::io("write to", directory, &error))?;
             }
             None => {
                 let mut text = Vec::new();

@@ -65,7 +65,8 @@ impl Render {
     }
 
     fn write(&self, context: &Context<'_>, tree: &Tree, output: &std::path::Path) -> Result<(), Failure> {
-        let options = WriteOptions { force: self.force, environment: context.environment.clone(), ..WriteOptions::default() };
+        let options =
+            WriteOptions { force: self.force, environment: context.environment.clone(), ..WriteOptions::default() };
         let written = tree.write_to(output, &options).map_err(Failure::of_spec)?;
         if context.json {
             context.print_json(&json!({
@@ -80,7 +81,9 @@ impl Render {
             return Ok(());
         }
         let mut text = String::new();
-        for (what, files) in [("wrote", &written.changed), ("unchanged", &written.unchanged), ("removed", &written.removed)] {
+        for (what, files) in
+            [("wrote", &written.changed), ("unchanged", &written.unchanged), ("removed", &written.removed)]
+        {
             for file in files {
                 text += &format!("{what:<10}{}\n", output.join(file).display());
             }

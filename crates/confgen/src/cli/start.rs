@@ -23,7 +23,9 @@ const PORT: u16 = 8000;
 
 /// Serve an application in the foreground: a WSGI script, a `package.module:callable`, or what a spec says.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  confgen start app.wsgi\n  confgen start shop.wsgi:application --port 0\n  confgen start --spec site.yaml --profile dev")]
+#[command(
+    after_help = "Examples:\n  confgen start app.wsgi\n  confgen start shop.wsgi:application --port 0\n  confgen start --spec site.yaml --profile dev"
+)]
 pub(super) struct Start {
     /// A WSGI script, or a module and the application in it (`package.module:callable`).
     #[arg(value_name = "APPLICATION", required_unless_present = "spec", conflicts_with = "spec")]
@@ -83,17 +85,25 @@ struct Wanted {
 impl Start {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         // First of all: from here on an interruption ends the server in order.
-        let signals = watch::Signals::take().map_err(|error| environment(Code::Start, format!("cannot handle signals: {error}")))?;
+        let signals = watch::Signals::take()
+            .map_err(|error| environment(Code::Start, format!("cannot handle signals: {error}")))?;
         let facts = MachineArgs { facts: None, httpd: self.httpd.clone() }.probe(context)?;
         let (wanted, ports) = self.wanted(context)?;
         let registry = registry(context);
         registry.ensure_free(&wanted.name).map_err(|error| instances::failure(&error))?;
         let root = match &self.server_root {
-            Some(folder) => ServerRoot::at(&std::path::absolute(folder).map_err(|error| Failure::io("use", folder, &error))?),
+            Some(folder) => {
+                ServerRoot::at(&std::path::absolute(folder).map_err(|error| Failure::io("use", folder, &error))?)
+            }
             None => ServerRoot::temporary(None),
         };
         let root = root.map_err(|error| environment(Code::Io, error.to_string()))?;
-        for (account, path) in wanted.reach.iter().map(|(account, path)| (account, path.clone())).chain(wanted.reach.first().map(|(account, _)| (account, root.run()))) {
+        for (account, path) in wanted
+            .reach
+            .iter()
+            .map(|(account, path)| (account, path.clone()))
+            .chain(wanted.reach.first().map(|(account, _)| (account, root.run())))
+        {
             if let Some(obstacle) = account.obstacle(&path) {
                 return Err(environment(Code::Unreachable, obstacle.explain(&account.name)));
             }
@@ -133,12 +143,17 @@ impl Start {
             return Err(Failure { exit: Exit::Spec, diagnostics: std::mem::take(&mut draft.errors) });
         }
         let ports = hold(&draft.spec)?;
-        let name = self.name.clone().or_else(|| draft.spec.server.name.as_ref().map(ToString::to_string)).unwrap_or_else(|| "main".to_owned());
+        let name = self
+            .name
+            .clone()
+            .or_else(|| draft.spec.server.name.as_ref().map(ToString::to_string))
+            .unwrap_or_else(|| "main".to_owned());
         Ok((Wanted { draft, name, serves: file.display().to_string(), reach: Vec::new(), echo: false }, ports))
     }
 
     fn launch(&self, tree: &Tree, wanted: &Wanted, ports: &[Held]) -> Result<Server, Failure> {
-        let address = ports.first().map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)), |held| reachable(held.port.address()));
+        let address =
+            ports.first().map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)), |held| reachable(held.port.address()));
         let mut launch = Launch::new(&tree.choice.httpd, &tree.server_root)
             .config(&tree.config())
             .environment(tree.environment.clone())
@@ -166,11 +181,14 @@ struct Held {
 /// Holds every port of a spec.
 fn hold(spec: &Spec) -> Result<Vec<Held>, Failure> {
     let listen = &spec.server.listen;
-    let endpoints = |endpoints: &Option<Endpoints>, tls: bool| endpoints.iter().flat_map(Endpoints::all).map(|endpoint| (endpoint.clone(), tls)).collect::<Vec<_>>();
+    let endpoints = |endpoints: &Option<Endpoints>, tls: bool| {
+        endpoints.iter().flat_map(Endpoints::all).map(|endpoint| (endpoint.clone(), tls)).collect::<Vec<_>>()
+    };
     let mut all = endpoints(&listen.http, false);
     all.extend(endpoints(&listen.https, true));
     if all.is_empty() {
-        let port = HeldPort::claim(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], PORT).map_err(|error| busy(&error, "server.listen.http"))?;
+        let port = HeldPort::claim(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], PORT)
+            .map_err(|error| busy(&error, "server.listen.http"))?;
         return Ok(vec![Held { port, tls: false }]);
     }
     let held = all.iter().filter_map(|(endpoint, tls)| {
@@ -185,7 +203,9 @@ fn hold(spec: &Spec) -> Result<Vec<Held>, Failure> {
 fn addresses(endpoint: &Endpoint) -> Option<Vec<IpAddr>> {
     match endpoint.address() {
         None => Some(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]),
-        Some(address) => address.trim_start_matches('[').trim_end_matches(']').parse().ok().map(|address| vec![address]),
+        Some(address) => {
+            address.trim_start_matches('[').trim_end_matches(']').parse().ok().map(|address| vec![address])
+        }
     }
 }
 
@@ -213,9 +233,10 @@ fn busy(error: &PortError, key: &str) -> Failure {
 /// What httpd said about a start that failed, at the keys that its lines were made from.
 fn refused(tree: &Tree, error: &LaunchError) -> Failure {
     match error {
-        LaunchError::Died { complaints, .. } if !complaints.is_empty() => {
-            Failure { exit: Exit::Refused, diagnostics: complaints.iter().map(|complaint| tree.explain(&tree.server_root, complaint)).collect() }
-        }
+        LaunchError::Died { complaints, .. } if !complaints.is_empty() => Failure {
+            exit: Exit::Refused,
+            diagnostics: complaints.iter().map(|complaint| tree.explain(&tree.server_root, complaint)).collect(),
+        },
         _ => environment(Code::Start, error.to_string()),
     }
 }
@@ -235,7 +256,11 @@ fn record(wanted: &Wanted, tree: &Tree, ports: &[Held], server: &Server) -> Reco
 
 fn url(held: &Held) -> String {
     let (address, port) = (held.port.address(), held.port.port());
-    let host = if address.ip().is_loopback() || address.ip().is_unspecified() { "localhost".to_owned() } else { SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0").to_owned() };
+    let host = if address.ip().is_loopback() || address.ip().is_unspecified() {
+        "localhost".to_owned()
+    } else {
+        SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0").to_owned()
+    };
     let scheme = if held.tls { "https" } else { "http" };
     match (held.tls, port) {
         (false, 80) | (true, 443) => format!("{scheme}://{host}/"),
@@ -249,7 +274,8 @@ fn announce(context: &Context<'_>, record: &Record, tree: &Tree) {
         return;
     }
     let choice = &tree.choice;
-    let python = if choice.engines.is_empty() { String::new() } else { format!(", Python {}", choice.engines.join(" and ")) };
+    let python =
+        if choice.engines.is_empty() { String::new() } else { format!(", Python {}", choice.engines.join(" and ")) };
     let text = format!(
         "serving {} on {} as {} ({}, httpd {} {}{python}, pid {}); Ctrl-C stops it",
         record.serves,

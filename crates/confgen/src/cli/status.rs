@@ -89,6 +89,17 @@ fn as_text(shown: &Shown) -> String {
         Ok(processes) => processes,
         Err(why) => return format!("{}  stale: {why}\n", record.name),
     };
-    let daemons: String = daemons.iter().map(|(group, pids)| format!(", daemon {group}: {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))).collect();
-    format!("{}  running: {} on {} (pid {}, {children} children{daemons})\n", record.name, record.serves, record.urls.join(" and "), record.identity.pid)
+    let daemons: String = daemons
+        .iter()
+        .map(|(group, pids)| {
+            format!(", daemon {group}: {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        })
+        .collect();
+    format!(
+        "{}  running: {} on {} (pid {}, {children} children{daemons})\n",
+        record.name,
+        record.serves,
+        record.urls.join(" and "),
+        record.identity.pid
+    )
 }

@@ -29,11 +29,18 @@ impl Stop {
         let (signal, default) = if self.graceful { (Signal::SIGWINCH, 60) } else { (Signal::SIGTERM, 15) };
         let limit = Duration::from_secs(self.timeout.unwrap_or(default));
         let failed = |message: String| Diagnostic::error(Code::Start, message);
-        let report = instance.stop(signal, limit).map_err(|error| Failure::new(Exit::Environment, failed(format!("cannot stop the server {}: {error}", record.name))))?;
+        let report = instance.stop(signal, limit).map_err(|error| {
+            Failure::new(Exit::Environment, failed(format!("cannot stop the server {}: {error}", record.name)))
+        })?;
         registry.forget(&record).map_err(|error| instances::failure(&error))?;
-        let mut diagnostics: Vec<Diagnostic> = report.leaks.iter().map(|leak| failed(format!("process {} ({}) outlived the server and was killed", leak.pid, leak.command))).collect();
+        let mut diagnostics: Vec<Diagnostic> = report
+            .leaks
+            .iter()
+            .map(|leak| failed(format!("process {} ({}) outlived the server and was killed", leak.pid, leak.command)))
+            .collect();
         if report.forced {
-            diagnostics.push(failed(format!("the server {} had not ended within {limit:?} and was killed", record.name)));
+            diagnostics
+                .push(failed(format!("the server {} had not ended within {limit:?} and was killed", record.name)));
         }
         if !diagnostics.is_empty() {
             return Err(Failure { exit: Exit::Environment, diagnostics });

@@ -120,7 +120,10 @@ mod tests {
     fn a_caret_under_the_place() {
         let source = Source::new("site.yaml", "a: 1\nport: 70000\n");
         let span = Span::new(&source, 11..16);
-        let text = Diagnostic::error(Code::Range, "70000 is no port").at(span, "at most 65535").help("use 8000").render(Style::Plain);
+        let text = Diagnostic::error(Code::Range, "70000 is no port")
+            .at(span, "at most 65535")
+            .help("use 8000")
+            .render(Style::Plain);
         assert!(text.contains("error[CG105]: 70000 is no port"), "{text}");
         assert!(text.contains("--> site.yaml:2:7"), "{text}");
         assert!(text.contains("^^^^^ at most 65535"), "{text}");

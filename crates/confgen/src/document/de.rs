@@ -1,6 +1,9 @@
 //! serde reads a tree: an error knows the node at which it happened.
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
 
 use super::node::{Entry, Node, Span, Value};
 use super::path::first_span;
@@ -73,7 +76,11 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, DeserializeError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DeserializeError> {
         visitor.visit_newtype_struct(self).map_err(|error: DeserializeError| error.or_at(self.node))
     }
 
@@ -124,7 +131,8 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DeserializeError> {
         self.current = self.entries.next();
         let Some(entry) = self.current else { return Ok(None) };
-        let key: de::value::BorrowedStrDeserializer<'de, DeserializeError> = de::value::BorrowedStrDeserializer::new(&entry.key);
+        let key: de::value::BorrowedStrDeserializer<'de, DeserializeError> =
+            de::value::BorrowedStrDeserializer::new(&entry.key);
         seed.deserialize(key).map(Some).map_err(|mut error| {
             error.span.get_or_insert_with(|| entry.key_span.clone());
             error
@@ -185,7 +193,11 @@ impl<'de> VariantAccess<'de> for Content<'de> {
         NodeDeserializer { node: self.node }.deserialize_any(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, DeserializeError> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DeserializeError> {
         NodeDeserializer { node: self.node }.deserialize_any(visitor)
     }
 }
@@ -212,10 +224,7 @@ mod tests {
         let document =
             Document::parse("f", "- unit\n- new: 3\n- struct: {a: -1}\n- struct: {a: null}\n", Format::Yaml).unwrap();
         let kinds: Vec<Kind> = from_node(&document.root).unwrap();
-        assert_eq!(
-            kinds,
-            [Kind::Unit, Kind::New(3), Kind::Struct { a: Some(-1) }, Kind::Struct { a: None }]
-        );
+        assert_eq!(kinds, [Kind::Unit, Kind::New(3), Kind::Struct { a: Some(-1) }, Kind::Struct { a: None }]);
     }
 
     #[test]

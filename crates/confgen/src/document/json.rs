@@ -140,7 +140,10 @@ impl Parser<'_> {
         let string = serde_json::from_str(text).map_err(|error| {
             let offset = error.column().saturating_sub(1);
             let at = self.position + offset;
-            LoadError::syntax("this string cannot be read: ".to_owned() + &cause(&error), Span::new(self.source, at..at + 1))
+            LoadError::syntax(
+                "this string cannot be read: ".to_owned() + &cause(&error),
+                Span::new(self.source, at..at + 1),
+            )
         })?;
         self.position = end + 1;
         Ok(string)
@@ -187,13 +190,31 @@ mod tests {
         ] {
             let expected: serde_json::Value = serde_json::from_str(text).unwrap();
             let read = Document::parse("f.json", text, Format::Json).unwrap().root.to_json();
-            assert_eq!(read.to_string().replace("-0.0", "0").replace("-0", "0"), expected.to_string().replace("-0.0", "0").replace("-0", "0"));
+            assert_eq!(
+                read.to_string().replace("-0.0", "0").replace("-0", "0"),
+                expected.to_string().replace("-0.0", "0").replace("-0", "0")
+            );
         }
     }
 
     #[test]
     fn refuses_what_serde_json_refuses() {
-        for text in ["", "{", "{\"a\"}", "{\"a\":}", "[1,]", "{\"a\":1,}", "01", "nul", "\"a", "\"\\x\"", "1 2", "{\"a\":1,\"a\":2}", "'a'", "\"\\"] {
+        for text in [
+            "",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "[1,]",
+            "{\"a\":1,}",
+            "01",
+            "nul",
+            "\"a",
+            "\"\\x\"",
+            "1 2",
+            "{\"a\":1,\"a\":2}",
+            "'a'",
+            "\"\\",
+        ] {
             assert!(Document::parse("f.json", text, Format::Json).is_err(), "{text}");
         }
     }

@@ -22,6 +22,7 @@ mod node;
 mod path;
 pub mod schema;
 mod toml;
+mod vocabulary;
 mod yaml;
 
 pub use de::{DeserializeError, from_node};

@@ -264,11 +264,17 @@ impl Node {
                 None => Value::Float(number.as_f64().unwrap_or(f64::MAX)),
             },
             serde_json::Value::String(value) => Value::String(value.clone()),
-            serde_json::Value::Array(items) => Value::Seq(items.iter().map(|item| Self::from_json(item, span)).collect()),
+            serde_json::Value::Array(items) => {
+                Value::Seq(items.iter().map(|item| Self::from_json(item, span)).collect())
+            }
             serde_json::Value::Object(object) => Value::Map(Map {
                 entries: object
                     .iter()
-                    .map(|(key, value)| Entry { key: key.clone(), key_span: span.clone(), value: Self::from_json(value, span) })
+                    .map(|(key, value)| Entry {
+                        key: key.clone(),
+                        key_span: span.clone(),
+                        value: Self::from_json(value, span),
+                    })
                     .collect(),
             }),
         };

@@ -5,14 +5,13 @@
 //! size) describe it with `pattern` and say in `x-expected` what an error message calls it; `x-help` adds advice, and a
 //! schema with `x-not-supported` refuses its value by name.
 
-use std::sync::OnceLock;
-
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::node::{Entry, Node, Span, Value};
 use super::path::{Path, first_span};
+use super::vocabulary::{list, matches, property_names, required, type_is, words, words_of};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// The JSON Schema of a type.
@@ -98,8 +97,12 @@ impl<'s> Walker<'s> {
         let schema = self.resolve(schema);
         if let Some(reason) = schema.get("x-not-supported").and_then(Json::as_str) {
             if !place.node.is_null() {
-                let diagnostic = Diagnostic::error(Code::NotSupported, format!("{} is known, not supported yet", place.name()));
-                self.report(&place.path, diagnostic.at(place.key.cloned().unwrap_or_else(|| place.span()), "").note(reason));
+                let diagnostic =
+                    Diagnostic::error(Code::NotSupported, format!("{} is known, not supported yet", place.name()));
+                self.report(
+                    &place.path,
+                    diagnostic.at(place.key.cloned().unwrap_or_else(|| place.span()), "").note(reason),
+                );
             }
             return;
         }
@@ -128,7 +131,9 @@ impl<'s> Walker<'s> {
         let mut schema = schema;
         for _ in 0..32 {
             let Some(reference) = schema.get("$ref").and_then(Json::as_str) else { break };
-            let Some(target) = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer)) else { break };
+            let Some(target) = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer)) else {
+                break;
+            };
             schema = target;
         }
         schema
@@ -167,12 +172,15 @@ impl<'s> Walker<'s> {
             results.push((branch, found));
         }
         let words: Vec<&str> = branches.iter().flat_map(|branch| words(branch)).collect();
-        let fitting: Vec<usize> =
-            (0..results.len()).filter(|index| self.type_fits(results[*index].0, place.node) && words_of(results[*index].0).is_none()).collect();
+        let fitting: Vec<usize> = (0..results.len())
+            .filter(|index| self.type_fits(results[*index].0, place.node) && words_of(results[*index].0).is_none())
+            .collect();
         match (&place.node.value, fitting.as_slice()) {
             // A word where words are expected, and no other text fits.
             (Value::String(text), []) if !words.is_empty() => self.unknown_word(text, &words, place),
-            (Value::String(text), [_, ..]) if schema.get("x-expected").is_some() => self.wrong_form(schema, text, place),
+            (Value::String(text), [_, ..]) if schema.get("x-expected").is_some() => {
+                self.wrong_form(schema, text, place)
+            }
             (_, [only]) => {
                 let (_, found) = results.swap_remove(*only);
                 self.found.extend(found);
@@ -189,15 +197,24 @@ impl<'s> Walker<'s> {
 
     /// Among several alternatives for a map, the one that shares most keys is meant; when each alternative is told by
     /// one key (an enum with content) and none of them is there, the keys are listed.
-    fn visit_map_branches(&mut self, fitting: &[usize], mut results: Vec<(&'s Json, Vec<(Path, Diagnostic)>)>, place: &Place<'_>) {
+    fn visit_map_branches(
+        &mut self,
+        fitting: &[usize],
+        mut results: Vec<(&'s Json, Vec<(Path, Diagnostic)>)>,
+        place: &Place<'_>,
+    ) {
         let Some(map) = place.node.as_map() else { return };
-        let known = |branch: &Json, key: &str| branch.get("properties").is_some_and(|properties| properties.get(key).is_some());
+        let known =
+            |branch: &Json, key: &str| branch.get("properties").is_some_and(|properties| properties.get(key).is_some());
         let score = |branch: &Json| {
             let shared = map.entries.iter().filter(|entry| known(branch, &entry.key)).count();
             let required = required(branch).filter(|key| map.entry(key).is_some()).count();
             (required, shared)
         };
-        let best = fitting.iter().copied().max_by_key(|index| (score(results[*index].0), std::cmp::Reverse(results[*index].1.len())));
+        let best = fitting
+            .iter()
+            .copied()
+            .max_by_key(|index| (score(results[*index].0), std::cmp::Reverse(results[*index].1.len())));
         let Some(best) = best else { return };
         if score(results[best].0) == (0, 0) {
             let keys: Vec<&str> = fitting.iter().flat_map(|index| property_names(results[*index].0)).collect();
@@ -228,8 +245,10 @@ impl<'s> Walker<'s> {
 
     fn wrong_type(&mut self, schema: &'s Json, place: &Place<'_>) {
         let expected = self.expected(schema);
-        let diagnostic =
-            Diagnostic::error(Code::Type, format!("{} is {}, expected {expected}", place.name(), place.node.type_name()));
+        let diagnostic = Diagnostic::error(
+            Code::Type,
+            format!("{} is {}, expected {expected}", place.name(), place.node.type_name()),
+        );
         let mut diagnostic = diagnostic.at(place.span(), format!("expected {expected}"));
         if let Some(help) = schema.get("x-help").and_then(Json::as_str) {
             diagnostic = diagnostic.help(help);
@@ -258,7 +277,8 @@ impl<'s> Walker<'s> {
         match schema.get("type") {
             Some(Json::String(name)) => return named(name).to_owned(),
             Some(Json::Array(names)) => {
-                let names: Vec<_> = names.iter().filter_map(Json::as_str).filter(|name| *name != "null").map(named).collect();
+                let names: Vec<_> =
+                    names.iter().filter_map(Json::as_str).filter(|name| *name != "null").map(named).collect();
                 return names.join(" or ");
             }
             _ => {}
@@ -278,17 +298,26 @@ impl<'s> Walker<'s> {
 
     fn unknown_word(&mut self, written: &str, words: &[&str], place: &Place<'_>) {
         let diagnostic = Diagnostic::error(Code::UnknownValue, format!("`{written}` is no value of {}", place.name()));
-        self.report(&place.path, diagnostic.at(place.span(), format!("expected {}", list(words))).did_you_mean(written, words.iter().copied()));
+        self.report(
+            &place.path,
+            diagnostic
+                .at(place.span(), format!("expected {}", list(words)))
+                .did_you_mean(written, words.iter().copied()),
+        );
     }
 
     fn unknown_key(&mut self, entry: &Entry, known: &[&str], place: &Place<'_>) {
-        let diagnostic = Diagnostic::error(Code::UnknownKey, format!("unknown key `{}` in {}", entry.key, place.name()))
-            .at(entry.key_span.clone(), "not known here");
+        let diagnostic =
+            Diagnostic::error(Code::UnknownKey, format!("unknown key `{}` in {}", entry.key, place.name()))
+                .at(entry.key_span.clone(), "not known here");
         let suggested = diagnostic.clone().did_you_mean(&entry.key, known.iter().copied());
-        self.report(&place.path.join(entry.key.as_str()), match suggested.help.is_empty() && !known.is_empty() {
-            true => diagnostic.help(format!("known keys: {}", known.join(", "))),
-            false => suggested,
-        });
+        self.report(
+            &place.path.join(entry.key.as_str()),
+            match suggested.help.is_empty() && !known.is_empty() {
+                true => diagnostic.help(format!("known keys: {}", known.join(", "))),
+                false => suggested,
+            },
+        );
     }
 
     fn visit_scalar(&mut self, schema: &'s Json, place: &Place<'_>) {
@@ -303,7 +332,11 @@ impl<'s> Walker<'s> {
         if let Some(constant) = schema.get("const")
             && *constant != place.node.to_json()
         {
-            self.report(&place.path, Diagnostic::error(Code::UnknownValue, format!("{} has to be {constant}", place.name())).at(place.span(), ""));
+            self.report(
+                &place.path,
+                Diagnostic::error(Code::UnknownValue, format!("{} has to be {constant}", place.name()))
+                    .at(place.span(), ""),
+            );
         }
         let number = match place.node.value {
             #[expect(clippy::cast_precision_loss, reason = "limits in schemas are far below 2^53")]
@@ -323,7 +356,8 @@ impl<'s> Walker<'s> {
         let bound = |keyword: &str| schema.get(keyword).and_then(Json::as_f64);
         let (low, high) = (bound("minimum"), bound("maximum"));
         let below = low.is_some_and(|low| number < low) || bound("exclusiveMinimum").is_some_and(|low| number <= low);
-        let above = high.is_some_and(|high| number > high) || bound("exclusiveMaximum").is_some_and(|high| number >= high);
+        let above =
+            high.is_some_and(|high| number > high) || bound("exclusiveMaximum").is_some_and(|high| number >= high);
         if below || above {
             let range = match (low, high) {
                 (Some(low), Some(high)) => format!("expected {low} to {high}"),
@@ -358,10 +392,13 @@ impl<'s> Walker<'s> {
             None if short && length == 0 => "empty".to_owned(),
             None if short => "too short".to_owned(),
             None if long => "too long".to_owned(),
-            None => format!("expected text like /{}/", schema.get("pattern").and_then(Json::as_str).unwrap_or_default()),
+            None => {
+                format!("expected text like /{}/", schema.get("pattern").and_then(Json::as_str).unwrap_or_default())
+            }
         };
         let mut diagnostic =
-            Diagnostic::error(Code::Form, format!("{} does not have the right form: {text:?}", place.name())).at(place.span(), expected);
+            Diagnostic::error(Code::Form, format!("{} does not have the right form: {text:?}", place.name()))
+                .at(place.span(), expected);
         if let Some(help) = schema.get("x-help").and_then(Json::as_str) {
             diagnostic = diagnostic.help(help);
         }
@@ -373,7 +410,8 @@ impl<'s> Walker<'s> {
         let properties = schema.get("properties").and_then(Json::as_object);
         let additional = schema.get("additionalProperties");
         for entry in &map.entries {
-            let inner = Place { node: &entry.value, key: Some(&entry.key_span), path: place.path.join(entry.key.as_str()) };
+            let inner =
+                Place { node: &entry.value, key: Some(&entry.key_span), path: place.path.join(entry.key.as_str()) };
             let patterned: Vec<&Json> = schema
                 .get("patternProperties")
                 .and_then(Json::as_object)
@@ -389,7 +427,11 @@ impl<'s> Walker<'s> {
                     self.visit(schema, &inner);
                 }
             } else if additional == Some(&Json::Bool(false)) {
-                match schema.get("patternProperties").and_then(Json::as_object).filter(|_| properties.is_none_or(serde_json::Map::is_empty)) {
+                match schema
+                    .get("patternProperties")
+                    .and_then(Json::as_object)
+                    .filter(|_| properties.is_none_or(serde_json::Map::is_empty))
+                {
                     Some(patterns) => self.wrong_key(entry, patterns.keys().next().map(String::as_str), schema, place),
                     None => {
                         let known: Vec<&str> = property_names(schema).collect();
@@ -400,8 +442,12 @@ impl<'s> Walker<'s> {
                 self.visit(additional, &inner);
             }
             if let Some(names) = schema.get("propertyNames").map(|names| self.resolve(names)) {
-                let fits = names.get("pattern").and_then(Json::as_str).is_none_or(|pattern| matches(pattern, &entry.key));
-                let short = names.get("minLength").and_then(Json::as_u64).is_some_and(|least| (entry.key.chars().count() as u64) < least);
+                let fits =
+                    names.get("pattern").and_then(Json::as_str).is_none_or(|pattern| matches(pattern, &entry.key));
+                let short = names
+                    .get("minLength")
+                    .and_then(Json::as_u64)
+                    .is_some_and(|least| (entry.key.chars().count() as u64) < least);
                 if !fits || short {
                     self.wrong_key(entry, names.get("pattern").and_then(Json::as_str), names, place);
                 }
@@ -414,11 +460,17 @@ impl<'s> Walker<'s> {
         }
         for key in required(schema).filter(|key| map.entry(key).is_none()) {
             let diagnostic = Diagnostic::error(Code::Missing, format!("`{key}` is missing in {}", place.name()));
-            self.report(&place.path, diagnostic.at(place.span(), format!("needs `{key}`")).help(format!("add `{key}`")));
+            self.report(
+                &place.path,
+                diagnostic.at(place.span(), format!("needs `{key}`")).help(format!("add `{key}`")),
+            );
         }
         let least = schema.get("minProperties").and_then(Json::as_u64).unwrap_or(0);
         if (map.entries.len() as u64) < least {
-            self.report(&place.path, Diagnostic::error(Code::Missing, format!("{} is empty", place.name())).at(place.span(), ""));
+            self.report(
+                &place.path,
+                Diagnostic::error(Code::Missing, format!("{} is empty", place.name())).at(place.span(), ""),
+            );
         }
     }
 
@@ -426,7 +478,10 @@ impl<'s> Walker<'s> {
         let expected = schema.get("x-expected").and_then(Json::as_str).map(str::to_owned);
         let expected = expected.unwrap_or_else(|| format!("text like /{}/", pattern.unwrap_or_default()));
         let diagnostic = Diagnostic::error(Code::Form, format!("{:?} cannot be a key of {}", entry.key, place.name()));
-        self.report(&place.path.join(entry.key.as_str()), diagnostic.at(entry.key_span.clone(), format!("expected {expected}")));
+        self.report(
+            &place.path.join(entry.key.as_str()),
+            diagnostic.at(entry.key_span.clone(), format!("expected {expected}")),
+        );
     }
 
     fn visit_list(&mut self, schema: &'s Json, place: &Place<'_>) {
@@ -442,75 +497,30 @@ impl<'s> Walker<'s> {
         let count = items.len() as u64;
         let limit = |keyword: &str| schema.get(keyword).and_then(Json::as_u64);
         if limit("minItems").is_some_and(|least| count < least) {
-            self.report(&place.path, Diagnostic::error(Code::Missing, format!("{} has too few items", place.name())).at(place.span(), ""));
+            self.report(
+                &place.path,
+                Diagnostic::error(Code::Missing, format!("{} has too few items", place.name())).at(place.span(), ""),
+            );
         }
         if limit("maxItems").is_some_and(|most| count > most) {
-            self.report(&place.path, Diagnostic::error(Code::Range, format!("{} has too many items", place.name())).at(place.span(), ""));
+            self.report(
+                &place.path,
+                Diagnostic::error(Code::Range, format!("{} has too many items", place.name())).at(place.span(), ""),
+            );
         }
         if schema.get("uniqueItems") == Some(&Json::Bool(true)) {
             for (index, item) in items.iter().enumerate() {
                 if let Some(first) = items[..index].iter().find(|earlier| earlier.to_json() == item.to_json()) {
-                    let diagnostic = Diagnostic::error(Code::Conflict, format!("{} has the same item twice", place.name()));
-                    self.report(&place.path.join(index), diagnostic.at(item.span.clone(), "again").at(first.span.clone(), "first here"));
+                    let diagnostic =
+                        Diagnostic::error(Code::Conflict, format!("{} has the same item twice", place.name()));
+                    self.report(
+                        &place.path.join(index),
+                        diagnostic.at(item.span.clone(), "again").at(first.span.clone(), "first here"),
+                    );
                 }
             }
         }
     }
-}
-
-fn type_is(name: &str, node: &Node) -> bool {
-    match (name, &node.value) {
-        ("null", Value::Null)
-        | ("boolean", Value::Bool(_))
-        | ("integer", Value::Int(_))
-        | ("number", Value::Int(_) | Value::Float(_))
-        | ("string", Value::String(_))
-        | ("array", Value::Seq(_))
-        | ("object", Value::Map(_)) => true,
-        ("integer", Value::Float(value)) => value.fract() == 0.0 && value.abs() < 1e15,
-        _ => false,
-    }
-}
-
-fn required(schema: &Json) -> impl Iterator<Item = &str> {
-    schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str)
-}
-
-fn property_names(schema: &Json) -> impl Iterator<Item = &str> {
-    schema.get("properties").and_then(Json::as_object).into_iter().flatten().map(|(name, _)| name.as_str())
-}
-
-/// The words of an enumeration, if the schema is one.
-fn words_of(schema: &Json) -> Option<Vec<&str>> {
-    if let Some(Json::Array(values)) = schema.get("enum") {
-        return Some(values.iter().filter_map(Json::as_str).collect());
-    }
-    schema.get("const").and_then(Json::as_str).map(|word| vec![word])
-}
-
-fn words(schema: &Json) -> Vec<&str> {
-    words_of(schema).unwrap_or_default()
-}
-
-fn list(words: &[&str]) -> String {
-    match words {
-        [] => String::new(),
-        [only] => format!("`{only}`"),
-        [rest @ .., last] => {
-            let rest: Vec<_> = rest.iter().map(|word| format!("`{word}`")).collect();
-            format!("{} or `{last}`", rest.join(", "))
-        }
-    }
-}
-
-/// Whether a text matches a pattern of a schema. Patterns are few and constant; each is compiled once per process.
-fn matches(pattern: &str, text: &str) -> bool {
-    use std::collections::BTreeMap;
-    use std::sync::{Mutex, PoisonError};
-    static COMPILED: OnceLock<Mutex<BTreeMap<String, Option<regex_lite::Regex>>>> = OnceLock::new();
-    let mut compiled = COMPILED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    let regex = compiled.entry(pattern.to_owned()).or_insert_with(|| regex_lite::Regex::new(pattern).ok());
-    regex.as_ref().is_some_and(|regex| regex.is_match(text))
 }
 
 #[cfg(test)]
@@ -573,13 +583,20 @@ mod tests {
 
     #[test]
     fn a_good_document_is_read() {
-        assert_eq!(errors("name: x\ncolour: light-blue\nlisten: 80\nmax-size: 3\nsteps: [{http: {get: /}}]\nmore: {a: {name: b, listen: [x]}}\n"), "");
+        assert_eq!(
+            errors(
+                "name: x\ncolour: light-blue\nlisten: 80\nmax-size: 3\nsteps: [{http: {get: /}}]\nmore: {a: {name: b, listen: [x]}}\n"
+            ),
+            ""
+        );
         assert_eq!(errors("name: x\ncolour: null\nlisten: ~\n"), "");
     }
 
     #[test]
     fn all_mistakes_at_once() {
-        let text = errors("colour: ligth-blue\nlisten: 70000\nmax_size: 3\nmore:\n  a: {name: 3, colour: [red]}\n  b:\n    name: x\n    max-size: 300\n");
+        let text = errors(
+            "colour: ligth-blue\nlisten: 70000\nmax_size: 3\nmore:\n  a: {name: 3, colour: [red]}\n  b:\n    name: x\n    max-size: 300\n",
+        );
         for expected in [
             "`name` is missing",
             "did you mean `light-blue`?",

@@ -48,9 +48,7 @@ fn value(source: &Arc<Source>, item: &Spanned<DeValue<'_>>) -> Result<Node, Load
         },
         DeValue::Boolean(boolean) => Value::Bool(*boolean),
         DeValue::Datetime(datetime) => Value::String(datetime.to_string()),
-        DeValue::Array(items) => {
-            Value::Seq(items.iter().map(|item| value_of(source, item)).collect::<Result<_, _>>()?)
-        }
+        DeValue::Array(items) => Value::Seq(items.iter().map(|item| value_of(source, item)).collect::<Result<_, _>>()?),
         DeValue::Table(table) => map(source, table)?,
     };
     Ok(Node::new(value, span))

@@ -47,7 +47,11 @@ pub(super) fn same(one: &str, other: &str) -> bool {
 fn normal(name: &str) -> String {
     match name.split_once('.') {
         Some((language, codeset)) => {
-            let codeset: String = codeset.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect();
+            let codeset: String = codeset
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .map(|character| character.to_ascii_lowercase())
+                .collect();
             format!("{language}.{codeset}")
         }
         None => name.to_owned(),

@@ -126,7 +126,8 @@ impl Facts {
     /// # Errors
     /// When the text is not that.
     pub fn parse(name: &str, text: String) -> Result<Self, Box<Diagnostic>> {
-        let document = Document::parse(name, text, crate::document::Format::of(name)).map_err(|error| Box::new(error.into()))?;
+        let document =
+            Document::parse(name, text, crate::document::Format::of(name)).map_err(|error| Box::new(error.into()))?;
         from_node(&document.root).map_err(|error| {
             let diagnostic = Diagnostic::error(Code::Facts, format!("the facts do not fit: {}", error.message));
             Box::new(match error.span {
@@ -150,7 +151,12 @@ impl Facts {
     pub fn user(&self, account: &str) -> Option<u32> {
         match account.strip_prefix('#') {
             Some(number) => number.parse().ok(),
-            None => self.users.get(account).copied().or_else(|| self.here.then(|| probe::user(account))?).map(|user| user.uid),
+            None => self
+                .users
+                .get(account)
+                .copied()
+                .or_else(|| self.here.then(|| probe::user(account))?)
+                .map(|user| user.uid),
         }
     }
 

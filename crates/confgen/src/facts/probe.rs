@@ -95,9 +95,13 @@ impl Facts {
 /// and the C module.
 fn wsgi(options: &ProbeOptions, modules_folder: Option<&Path>) -> WsgiFacts {
     const MODULE: &str = "mod_wsgi_rs.so";
-    let folders: Vec<PathBuf> =
-        options.folder.iter().flat_map(|folder| [folder.clone(), folder.join("../dist"), folder.join("../../dist")]).collect();
-    let home = folders.iter().find(|folder| folder.join(MODULE).is_file()).and_then(|folder| folder.canonicalize().ok());
+    let folders: Vec<PathBuf> = options
+        .folder
+        .iter()
+        .flat_map(|folder| [folder.clone(), folder.join("../dist"), folder.join("../../dist")])
+        .collect();
+    let home =
+        folders.iter().find(|folder| folder.join(MODULE).is_file()).and_then(|folder| folder.canonicalize().ok());
     let names: Vec<String> = home
         .iter()
         .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten())
@@ -113,7 +117,10 @@ fn wsgi(options: &ProbeOptions, modules_folder: Option<&Path>) -> WsgiFacts {
         versions.sort_by_key(|version| version.trim_end_matches('t')[2..].parse::<u32>().unwrap_or(0));
         versions
     };
-    let peers = options.folder.iter().flat_map(|folder| ["../peer/mod_wsgi.so", "../../peer/mod_wsgi.so"].map(|path| folder.join(path)));
+    let peers = options
+        .folder
+        .iter()
+        .flat_map(|folder| ["../peer/mod_wsgi.so", "../../peer/mod_wsgi.so"].map(|path| folder.join(path)));
     let mod_wsgi = options
         .mod_wsgi
         .iter()
@@ -138,7 +145,10 @@ fn absolute(path: &Path) -> Option<PathBuf> {
 
 fn rotatelogs(httpd: &Path) -> Option<PathBuf> {
     let beside = httpd.parent().map(|folder| folder.join("rotatelogs"));
-    beside.into_iter().chain(["/usr/bin/rotatelogs", "/usr/sbin/rotatelogs"].map(PathBuf::from)).find(|path| path.is_file())
+    beside
+        .into_iter()
+        .chain(["/usr/bin/rotatelogs", "/usr/sbin/rotatelogs"].map(PathBuf::from))
+        .find(|path| path.is_file())
 }
 
 fn lowest_port() -> u16 {

@@ -88,7 +88,8 @@ impl Account {
     }
 
     fn from_user(user: User) -> Self {
-        let group_name = Group::from_gid(user.gid).ok().flatten().map_or_else(|| format!("#{}", user.gid), |group| group.name);
+        let group_name =
+            Group::from_gid(user.gid).ok().flatten().map_or_else(|| format!("#{}", user.gid), |group| group.name);
         let groups = std::ffi::CString::new(user.name.as_str())
             .ok()
             .and_then(|name| nix::unistd::getgrouplist(&name, user.gid).ok())
@@ -138,7 +139,9 @@ impl Obstacle {
         if self.missing {
             format!("{path} does not exist")
         } else if self.folder {
-            format!("the user {account} may not enter the folder {path}; run `chmod o+x {path}`, or move the application below a folder that {account} can enter, or serve as another user")
+            format!(
+                "the user {account} may not enter the folder {path}; run `chmod o+x {path}`, or move the application below a folder that {account} can enter, or serve as another user"
+            )
         } else {
             format!("the user {account} may not read {path}; run `chmod o+r {path}` or serve as another user")
         }
@@ -151,7 +154,14 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn stranger() -> Account {
-        Account { name: "stranger".into(), group_name: "stranger".into(), uid: 54_321, gid: 54_321, groups: vec![54_321], home: "/".into() }
+        Account {
+            name: "stranger".into(),
+            group_name: "stranger".into(),
+            uid: 54_321,
+            gid: 54_321,
+            groups: vec![54_321],
+            home: "/".into(),
+        }
     }
 
     #[test]
@@ -182,7 +192,10 @@ mod tests {
 
     #[test]
     fn unknown_users_are_named() {
-        assert_eq!(Account::by_name("no-such-user-here").unwrap_err().to_string(), "there is no user named \"no-such-user-here\"");
+        assert_eq!(
+            Account::by_name("no-such-user-here").unwrap_err().to_string(),
+            "there is no user named \"no-such-user-here\""
+        );
         assert!(Account::by_id(0).unwrap().is_root());
     }
 }

@@ -10,6 +10,10 @@ use std::process::{Command, Stdio};
 #[expect(clippy::disallowed_methods, reason = "the owner of httpd's processes")]
 pub(super) fn httpd(binary: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/").stdin(Stdio::null());
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null());
     command
 }

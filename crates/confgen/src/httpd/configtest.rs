@@ -86,7 +86,11 @@ impl ConfigTest<'_> {
             return Ok(complaints);
         }
         if complaints.iter().all(|complaint| complaint.severity == Severity::Warning) {
-            let message = text.lines().rev().find(|line| !line.trim().is_empty()).map_or_else(|| format!("httpd ended with {}", output.status), str::to_owned);
+            let message = text
+                .lines()
+                .rev()
+                .find(|line| !line.trim().is_empty())
+                .map_or_else(|| format!("httpd ended with {}", output.status), str::to_owned);
             complaints.push(Complaint { severity: Severity::Error, code: None, file: None, line: None, message });
         }
         Err(ConfigTestError::Refused { complaints, output: text })
@@ -135,7 +139,9 @@ fn position(text: &str) -> (Option<PathBuf>, Option<usize>, &str) {
     const MARK: &str = "Syntax error on line ";
     let (mut file, mut number, mut rest) = (None, None, text);
     // The mark stands at the start, but for the program's name.
-    while let Some(start) = rest.find(MARK).filter(|start| !rest[..*start].contains(' ') || rest[..*start].ends_with(": ")) {
+    while let Some(start) =
+        rest.find(MARK).filter(|start| !rest[..*start].contains(' ') || rest[..*start].ends_with(": "))
+    {
         let Some((line, after)) = rest[start + MARK.len()..].split_once(" of ") else { break };
         let Ok(line) = line.parse() else { break };
         let (path, after) = after.split_once(": ").unwrap_or((after.trim_end_matches(':'), ""));
@@ -168,7 +174,9 @@ mod tests {
 
     #[test]
     fn the_usual_form_has_the_cause_on_the_next_line() {
-        let complaint = one("AH00526: Syntax error on line 3 of /etc/x/httpd.conf:\nInvalid command 'Foo', perhaps misspelled or defined by a module not included in the server configuration\nAction '-t' failed.\nThe Apache error log may have more information.\n");
+        let complaint = one(
+            "AH00526: Syntax error on line 3 of /etc/x/httpd.conf:\nInvalid command 'Foo', perhaps misspelled or defined by a module not included in the server configuration\nAction '-t' failed.\nThe Apache error log may have more information.\n",
+        );
         assert_eq!((complaint.code.as_deref(), complaint.line), (Some("AH00526"), Some(3)));
         assert_eq!(complaint.file.as_deref(), Some(Path::new("/etc/x/httpd.conf")));
         assert!(complaint.message.starts_with("Invalid command 'Foo'"));
@@ -177,10 +185,14 @@ mod tests {
 
     #[test]
     fn load_module_and_includes_have_it_on_the_same_line() {
-        let complaint = one("apache2: Syntax error on line 5 of /x/httpd.conf: Cannot load /m/none.so into server: /m/none.so: cannot open shared object file: No such file or directory\n");
+        let complaint = one(
+            "apache2: Syntax error on line 5 of /x/httpd.conf: Cannot load /m/none.so into server: /m/none.so: cannot open shared object file: No such file or directory\n",
+        );
         assert_eq!((complaint.line, complaint.code), (Some(5), None));
         assert!(complaint.message.starts_with("Cannot load /m/none.so into server"), "{}", complaint.message);
-        let complaint = one("apache2: Syntax error on line 2 of /x/httpd.conf: Syntax error on line 7 of /x/sites.conf: </VirtualHost> without matching <VirtualHost> section\n");
+        let complaint = one(
+            "apache2: Syntax error on line 2 of /x/httpd.conf: Syntax error on line 7 of /x/sites.conf: </VirtualHost> without matching <VirtualHost> section\n",
+        );
         assert_eq!((complaint.file.as_deref(), complaint.line), (Some(Path::new("/x/sites.conf")), Some(7)));
         assert!(complaint.message.starts_with("</VirtualHost>"));
     }
@@ -188,15 +200,26 @@ mod tests {
     #[test]
     fn messages_without_a_place_and_warnings() {
         let complaint = one("AH00534: apache2: Configuration error: No MPM loaded.\n");
-        assert_eq!((complaint.code.as_deref(), complaint.file, complaint.message.as_str()), (Some("AH00534"), None, "apache2: Configuration error: No MPM loaded."));
+        assert_eq!(
+            (complaint.code.as_deref(), complaint.file, complaint.message.as_str()),
+            (Some("AH00534"), None, "apache2: Configuration error: No MPM loaded.")
+        );
         let complaint = one("AH00112: Warning: DocumentRoot [/none] does not exist\nSyntax OK\n");
-        assert_eq!((complaint.severity, complaint.message.as_str()), (Severity::Warning, "DocumentRoot [/none] does not exist"));
-        let complaint = one("(2)No such file or directory: AH02291: Cannot access directory '/none/' for error log of vhost defined at /x/httpd.conf:12\n");
+        assert_eq!(
+            (complaint.severity, complaint.message.as_str()),
+            (Severity::Warning, "DocumentRoot [/none] does not exist")
+        );
+        let complaint = one(
+            "(2)No such file or directory: AH02291: Cannot access directory '/none/' for error log of vhost defined at /x/httpd.conf:12\n",
+        );
         assert_eq!((complaint.code.as_deref(), complaint.line), (Some("AH02291"), Some(12)));
     }
 
     #[test]
     fn lines_below_a_warning_are_no_complaints() {
-        assert!(complaints("[Sat Nov 21 02:29:50.1 2026] [so:info] [pid 1:tid 1] AH01575: loaded module x\nSyntax OK\n").is_empty());
+        assert!(
+            complaints("[Sat Nov 21 02:29:50.1 2026] [so:info] [pid 1:tid 1] AH01575: loaded module x\nSyntax OK\n")
+                .is_empty()
+        );
     }
 }

@@ -64,7 +64,8 @@ pub struct Daemon {
 impl Daemon {
     /// Whether this is a process of the named group.
     pub fn is_of(&self, group: &str) -> bool {
-        self.group == group || (self.group.len() >= SHOWN_NAME_MINIMUM && group.starts_with(&self.group) && self.is_cut())
+        self.group == group
+            || (self.group.len() >= SHOWN_NAME_MINIMUM && group.starts_with(&self.group) && self.is_cut())
     }
 
     /// A name that lost its closing parenthesis was cut off.
@@ -181,7 +182,8 @@ impl Instance {
         let mut started = None;
         let (mut children, mut daemons) = (Vec::new(), Vec::new());
         for stat in process::descendants(parent).into_iter().filter(|stat| stat.parent == parent) {
-            let mut logged = |pid| started.get_or_insert_with(|| started_daemons(self.error_log.as_deref())).get(&pid).cloned();
+            let mut logged =
+                |pid| started.get_or_insert_with(|| started_daemons(self.error_log.as_deref())).get(&pid).cloned();
             match daemon_group(&stat).or_else(|| logged(stat.pid)) {
                 Some(group) => daemons.push(Daemon { group, stat }),
                 None => children.push(stat),
@@ -210,7 +212,13 @@ pub(super) fn members(parent: ProcessId, root: &Path, known: &[ProcessId]) -> Ve
     let mut family = if reused { Vec::new() } else { vec![parent.pid] };
     let mut index = 0;
     while let Some(&pid) = family.get(index) {
-        family.extend(everything.iter().filter(|stat| stat.parent == pid && stat.pid != pid && !family.contains(&stat.pid)).map(|stat| stat.pid).collect::<Vec<_>>());
+        family.extend(
+            everything
+                .iter()
+                .filter(|stat| stat.parent == pid && stat.pid != pid && !family.contains(&stat.pid))
+                .map(|stat| stat.pid)
+                .collect::<Vec<_>>(),
+        );
         index += 1;
     }
     let own = std::process::id();
@@ -250,12 +258,16 @@ fn started_daemons(log: Option<&Path>) -> HashMap<u32, String> {
 }
 
 fn open(pid: u32) -> Result<Handle, Stale> {
-    Handle::open(pid).map_err(|error| if error.kind() == io::ErrorKind::NotFound { Stale::Gone(pid) } else { Stale::Unreadable(error) })
+    Handle::open(pid).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound { Stale::Gone(pid) } else { Stale::Unreadable(error) }
+    })
 }
 
 fn another(pid: u32) -> Stale {
     match process::stat(pid) {
-        Some(stat) if !stat.is_zombie() => Stale::Another { pid, command: process::command_line(pid).unwrap_or(stat.name) },
+        Some(stat) if !stat.is_zombie() => {
+            Stale::Another { pid, command: process::command_line(pid).unwrap_or(stat.name) }
+        }
         _ => Stale::Gone(pid),
     }
 }
@@ -265,7 +277,17 @@ mod tests {
     use super::*;
 
     fn stat(name: &str) -> Stat {
-        Stat { pid: u32::MAX, name: name.into(), state: 'S', parent: 1, group: 1, session: 1, threads: 1, start_time: 1, virtual_bytes: 1 }
+        Stat {
+            pid: u32::MAX,
+            name: name.into(),
+            state: 'S',
+            parent: 1,
+            group: 1,
+            session: 1,
+            threads: 1,
+            start_time: 1,
+            virtual_bytes: 1,
+        }
     }
 
     #[test]

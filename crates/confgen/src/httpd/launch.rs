@@ -83,7 +83,11 @@ pub enum LaunchError {
 }
 
 fn indented(complaints: &[Complaint], log: &[String]) -> String {
-    let lines: Vec<String> = if complaints.is_empty() { log.to_vec() } else { complaints.iter().map(|complaint| complaint.message.clone()).collect() };
+    let lines: Vec<String> = if complaints.is_empty() {
+        log.to_vec()
+    } else {
+        complaints.iter().map(|complaint| complaint.message.clone()).collect()
+    };
     if lines.is_empty() { String::new() } else { format!(":\n  {}", lines.join("\n  ")) }
 }
 
@@ -227,7 +231,11 @@ impl Launch {
 fn cause(console: &mut LogTail, error_log: &mut LogTail) -> (Vec<Complaint>, Vec<String>) {
     let mut lines = console.read().unwrap_or_default();
     lines.extend(error_log.read().unwrap_or_default());
-    let telling: Vec<&str> = lines.iter().filter(|line| line.level.is_none_or(|level| level <= Level::Error)).map(|line| line.raw.as_str()).collect();
+    let telling: Vec<&str> = lines
+        .iter()
+        .filter(|line| line.level.is_none_or(|level| level <= Level::Error))
+        .map(|line| line.raw.as_str())
+        .collect();
     let mut complaints = complaints(&telling.join("\n"));
     complaints.retain(|complaint| complaint.severity == Severity::Error && !is_consequence(complaint));
     let start = lines.len().saturating_sub(SHOWN_LINES);

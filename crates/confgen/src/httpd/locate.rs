@@ -10,11 +10,18 @@ use super::command;
 const NAMES: &[&str] = &["apache2", "httpd"];
 
 /// Folders that an ordinary user's search path often lacks.
-const SYSTEM_FOLDERS: &[&str] = &["/usr/sbin", "/usr/local/sbin", "/usr/local/apache2/bin", "/usr/bin", "/usr/local/bin", "/sbin"];
+const SYSTEM_FOLDERS: &[&str] =
+    &["/usr/sbin", "/usr/local/sbin", "/usr/local/apache2/bin", "/usr/bin", "/usr/local/bin", "/sbin"];
 
 /// Folders of shared modules, beside those relative to the built-in server root.
-const MODULE_FOLDERS: &[&str] =
-    &["/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib/httpd/modules", "/usr/lib/apache2", "/usr/local/libexec/apache24", "/usr/local/apache2/modules"];
+const MODULE_FOLDERS: &[&str] = &[
+    "/usr/lib/apache2/modules",
+    "/usr/lib64/httpd/modules",
+    "/usr/lib/httpd/modules",
+    "/usr/lib/apache2",
+    "/usr/local/libexec/apache24",
+    "/usr/local/apache2/modules",
+];
 
 /// The multi-processing modules confgen knows, best first.
 const MPMS: &[&str] = &["event", "worker", "prefork"];
@@ -73,7 +80,8 @@ impl Httpd {
         if let Some(binary) = given {
             return Self::inspect(binary);
         }
-        let mut folders: Vec<PathBuf> = search_path.map(|value| std::env::split_paths(value).collect()).unwrap_or_default();
+        let mut folders: Vec<PathBuf> =
+            search_path.map(|value| std::env::split_paths(value).collect()).unwrap_or_default();
         folders.extend(SYSTEM_FOLDERS.iter().map(PathBuf::from));
         for name in NAMES {
             for folder in &folders {
@@ -95,7 +103,10 @@ impl Httpd {
     /// Reads the facts of one binary.
     pub fn inspect(binary: &Path) -> Result<Self, LocateError> {
         let settings = print(binary, "-V")?;
-        let not_httpd = || LocateError::NotHttpd { binary: binary.to_owned(), printed: settings.lines().next().unwrap_or_default().to_owned() };
+        let not_httpd = || LocateError::NotHttpd {
+            binary: binary.to_owned(),
+            printed: settings.lines().next().unwrap_or_default().to_owned(),
+        };
         let version = version(&settings).ok_or_else(not_httpd)?;
         let built_root = PathBuf::from(setting(&settings, "HTTPD_ROOT").ok_or_else(not_httpd)?);
         let static_modules = static_modules(&print(binary, "-l")?);
@@ -110,7 +121,10 @@ impl Httpd {
         if let Some(mpm) = self.static_mpm() {
             return vec![mpm];
         }
-        MPMS.iter().copied().filter(|mpm| self.shared_modules.iter().any(|module| module.strip_prefix("mpm_") == Some(mpm))).collect()
+        MPMS.iter()
+            .copied()
+            .filter(|mpm| self.shared_modules.iter().any(|module| module.strip_prefix("mpm_") == Some(mpm)))
+            .collect()
     }
 
     /// The multi-processing module that is compiled in, if any.
@@ -120,7 +134,10 @@ impl Httpd {
 
     /// The file of a shared module, by its name without `_module`.
     pub fn module_file(&self, name: &str) -> Option<PathBuf> {
-        self.shared_modules.iter().any(|module| module == name).then(|| self.modules_folder.as_ref().map(|folder| folder.join(format!("mod_{name}.so"))))?
+        self.shared_modules
+            .iter()
+            .any(|module| module == name)
+            .then(|| self.modules_folder.as_ref().map(|folder| folder.join(format!("mod_{name}.so"))))?
     }
 
     /// Whether a module is compiled in.
@@ -195,7 +212,10 @@ mod tests {
 
     #[test]
     fn names_static_modules_as_load_module_does() {
-        assert_eq!(static_modules("Compiled in modules:\n  core.c\n  mod_so.c\n  http_core.c\n  event.c\n"), ["core", "so", "core", "event"]);
+        assert_eq!(
+            static_modules("Compiled in modules:\n  core.c\n  mod_so.c\n  http_core.c\n  event.c\n"),
+            ["core", "so", "core", "event"]
+        );
     }
 
     #[test]

@@ -149,7 +149,10 @@ fn bracketed(text: &str) -> Option<(&str, &str)> {
 fn code(message: &str) -> Option<String> {
     message.split_ascii_whitespace().take(CODE_WORDS).find_map(|word| {
         let word = word.strip_suffix(':')?;
-        let digits = word.strip_prefix("AH").filter(|digits| digits.len() == 5).or_else(|| word.strip_prefix("WSGI").filter(|digits| digits.len() == 4))?;
+        let digits = word
+            .strip_prefix("AH")
+            .filter(|digits| digits.len() == 5)
+            .or_else(|| word.strip_prefix("WSGI").filter(|digits| digits.len() == 4))?;
         digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.to_owned())
     })
 }
@@ -163,7 +166,9 @@ mod tests {
 
     #[test]
     fn a_line_of_httpd() {
-        let line = LogLine::parse("[Sat Nov 21 02:29:50.123456 2026] [mpm_event:notice] [pid 12:tid 34] AH00489: Apache/2.4.71 (Debian) configured -- resuming normal operations");
+        let line = LogLine::parse(
+            "[Sat Nov 21 02:29:50.123456 2026] [mpm_event:notice] [pid 12:tid 34] AH00489: Apache/2.4.71 (Debian) configured -- resuming normal operations",
+        );
         assert_eq!(line.time.as_deref(), Some("Sat Nov 21 02:29:50.123456 2026"));
         assert_eq!((line.module.as_deref(), line.level), (Some("mpm_event"), Some(Level::Notice)));
         assert_eq!((line.pid, line.tid, line.code.as_deref()), (Some(12), Some(34), Some("AH00489")));
@@ -173,7 +178,9 @@ mod tests {
 
     #[test]
     fn a_request_line_with_a_system_error() {
-        let line = LogLine::parse("[Sat Nov 21 02:29:50.123456 2026] [core:error] [pid 12:tid 34] (13)Permission denied: [client 127.0.0.1:5000] AH00035: access to /x denied, referer: http://a/");
+        let line = LogLine::parse(
+            "[Sat Nov 21 02:29:50.123456 2026] [core:error] [pid 12:tid 34] (13)Permission denied: [client 127.0.0.1:5000] AH00035: access to /x denied, referer: http://a/",
+        );
         assert_eq!(line.client.as_deref(), Some("127.0.0.1:5000"));
         assert_eq!(line.code.as_deref(), Some("AH00035"));
         assert_eq!(line.message, "(13)Permission denied: AH00035: access to /x denied, referer: http://a/");
@@ -182,9 +189,12 @@ mod tests {
 
     #[test]
     fn a_line_of_the_module_and_one_at_debug_level() {
-        let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [client 127.0.0.1:1] WSGI0147: Error reading response headers from daemon process 'd' (x).");
+        let line = LogLine::parse(
+            "[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [client 127.0.0.1:1] WSGI0147: Error reading response headers from daemon process 'd' (x).",
+        );
         assert_eq!((line.module.as_deref(), line.code.as_deref()), (Some("wsgi"), Some("WSGI0147")));
-        let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [ssl:debug] [pid 12:tid 34] ssl_engine.c(12): AH01887: Init");
+        let line =
+            LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [ssl:debug] [pid 12:tid 34] ssl_engine.c(12): AH01887: Init");
         assert_eq!((line.level, line.code.as_deref()), (Some(Level::Debug), Some("AH01887")));
         let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [core:trace3] [pid 12] x");
         assert_eq!((line.level, line.pid, line.tid), (Some(Level::Trace), Some(12), None));
@@ -192,10 +202,14 @@ mod tests {
 
     #[test]
     fn a_line_of_a_daemon_process_of_the_c_module() {
-        let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [remote 127.0.0.1:7] [script /x/app.wsgi] Traceback (most recent call last):");
+        let line = LogLine::parse(
+            "[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [remote 127.0.0.1:7] [script /x/app.wsgi] Traceback (most recent call last):",
+        );
         assert_eq!((line.client.as_deref(), line.script.as_deref()), (Some("127.0.0.1:7"), Some("/x/app.wsgi")));
         assert_eq!(line.message, "Traceback (most recent call last):");
-        let line = LogLine::parse("[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [remote 127.0.0.1:7]   File \"x\", line 1");
+        let line = LogLine::parse(
+            "[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 12:tid 34] [remote 127.0.0.1:7]   File \"x\", line 1",
+        );
         assert_eq!(line.message, "  File \"x\", line 1");
     }
 

@@ -7,7 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, getsockname, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, getsockname, setsockopt, socket,
+    sockopt,
+};
 
 use super::process;
 
@@ -85,7 +88,11 @@ impl HeldPort {
             let (first, port) = bind_one(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)?;
             match bind_one(IpAddr::V6(Ipv6Addr::LOCALHOST), port) {
                 Ok((second, _)) => {
-                    return Ok(Self { port, addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()], _sockets: vec![first, second] });
+                    return Ok(Self {
+                        port,
+                        addresses: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+                        _sockets: vec![first, second],
+                    });
                 }
                 Err(PortError::Busy { .. }) => {}
                 Err(_) => return Ok(Self { port, addresses: vec![Ipv4Addr::LOCALHOST.into()], _sockets: vec![first] }),
@@ -160,7 +167,10 @@ fn bound(socket: &OwnedFd, address: &dyn SockaddrLike) -> Result<u16, Errno> {
 }
 
 fn first_unreserved_port() -> u16 {
-    fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+    fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1024)
 }
 
 /// The processes that listen on a TCP port of this machine, as far as this user may know.
@@ -209,7 +219,10 @@ mod tests {
             let other = TcpListener::bind("127.0.0.1:0").unwrap();
             assert!(!ports.contains(&other.local_addr().unwrap().port()));
         }
-        assert_eq!(std::net::TcpStream::connect(held[0].address()).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            std::net::TcpStream::connect(held[0].address()).unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionRefused
+        );
     }
 
     #[test]

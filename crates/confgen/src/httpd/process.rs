@@ -49,7 +49,9 @@ impl Stat {
         let (name, rest) = rest.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let number = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok());
-        let small = |index: usize| fields.get(index).and_then(|field| field.parse::<i64>().ok()).and_then(|value| u32::try_from(value).ok());
+        let small = |index: usize| {
+            fields.get(index).and_then(|field| field.parse::<i64>().ok()).and_then(|value| u32::try_from(value).ok())
+        };
         Some(Self {
             pid: pid.parse().ok()?,
             name: name.to_owned(),
@@ -121,7 +123,11 @@ pub fn title(pid: u32) -> Option<String> {
 /// The whole command line, for messages.
 pub fn command_line(pid: u32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<String> = bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).trim().to_owned()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<String> = bytes
+        .split(|&byte| byte == 0)
+        .map(|word| String::from_utf8_lossy(word).trim().to_owned())
+        .filter(|word| !word.is_empty())
+        .collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
 
@@ -156,7 +162,9 @@ pub fn socket_inodes(pid: u32) -> Vec<u64> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     entries
         .flatten()
-        .filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok())
+        .filter_map(|entry| {
+            fs::read_link(entry.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        })
         .collect()
 }
 
@@ -169,7 +177,9 @@ pub fn open_descriptors(pid: u32) -> io::Result<usize> {
 pub fn memory(pid: u32, field: &str) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     text.lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())
+        .find_map(|line| {
+            line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        })
         .map(|kilobytes| kilobytes * 1024)
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("smaps_rollup of pid {pid} has no {field}")))
 }
@@ -208,13 +218,18 @@ impl Handle {
         let result = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
         if result < 0 {
             let error = io::Error::last_os_error();
-            return Err(if error.raw_os_error() == Some(libc::ESRCH) { io::Error::new(io::ErrorKind::NotFound, format!("there is no process {pid}")) } else { error });
+            return Err(if error.raw_os_error() == Some(libc::ESRCH) {
+                io::Error::new(io::ErrorKind::NotFound, format!("there is no process {pid}"))
+            } else {
+                error
+            });
         }
         let raw = i32::try_from(result).map_err(io::Error::other)?;
         // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
         let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
         // Read after the descriptor exists: from here on the pid cannot pass to another process unseen.
-        let stat = stat(pid).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no process {pid}")))?;
+        let stat =
+            stat(pid).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no process {pid}")))?;
         Ok(Self { id: stat.id(), descriptor })
     }
 
@@ -227,12 +242,18 @@ impl Handle {
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let null: *const libc::siginfo_t = std::ptr::null();
         // SAFETY: the descriptor is an open pidfd, and a null siginfo asks for the same as kill(2).
-        let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.descriptor.as_raw_fd(), signal as libc::c_int, null, 0) };
+        let result = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.descriptor.as_raw_fd(), signal as libc::c_int, null, 0)
+        };
         if result == 0 {
             return Ok(());
         }
         let error = io::Error::last_os_error();
-        Err(if error.raw_os_error() == Some(libc::ESRCH) { io::Error::new(io::ErrorKind::NotFound, format!("process {} has ended", self.id.pid)) } else { error })
+        Err(if error.raw_os_error() == Some(libc::ESRCH) {
+            io::Error::new(io::ErrorKind::NotFound, format!("process {} has ended", self.id.pid))
+        } else {
+            error
+        })
     }
 
     /// Waits until the process has ended (as a zombie, too); false when the time is up first.
@@ -263,7 +284,10 @@ mod tests {
 
     #[test]
     fn parses_names_with_parentheses() {
-        let stat = Stat::parse("42 ((wsgi:web) x) S 7 8 9 0 -1 4194624 1 2 3 4 5 6 7 8 20 0 15 0 987654 1048576 200 18446744073709551615").unwrap();
+        let stat = Stat::parse(
+            "42 ((wsgi:web) x) S 7 8 9 0 -1 4194624 1 2 3 4 5 6 7 8 20 0 15 0 987654 1048576 200 18446744073709551615",
+        )
+        .unwrap();
         assert_eq!((stat.pid, stat.name.as_str(), stat.state), (42, "(wsgi:web) x", 'S'));
         assert_eq!((stat.parent, stat.group, stat.session, stat.threads), (7, 8, 9, 15));
         assert_eq!((stat.start_time, stat.virtual_bytes), (987_654, 1_048_576));

@@ -51,7 +51,10 @@ impl Readiness {
                     return Outcome::Expired;
                 }
                 // A folder that cannot be watched shows in the next attempt's time, not in the result.
-                if log.wait_for(ANSWER_SLICE, |line| line.message.contains(ANNOUNCEMENT)).is_ok_and(|(announced, _)| announced) {
+                if log
+                    .wait_for(ANSWER_SLICE, |line| line.message.contains(ANNOUNCEMENT))
+                    .is_ok_and(|(announced, _)| announced)
+                {
                     break;
                 }
             }
@@ -88,7 +91,12 @@ fn answer(mut connection: TcpStream, deadline: Instant, alive: &mut impl FnMut()
         match connection.read(&mut start[filled..]) {
             Ok(0) => return Ok(Outcome::Expired),
             Ok(count) => filled += count,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+                ) =>
+            {
                 if !alive() {
                     return Ok(Outcome::Died);
                 }

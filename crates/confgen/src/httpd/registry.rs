@@ -41,7 +41,9 @@ pub struct Registry {
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// A name that could lead out of the folder.
-    #[error("{0:?} is not a name for an instance: letters, digits, `.`, `_` and `-`, not beginning with a dot, at most {LONGEST_NAME}")]
+    #[error(
+        "{0:?} is not a name for an instance: letters, digits, `.`, `_` and `-`, not beginning with a dot, at most {LONGEST_NAME}"
+    )]
     Name(String),
     /// Somebody else's folder stands where ours should be.
     #[error("{} belongs to another user", .0.display())]
@@ -119,7 +121,8 @@ impl Registry {
         let path = self.path(&record.name)?;
         let failed = |cause| RegistryError::System { path: path.clone(), cause };
         self.prepare()?;
-        let text = serde_json::to_vec_pretty(record).map_err(|cause| RegistryError::Garbage { path: path.clone(), cause })?;
+        let text =
+            serde_json::to_vec_pretty(record).map_err(|cause| RegistryError::Garbage { path: path.clone(), cause })?;
         let new = path.with_extension(format!("new-{}", std::process::id()));
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
@@ -130,7 +133,9 @@ impl Registry {
     /// Fails if a running server has the name.
     pub fn ensure_free(&self, name: &str) -> Result<(), RegistryError> {
         match self.find(name) {
-            Ok((record, State::Running(instance))) => Err(RegistryError::Running { name: name.to_owned(), pid: instance.pid(), urls: record.urls }),
+            Ok((record, State::Running(instance))) => {
+                Err(RegistryError::Running { name: name.to_owned(), pid: instance.pid(), urls: record.urls })
+            }
             Ok(_) | Err(RegistryError::Unknown { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -161,11 +166,14 @@ impl Registry {
     /// All records, by name.
     pub fn all(&self) -> Result<Vec<(Record, State)>, RegistryError> {
         let names = self.names()?;
-        names.iter().filter_map(|name| match self.find(name) {
-            // It ended between the two looks.
-            Err(RegistryError::Unknown { .. }) => None,
-            other => Some(other),
-        }).collect()
+        names
+            .iter()
+            .filter_map(|name| match self.find(name) {
+                // It ended between the two looks.
+                Err(RegistryError::Unknown { .. }) => None,
+                other => Some(other),
+            })
+            .collect()
     }
 
     fn names(&self) -> Result<Vec<String>, RegistryError> {
@@ -175,7 +183,11 @@ impl Registry {
             Err(cause) => return Err(RegistryError::System { path: self.folder.clone(), cause }),
         };
         self.trusted()?;
-        let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned)).filter(|name| is_name(name)).collect();
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+            .filter(|name| is_name(name))
+            .collect();
         names.sort();
         Ok(names)
     }
@@ -184,7 +196,9 @@ impl Registry {
         let path = self.path(name)?;
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(RegistryError::Unknown { name: name.to_owned(), known: self.names()? }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RegistryError::Unknown { name: name.to_owned(), known: self.names()? });
+            }
             Err(cause) => return Err(RegistryError::System { path, cause }),
         };
         self.trusted()?;
@@ -192,7 +206,11 @@ impl Registry {
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, RegistryError> {
-        if is_name(name) { Ok(self.folder.join(format!("{name}.json"))) } else { Err(RegistryError::Name(name.to_owned())) }
+        if is_name(name) {
+            Ok(self.folder.join(format!("{name}.json")))
+        } else {
+            Err(RegistryError::Name(name.to_owned()))
+        }
     }
 
     fn prepare(&self) -> Result<(), RegistryError> {
@@ -203,8 +221,11 @@ impl Registry {
 
     /// A folder in a shared place is only ours if we own it and nobody else may write there: a record names a process to be signalled.
     fn trusted(&self) -> Result<(), RegistryError> {
-        let metadata = fs::symlink_metadata(&self.folder).map_err(|cause| RegistryError::System { path: self.folder.clone(), cause })?;
-        let ours = metadata.is_dir() && metadata.uid() == nix::unistd::Uid::effective().as_raw() && metadata.mode() & 0o022 == 0;
+        let metadata = fs::symlink_metadata(&self.folder)
+            .map_err(|cause| RegistryError::System { path: self.folder.clone(), cause })?;
+        let ours = metadata.is_dir()
+            && metadata.uid() == nix::unistd::Uid::effective().as_raw()
+            && metadata.mode() & 0o022 == 0;
         if ours { Ok(()) } else { Err(RegistryError::Foreign(self.folder.clone())) }
     }
 }

@@ -82,7 +82,12 @@ impl Server {
     }
 
     /// Sends a signal that ends it and waits; when the time is up, `expired` is called (to look at the processes) and all are killed.
-    pub fn stop(&mut self, signal: Signal, within: Duration, expired: impl FnOnce(&Instance)) -> io::Result<StopReport> {
+    pub fn stop(
+        &mut self,
+        signal: Signal,
+        within: Duration,
+        expired: impl FnOnce(&Instance),
+    ) -> io::Result<StopReport> {
         let known: Vec<ProcessId> = self.instance.members().iter().map(Stat::id).collect();
         let started = Instant::now();
         if self.is_running() {
@@ -114,7 +119,12 @@ impl Server {
             self.wait(KILLED);
         }
         let duration = started.elapsed();
-        let leaks = sweep(self.instance.identity_of_parent(), self.instance.root(), &known, if forced { Duration::ZERO } else { LEAVING });
+        let leaks = sweep(
+            self.instance.identity_of_parent(),
+            self.instance.root(),
+            &known,
+            if forced { Duration::ZERO } else { LEAVING },
+        );
         StopReport { duration, status: self.status(), forced, leaks: if forced { Vec::new() } else { leaks } }
     }
 }
@@ -171,7 +181,10 @@ fn sweep(parent: ProcessId, root: &Path, known: &[ProcessId], grace: Duration) -
         }
         for stat in left {
             if leaks.iter().all(|leak| leak.pid != stat.pid) {
-                leaks.push(Leak { pid: stat.pid, command: process::command_line(stat.pid).unwrap_or_else(|| stat.name.clone()) });
+                leaks.push(Leak {
+                    pid: stat.pid,
+                    command: process::command_line(stat.pid).unwrap_or_else(|| stat.name.clone()),
+                });
             }
             if let Ok(handle) = Handle::open(stat.pid)
                 && handle.id() == stat.id()
@@ -186,7 +199,8 @@ fn sweep(parent: ProcessId, root: &Path, known: &[ProcessId], grace: Duration) -
 /// The living processes of a server; dead ones that this process inherited are reaped.
 fn remaining(parent: ProcessId, root: &Path, known: &[ProcessId]) -> Vec<Stat> {
     let own = std::process::id();
-    let (dead, living): (Vec<Stat>, Vec<Stat>) = instance::members(parent, root, known).into_iter().partition(Stat::is_zombie);
+    let (dead, living): (Vec<Stat>, Vec<Stat>) =
+        instance::members(parent, root, known).into_iter().partition(Stat::is_zombie);
     for stat in dead.iter().filter(|stat| stat.parent == own) {
         process::reap(stat.pid);
     }

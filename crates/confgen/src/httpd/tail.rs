@@ -62,11 +62,19 @@ impl LogTail {
         file.read_to_end(&mut bytes)?;
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         self.offset += whole as u64;
-        Ok(bytes[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(|line| LogLine::parse(&String::from_utf8_lossy(line))).collect())
+        Ok(bytes[..whole]
+            .split(|&byte| byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| LogLine::parse(&String::from_utf8_lossy(line)))
+            .collect())
     }
 
     /// Waits for a line that fits and returns all lines up to the end of that reading, whether one came or the time was up.
-    pub fn wait_for(&mut self, limit: Duration, mut fits: impl FnMut(&LogLine) -> bool) -> io::Result<(bool, Vec<LogLine>)> {
+    pub fn wait_for(
+        &mut self,
+        limit: Duration,
+        mut fits: impl FnMut(&LogLine) -> bool,
+    ) -> io::Result<(bool, Vec<LogLine>)> {
         let deadline = Instant::now() + limit;
         let mut watch = Watch::new(&self.path)?;
         let mut lines = Vec::new();
@@ -143,7 +151,13 @@ mod tests {
             let path = path.clone();
             std::thread::spawn(move || {
                 for text in ["first\n", "ready\n"] {
-                    fs::OpenOptions::new().create(true).append(true).open(&path).unwrap().write_all(text.as_bytes()).unwrap();
+                    fs::OpenOptions::new()
+                        .create(true)
+                        .append(true)
+                        .open(&path)
+                        .unwrap()
+                        .write_all(text.as_bytes())
+                        .unwrap();
                 }
             })
         };

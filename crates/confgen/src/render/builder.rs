@@ -94,7 +94,11 @@ impl<'a> Builder<'a> {
         match path.to_str() {
             Some(text) if !text.contains(['\0', '\r', '\n']) => text.to_owned(),
             _ => {
-                self.error(Code::ControlCharacter, key, format!("the path {} cannot be written into a configuration", path.display()));
+                self.error(
+                    Code::ControlCharacter,
+                    key,
+                    format!("the path {} cannot be written into a configuration", path.display()),
+                );
                 String::new()
             }
         }
@@ -104,14 +108,18 @@ impl<'a> Builder<'a> {
         let server_key = Path::of(["server"]);
         let root = self.server_root.clone();
         if !root.is_absolute() {
-            self.error(Code::Form, &server_key, format!("the server's directory has to be an absolute path: {}", root.display()));
+            self.error(
+                Code::Form,
+                &server_key,
+                format!("the server's directory has to be an absolute path: {}", root.display()),
+            );
         }
         let raws = raw::collect(&mut self);
         server::check(&mut self);
         let mpm = server::mpm(&mut self);
         let module = server::wsgi_module(&mut self);
         let serving_user = server::serving_user(&mut self);
-        let daemons = daemons::views(&mut self, &serving_user);
+        let daemons = daemons::views(&mut self);
         let hosts = hosts::views(&mut self, &raws);
         let logs = server::logs(&mut self);
         let runtime = server::runtime(&mut self, &module);
@@ -124,7 +132,18 @@ impl<'a> Builder<'a> {
         let mpm_modules = self.mpm_modules(mpm.name());
         let modules = self.module_views();
         let finished = {
-            let mut conf = HttpdConf { version: env!("CARGO_PKG_VERSION"), dollar: false, server, mpm_modules, modules, logs, runtime, daemons, imports, hosts };
+            let mut conf = HttpdConf {
+                version: env!("CARGO_PKG_VERSION"),
+                dollar: false,
+                server,
+                mpm_modules,
+                modules,
+                logs,
+                runtime,
+                daemons,
+                imports,
+                hosts,
+            };
             let mut rendered = self.rendered(&conf);
             if rendered.contains(&format!("${{{DOLLAR}}}")) {
                 conf.dollar = true;
@@ -133,7 +152,8 @@ impl<'a> Builder<'a> {
             self.origins.finish(&rendered)
         };
         support::check(&mut self, &finished);
-        let (errors, warnings): (Vec<_>, Vec<_>) = self.found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            self.found.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
         if !errors.is_empty() {
             return Err(in_order(errors));
         }
@@ -167,7 +187,10 @@ impl<'a> Builder<'a> {
     /// Templates cannot fail but by a character that no line can hold, which is refused before; that is said, not assumed.
     fn rendered(&mut self, conf: &HttpdConf<'_>) -> String {
         conf.render().unwrap_or_else(|error| {
-            self.found.push(Diagnostic::error(Code::ControlCharacter, format!("a value cannot be written into a configuration: {error}")));
+            self.found.push(Diagnostic::error(
+                Code::ControlCharacter,
+                format!("a value cannot be written into a configuration: {error}"),
+            ));
             String::new()
         })
     }

@@ -32,7 +32,9 @@ pub(super) fn compare(cert: &Path, key: &Path) -> Option<Mismatch> {
     if text.contains("ENCRYPTED") {
         return Some(Mismatch::Encrypted);
     }
-    let private = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"].iter().find_map(|label| pem(&text, label).map(|der| (*label, der)));
+    let private = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"]
+        .iter()
+        .find_map(|label| pem(&text, label).map(|der| (*label, der)));
     let Some((label, private)) = private else { return Some(Mismatch::NoKey) };
     let public = public_of_certificate(&certificate?)?;
     match public_of_key(label, &private)? {

@@ -23,7 +23,7 @@ pub(super) fn application_group(interpreter: &Interpreter) -> &str {
     }
 }
 
-pub(super) fn views(builder: &mut Builder<'_>, _serving_user: &str) -> Vec<DaemonView> {
+pub(super) fn views(builder: &mut Builder<'_>) -> Vec<DaemonView> {
     let spec = builder.spec;
     spec.daemons.iter().map(|(name, daemon)| view(builder, name, daemon)).collect()
 }
@@ -58,7 +58,11 @@ fn secrets(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon, key: &Path) 
             && builder.check_files
             && !file.as_path().is_file()
         {
-            builder.error(Code::Secret, &own.join("secret").join("file"), format!("there is no file {file} to take the secret from"));
+            builder.error(
+                Code::Secret,
+                &own.join("secret").join("file"),
+                format!("there is no file {file} to take the secret from"),
+            );
         }
         lines.push(SecretLine { name: variable.as_str().to_owned(), source: secret.secret.clone(), key: own });
     }
@@ -66,7 +70,11 @@ fn secrets(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon, key: &Path) 
         return None;
     }
     if daemon.environment_file.is_some() {
-        builder.error(Code::Conflict, &key.join("environment-file"), "a daemon with secrets in `env` has a file of variables already");
+        builder.error(
+            Code::Conflict,
+            &key.join("environment-file"),
+            "a daemon with secrets in `env` has a file of variables already",
+        );
     }
     let mut file = String::from("secrets/");
     for character in name.as_str().chars() {
@@ -101,7 +109,12 @@ fn check(builder: &mut Builder<'_>, daemon: &Daemon, key: &Path) {
         files::check(builder, home, files::Wanted::Directory, &key.join("home"));
     }
     if let Some(home) = &daemon.python_home {
-        server::check_home(builder, home, &key.join("python-home"), daemon.python.as_ref().map(|version| version.as_str()));
+        server::check_home(
+            builder,
+            home,
+            &key.join("python-home"),
+            daemon.python.as_ref().map(|version| version.as_str()),
+        );
     }
     if let Some(version) = &daemon.python {
         server::check_version(builder, version.as_str(), &key.join("python"));
@@ -109,7 +122,9 @@ fn check(builder: &mut Builder<'_>, daemon: &Daemon, key: &Path) {
     for (index, path) in daemon.python_path.iter().enumerate() {
         let own = key.join("python-path").join(index);
         files::no_colon(builder, path, &own);
-        if builder.check_files && std::fs::metadata(path.as_path()).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        if builder.check_files
+            && std::fs::metadata(path.as_path()).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
             builder.warn(Code::MissingFile, &own, format!("there is no directory {path}; Python ignores it"));
         }
     }
@@ -130,12 +145,24 @@ fn check(builder: &mut Builder<'_>, daemon: &Daemon, key: &Path) {
         }
     }
     for (one, other, set) in [
-        (["timeouts", "inactivity"], ["recycle", "idle"], daemon.timeouts.inactivity.is_some() && daemon.recycle.idle.is_some()),
-        (["timeouts", "restart-interval"], ["recycle", "interval"], daemon.timeouts.restart_interval.is_some() && daemon.recycle.interval.is_some()),
+        (
+            ["timeouts", "inactivity"],
+            ["recycle", "idle"],
+            daemon.timeouts.inactivity.is_some() && daemon.recycle.idle.is_some(),
+        ),
+        (
+            ["timeouts", "restart-interval"],
+            ["recycle", "interval"],
+            daemon.timeouts.restart_interval.is_some() && daemon.recycle.interval.is_some(),
+        ),
     ] {
         if set {
             let own = other.iter().fold(key.clone(), |path, key| path.join(*key));
-            builder.error(Code::Conflict, &own, format!("`{}` and `{}` say the same thing", one.join("."), other.join(".")));
+            builder.error(
+                Code::Conflict,
+                &own,
+                format!("`{}` and `{}` say the same thing", one.join("."), other.join(".")),
+            );
         }
     }
     if daemon.reload == Reload::OnChange {
@@ -160,13 +187,25 @@ pub(super) fn imports(builder: &mut Builder<'_>) -> Vec<ImportView> {
     for (name, daemon) in &spec.daemons {
         let base = Path::of(["daemons", name.as_str(), "import"]);
         for (index, import) in daemon.import.iter().enumerate() {
-            views.push(import_view(builder, &base.join(index), import.script.as_str(), name.as_str(), &import.interpreter));
+            views.push(import_view(
+                builder,
+                &base.join(index),
+                import.script.as_str(),
+                name.as_str(),
+                &import.interpreter,
+            ));
         }
     }
     views
 }
 
-pub(super) fn import_view(builder: &mut Builder<'_>, key: &Path, script: &str, process_group: &str, interpreter: &Interpreter) -> ImportView {
+pub(super) fn import_view(
+    builder: &mut Builder<'_>,
+    key: &Path,
+    script: &str,
+    process_group: &str,
+    interpreter: &Interpreter,
+) -> ImportView {
     if *interpreter == Interpreter::Resource {
         builder.error(Code::Conflict, key, "`resource` is no one interpreter that a script could be imported into");
     }

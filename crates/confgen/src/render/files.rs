@@ -41,14 +41,20 @@ pub(super) fn check(builder: &mut Builder<'_>, path: &FilePath, wanted: Wanted, 
             _ if metadata.is_dir() => ("a directory", "a file"),
             _ => ("no regular file", "a file"),
         };
-        builder.report(key, &format!("{needed} is needed"), Diagnostic::error(Code::MissingFile, format!("{path} is {is}")));
+        builder.report(
+            key,
+            &format!("{needed} is needed"),
+            Diagnostic::error(Code::MissingFile, format!("{path} is {is}")),
+        );
     }
     fits
 }
 
 /// The name of a neighbour that was probably meant, or the part of the path that is there.
 fn near(diagnostic: Diagnostic, path: &FsPath) -> Diagnostic {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return diagnostic };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return diagnostic;
+    };
     if !parent.is_dir() {
         let deepest = parent.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(FsPath::new("/"));
         return diagnostic.note(format!("{} is there, what comes after it is not", deepest.display()));

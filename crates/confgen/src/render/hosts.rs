@@ -31,8 +31,15 @@ pub(super) fn views(builder: &mut Builder<'_>, raws: &[(Place, RawView)]) -> Vec
         // Every site is judged, also one that no port is there for.
         site::view(builder, name, site, raws);
         if http.is_empty() && site.tls.is_none() {
-            let diagnostic = Diagnostic::error(Code::Tls, format!("the site `{name}` has no `tls`, and there is no http port to serve it on"));
-            builder.report(&Path::of(["sites", name.as_str()]), "", diagnostic.help("set `server.listen.http`, or give the site `tls`"));
+            let diagnostic = Diagnostic::error(
+                Code::Tls,
+                format!("the site `{name}` has no `tls`, and there is no http port to serve it on"),
+            );
+            builder.report(
+                &Path::of(["sites", name.as_str()]),
+                "",
+                diagnostic.help("set `server.listen.http`, or give the site `tls`"),
+            );
         }
     }
     let mut views = Vec::new();
@@ -46,7 +53,8 @@ pub(super) fn views(builder: &mut Builder<'_>, raws: &[(Place, RawView)]) -> Vec
     }
     if !https.is_empty() {
         let open_tls = sites.iter().any(|(_, site)| site.hosts.is_empty() && site.tls.is_some());
-        if !open_tls && let Some((name, tls)) = sites.iter().find_map(|(name, site)| Some((*name, site.tls.as_ref()?))) {
+        if !open_tls && let Some((name, tls)) = sites.iter().find_map(|(name, site)| Some((*name, site.tls.as_ref()?)))
+        {
             let tls = tls_view(builder, name, tls, false);
             views.push(catch_all(builder, &https, Some(tls)));
         }
@@ -154,7 +162,14 @@ fn encrypted(
 }
 
 /// A virtual host for some of a site's names.
-fn host(builder: &Builder<'_>, name: &Name, site: &Site, names: std::ops::Range<usize>, ports: &[(u16, Path)], content: Content) -> HostView {
+fn host(
+    builder: &Builder<'_>,
+    name: &Name,
+    site: &Site,
+    names: std::ops::Range<usize>,
+    ports: &[(u16, Path)],
+    content: Content,
+) -> HostView {
     let key = Path::of(["sites", name.as_str()]);
     let hosts_key = key.join("hosts");
     let mut names = names.map(|index| builder.arg(&hosts_key.join(index), &site.hosts[index]));
@@ -214,16 +229,25 @@ fn check(builder: &mut Builder<'_>) {
             }
         }
         if site.hosts.first().is_some_and(is_wildcard) {
-            builder.error(Code::Form, &key.join("hosts").join(0), "the first host is the canonical one and cannot be a wildcard");
+            builder.error(
+                Code::Form,
+                &key.join("hosts").join(0),
+                "the first host is the canonical one and cannot be a wildcard",
+            );
         }
         if site.redirect() == Redirect::Https && site.hosts.iter().any(is_wildcard) {
-            let diagnostic = Diagnostic::error(Code::NotSupported, "redirecting a wildcard host to https is known, not supported yet");
+            let diagnostic = Diagnostic::error(
+                Code::NotSupported,
+                "redirecting a wildcard host to https is known, not supported yet",
+            );
             builder.report(&key.join("redirect"), "", diagnostic.help("use `canonical-https`"));
         }
         if site.hosts.is_empty() {
             if let Some(first) = &open {
                 let first = first.key_span(&spec.root);
-                let diagnostic = Diagnostic::error(Code::Conflict, "two sites have no hosts; only one can answer for all names").at(first, "the other one");
+                let diagnostic =
+                    Diagnostic::error(Code::Conflict, "two sites have no hosts; only one can answer for all names")
+                        .at(first, "the other one");
                 builder.report(&key, "", diagnostic.help("give all but one of them `hosts`"));
             }
             open = Some(key.clone());
@@ -260,16 +284,29 @@ fn check_tls(builder: &mut Builder<'_>, name: &Name, site: &Site, https: &[(u16,
         match certificate::compare(tls.cert.as_path(), tls.key.file().as_path()) {
             None => {}
             Some(certificate::Mismatch::NoCertificate) => {
-                builder.error(Code::Certificate, &tls_key.join("cert"), format!("{} holds no certificate in PEM form", tls.cert));
+                builder.error(
+                    Code::Certificate,
+                    &tls_key.join("cert"),
+                    format!("{} holds no certificate in PEM form", tls.cert),
+                );
             }
             Some(certificate::Mismatch::NoKey) => {
-                builder.error(Code::Certificate, &key_file_key, format!("{} holds no private key in PEM form", tls.key.file()));
+                builder.error(
+                    Code::Certificate,
+                    &key_file_key,
+                    format!("{} holds no private key in PEM form", tls.key.file()),
+                );
             }
             Some(certificate::Mismatch::Encrypted) => {
-                builder.error(Code::Certificate, &key_file_key, "the private key has a pass phrase, and nobody is there to enter it");
+                builder.error(
+                    Code::Certificate,
+                    &key_file_key,
+                    "the private key has a pass phrase, and nobody is there to enter it",
+                );
             }
             Some(certificate::Mismatch::Different) => {
-                let diagnostic = Diagnostic::error(Code::Certificate, "the private key is not the one of the certificate");
+                let diagnostic =
+                    Diagnostic::error(Code::Certificate, "the private key is not the one of the certificate");
                 let span = tls_key.join("cert").span(&builder.spec.root);
                 builder.report(&key_file_key, "this key", diagnostic.at(span, "this certificate"));
             }

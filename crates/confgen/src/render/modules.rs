@@ -5,9 +5,32 @@ use std::collections::BTreeSet;
 /// Modules that every configuration needs, and those that others need, in the order of loading. What is not here is loaded
 /// after them, by name.
 const ORDER: &[&str] = &[
-    "unixd", "log_config", "logio", "version", "authn_core", "authz_core", "authz_host", "authz_user", "mime", "dir", "alias", "env", "setenvif",
-    "headers", "expires", "filter", "deflate", "autoindex", "reqtimeout", "rewrite", "socache_shmcb", "ssl", "proxy", "proxy_http",
-    "proxy_http2", "proxy_wstunnel",
+    "unixd",
+    "log_config",
+    "logio",
+    "version",
+    "authn_core",
+    "authz_core",
+    "authz_host",
+    "authz_user",
+    "mime",
+    "dir",
+    "alias",
+    "env",
+    "setenvif",
+    "headers",
+    "expires",
+    "filter",
+    "deflate",
+    "autoindex",
+    "reqtimeout",
+    "rewrite",
+    "socache_shmcb",
+    "ssl",
+    "proxy",
+    "proxy_http",
+    "proxy_http2",
+    "proxy_wstunnel",
 ];
 
 /// Modules without which nothing works.
@@ -112,7 +135,10 @@ impl Modules {
         if let Some((_, module)) = OF_DIRECTIVES.iter().find(|(pattern, _)| fits(pattern)) {
             self.need(module);
         }
-        if matches!(directive.as_str(), "sethandler" | "addhandler" | "setoutputfilter" | "addoutputfilter" | "addoutputfilterbytype" | "require") {
+        if matches!(
+            directive.as_str(),
+            "sethandler" | "addhandler" | "setoutputfilter" | "addoutputfilter" | "addoutputfilterbytype" | "require"
+        ) {
             for word in line.split_whitespace() {
                 let word = word.to_ascii_lowercase();
                 if let Some((_, module)) = OF_WORDS.iter().find(|(name, _)| *name == word) {

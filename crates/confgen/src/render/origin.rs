@@ -111,7 +111,14 @@ mod tests {
     fn marks_become_origins() {
         let origins = Origins::default();
         let (a, b) = (Path::of(["a"]), Path::of(["a", "b"]));
-        let text = format!("# {}:\nX \"{}\"\n\n\n# {}:\nY {} {}\n", origins.block(&a), origins.arg(&b, 5), origins.block(&b), origins.arg(&a, "x"), origins.arg(&b, "y"));
+        let text = format!(
+            "# {}:\nX \"{}\"\n\n\n# {}:\nY {} {}\n",
+            origins.block(&a),
+            origins.arg(&b, 5),
+            origins.block(&b),
+            origins.arg(&a, "x"),
+            origins.arg(&b, "y")
+        );
         let finished = origins.finish(&text);
         assert_eq!(finished.text, "# a:\nX \"5\"\n\n# a.b:\nY x y\n");
         assert_eq!(finished.lines, [vec![a.clone()], vec![b.clone()], vec![], vec![b.clone()], vec![a, b]]);

@@ -17,7 +17,12 @@ struct SearchPath {
 }
 
 /// Reports a module that is nowhere on the search path of its application.
-pub(super) fn check_module(builder: &mut Builder<'_>, reference: &ModuleReference, daemon: Option<&Daemon>, key: &Path) {
+pub(super) fn check_module(
+    builder: &mut Builder<'_>,
+    reference: &ModuleReference,
+    daemon: Option<&Daemon>,
+    key: &Path,
+) {
     if !builder.check_files {
         return;
     }
@@ -51,9 +56,20 @@ pub(super) fn check_module(builder: &mut Builder<'_>, reference: &ModuleReferenc
     missing(builder, reference, &parts, depth, &[], &search, key);
 }
 
-fn missing(builder: &mut Builder<'_>, reference: &ModuleReference, parts: &[&str], depth: usize, places: &[PathBuf], search: &SearchPath, key: &Path) {
-    let mut diagnostic = Diagnostic::error(Code::MissingModule, format!("there is no Python module `{}`", reference.module()));
-    let listed = |directories: &[PathBuf]| directories.iter().map(|directory| directory.display().to_string()).collect::<Vec<_>>().join(", ");
+fn missing(
+    builder: &mut Builder<'_>,
+    reference: &ModuleReference,
+    parts: &[&str],
+    depth: usize,
+    places: &[PathBuf],
+    search: &SearchPath,
+    key: &Path,
+) {
+    let mut diagnostic =
+        Diagnostic::error(Code::MissingModule, format!("there is no Python module `{}`", reference.module()));
+    let listed = |directories: &[PathBuf]| {
+        directories.iter().map(|directory| directory.display().to_string()).collect::<Vec<_>>().join(", ")
+    };
     diagnostic = match depth {
         0 => diagnostic.note(format!("looked in {}", listed(&search.directories))),
         _ => diagnostic.note(format!("`{}` is there, in {}", parts[..depth].join("."), listed(places))),
@@ -95,7 +111,8 @@ fn find(directory: &FsPath, name: &str) -> Option<Found> {
     }
     let extension = fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| {
         entry.file_name().to_str().is_some_and(|file| {
-            file.strip_prefix(name).is_some_and(|rest| rest == ".so" || (rest.starts_with('.') && rest.ends_with(".so")))
+            file.strip_prefix(name)
+                .is_some_and(|rest| rest == ".so" || (rest.starts_with('.') && rest.ends_with(".so")))
         })
     });
     if extension {
@@ -143,14 +160,16 @@ fn search_path(builder: &Builder<'_>, daemon: Option<&Daemon>) -> SearchPath {
             }
         }
         let own_only = venv_version(home).is_some()
-            && !fs::read_to_string(home.join("pyvenv.cfg")).is_ok_and(|text| text.contains("include-system-site-packages = true"));
+            && !fs::read_to_string(home.join("pyvenv.cfg"))
+                .is_ok_and(|text| text.contains("include-system-site-packages = true"));
         if own_only {
             return search;
         }
     }
     for library in ["/usr/lib", "/usr/local/lib"] {
         for version in fs::read_dir(library).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            let is_python = version.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("python3"));
+            let is_python =
+                version.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("python3"));
             if is_python {
                 for sub in ["dist-packages", "site-packages"] {
                     if version.join(sub).is_dir() {
@@ -174,7 +193,11 @@ fn add_site(search: &mut SearchPath, directory: PathBuf) {
             for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
                 match line.starts_with("import ") || line.starts_with("import\t") {
                     // An editable install finds its modules by code; other code in such files has other purposes.
-                    true => search.open |= ["__editable__", "finder", "meta_path", "sys.path", "addsitedir"].iter().any(|word| line.contains(word)),
+                    true => {
+                        search.open |= ["__editable__", "finder", "meta_path", "sys.path", "addsitedir"]
+                            .iter()
+                            .any(|word| line.contains(word))
+                    }
                     false => search.directories.push(directory.join(line)),
                 }
             }

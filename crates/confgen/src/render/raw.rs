@@ -71,20 +71,33 @@ fn place(builder: &mut Builder<'_>, path: &Path, at: &str) -> Option<Place> {
     let at_path = path.join("at");
     let Some(place) = Place::parse(at) else {
         let diagnostic = Diagnostic::error(Code::Raw, format!("`{at}` is no place for raw text"));
-        builder.report(&at_path, "not a place", diagnostic.help("places: server.start, server.end, site.NAME.start, site.NAME.end, site.NAME.app./PATH"));
+        builder.report(
+            &at_path,
+            "not a place",
+            diagnostic.help("places: server.start, server.end, site.NAME.start, site.NAME.end, site.NAME.app./PATH"),
+        );
         return None;
     };
     if let Some(name) = place.site() {
         let Some((_, site)) = spec.sites.iter().find(|(site, _)| site.as_str() == name) else {
             let diagnostic = Diagnostic::error(Code::Reference, format!("there is no site `{name}`"));
-            builder.report(&at_path, "", diagnostic.did_you_mean(name, spec.sites.keys().map(crate::spec::Name::as_str)));
+            builder.report(
+                &at_path,
+                "",
+                diagnostic.did_you_mean(name, spec.sites.keys().map(crate::spec::Name::as_str)),
+            );
             return None;
         };
         if let Place::App(_, mount) = &place
             && !site.apps.keys().any(|known| known.as_str() == mount)
         {
-            let diagnostic = Diagnostic::error(Code::Reference, format!("the site `{name}` has no application at `{mount}`"));
-            builder.report(&at_path, "", diagnostic.did_you_mean(mount, site.apps.keys().map(crate::spec::UrlPath::as_str)));
+            let diagnostic =
+                Diagnostic::error(Code::Reference, format!("the site `{name}` has no application at `{mount}`"));
+            builder.report(
+                &at_path,
+                "",
+                diagnostic.did_you_mean(mount, site.apps.keys().map(crate::spec::UrlPath::as_str)),
+            );
             return None;
         }
     }
@@ -100,19 +113,28 @@ fn check_structure(builder: &mut Builder<'_>, path: &Path, text: &str) {
         let statement = !continued;
         continued = line.ends_with('\\');
         if let Some(character) = line.chars().find(|character| character.is_control() && *character != '\t') {
-            let diagnostic = Diagnostic::error(Code::ControlCharacter, format!("the raw text contains the control character U+{:04X}", u32::from(character)));
+            let diagnostic = Diagnostic::error(
+                Code::ControlCharacter,
+                format!("the raw text contains the control character U+{:04X}", u32::from(character)),
+            );
             builder.report(&path.join(number), "", diagnostic);
         }
         if !statement || words.starts_with('#') {
             continue;
         }
-        let name = |text: &str| text.split(|character: char| character.is_whitespace() || character == '>').next().unwrap_or_default().to_ascii_lowercase();
+        let name = |text: &str| {
+            text.split(|character: char| character.is_whitespace() || character == '>')
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+        };
         if let Some(rest) = words.strip_prefix("</") {
             let closed = name(rest);
             match open.pop() {
                 Some((_, opened)) if opened == closed => {}
                 _ => {
-                    let diagnostic = Diagnostic::error(Code::Raw, format!("`</{closed}>` closes no section of this text"));
+                    let diagnostic =
+                        Diagnostic::error(Code::Raw, format!("`</{closed}>` closes no section of this text"));
                     builder.report(&path.join(number), "closed here", diagnostic);
                     return;
                 }
@@ -122,10 +144,18 @@ fn check_structure(builder: &mut Builder<'_>, path: &Path, text: &str) {
         }
     }
     if let Some((number, opened)) = open.pop() {
-        builder.report(&path.join(number), "opened here", Diagnostic::error(Code::Raw, format!("the section `<{opened}>` is not closed")));
+        builder.report(
+            &path.join(number),
+            "opened here",
+            Diagnostic::error(Code::Raw, format!("the section `<{opened}>` is not closed")),
+        );
     }
     if continued {
         let last = text.lines().count().saturating_sub(1);
-        builder.report(&path.join(last), "ends with a backslash", Diagnostic::error(Code::Raw, "the last line continues into nothing"));
+        builder.report(
+            &path.join(last),
+            "ends with a backslash",
+            Diagnostic::error(Code::Raw, "the last line continues into nothing"),
+        );
     }
 }

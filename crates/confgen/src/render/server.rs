@@ -13,7 +13,8 @@ use crate::document::Path;
 use crate::facts::venv_version;
 use crate::httpd::SOCKET_PATH_LIMIT;
 use crate::spec::{
-    AccessFormat, AccessLog, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, LogLevels, LogTarget, ModuleChoice, Mpm, Spec,
+    AccessFormat, AccessLog, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, LogLevels, LogTarget,
+    ModuleChoice, Mpm, Spec,
 };
 
 /// Where requests come in unless the spec says so.
@@ -43,7 +44,9 @@ pub(super) fn endpoints(spec: &Spec, tls: bool) -> Vec<(Endpoint, Path)> {
         Some(Endpoints::Several(endpoints)) => {
             endpoints.iter().enumerate().map(|(index, endpoint)| (endpoint.clone(), key.join(index))).collect()
         }
-        None if !tls && listen.https.is_none() => vec![(Endpoint::Address(EndpointAddress(DEFAULT_ENDPOINT.to_owned())), key)],
+        None if !tls && listen.https.is_none() => {
+            vec![(Endpoint::Address(EndpointAddress(DEFAULT_ENDPOINT.to_owned())), key)]
+        }
         None => Vec::new(),
     }
 }
@@ -78,7 +81,10 @@ pub(super) fn check(builder: &mut Builder<'_>) {
             }
             let port = endpoint.port().unwrap_or_default();
             let clash = seen.iter().find(|(other, _)| {
-                other.port() == Some(port) && (other.address() == endpoint.address() || other.address().is_none() || endpoint.address().is_none())
+                other.port() == Some(port)
+                    && (other.address() == endpoint.address()
+                        || other.address().is_none()
+                        || endpoint.address().is_none())
             });
             if let Some((_, other_tls)) = clash {
                 let what = if *other_tls == tls { "is given twice" } else { "is used for http and https" };
@@ -97,7 +103,11 @@ pub(super) fn check(builder: &mut Builder<'_>) {
         let key = Path::of(["server", "log", "to", "at"]);
         for (name, file) in [("error", &log.error), ("access", &log.access)] {
             if builder.check_files && file.as_path().parent().is_some_and(|parent| !parent.is_dir()) {
-                builder.error(Code::MissingFile, &key.join(name), format!("the directory of the log {file} does not exist"));
+                builder.error(
+                    Code::MissingFile,
+                    &key.join(name),
+                    format!("the directory of the log {file} does not exist"),
+                );
             }
         }
     }
@@ -112,14 +122,20 @@ pub(super) fn mpm(builder: &mut Builder<'_>) -> Mpm {
     let key = Path::of(["server", "mpm"]);
     let wanted = builder.spec.server.mpm;
     if wanted == Mpm::Auto {
-        return [Mpm::Event, Mpm::Worker, Mpm::Prefork].into_iter().find(|mpm| installed.contains(mpm)).unwrap_or_else(|| {
-            builder.error(Code::NotInstalled, &key, "httpd has no multi-processing module");
-            Mpm::Event
-        });
+        return [Mpm::Event, Mpm::Worker, Mpm::Prefork].into_iter().find(|mpm| installed.contains(mpm)).unwrap_or_else(
+            || {
+                builder.error(Code::NotInstalled, &key, "httpd has no multi-processing module");
+                Mpm::Event
+            },
+        );
     }
     if !installed.contains(&wanted) {
         let names: Vec<&str> = installed.iter().map(|mpm| mpm.name()).collect();
-        builder.error(Code::NotInstalled, &key, format!("httpd has no MPM `{}`; it has {}", wanted.name(), names.join(", ")));
+        builder.error(
+            Code::NotInstalled,
+            &key,
+            format!("httpd has no MPM `{}`; it has {}", wanted.name(), names.join(", ")),
+        );
     }
     wanted
 }
@@ -128,7 +144,9 @@ pub(super) fn mpm(builder: &mut Builder<'_>) -> Mpm {
 pub(super) fn wsgi_module(builder: &mut Builder<'_>) -> PathBuf {
     let key = Path::of(["runtime", "module"]);
     let (found, what) = match &builder.spec.runtime.module {
-        ModuleChoice::Auto => (builder.facts.wsgi.module.clone(), "our module (mod_wsgi_rs.so) was not found beside confgen"),
+        ModuleChoice::Auto => {
+            (builder.facts.wsgi.module.clone(), "our module (mod_wsgi_rs.so) was not found beside confgen")
+        }
         ModuleChoice::ModWsgi => (builder.facts.wsgi.mod_wsgi.clone(), "the C module (mod_wsgi.so) was not found"),
         ModuleChoice::Path(path) => {
             let path = PathBuf::from(path);
@@ -163,7 +181,10 @@ pub(super) fn serving_user(builder: &mut Builder<'_>) -> String {
         }
         None if !builder.facts.starts_as_root() => builder.facts.start.user.clone(),
         None => builder.facts.start.web_user.clone().unwrap_or_else(|| {
-            let diagnostic = Diagnostic::error(Code::ServesAsRoot, "httpd is started as root, and there is no user for it to serve as");
+            let diagnostic = Diagnostic::error(
+                Code::ServesAsRoot,
+                "httpd is started as root, and there is no user for it to serve as",
+            );
             builder.report(&key, "", diagnostic.help("name an unprivileged user with `server.user`"));
             String::new()
         }),
@@ -193,7 +214,8 @@ pub(super) fn view(builder: &mut Builder<'_>, mpm: Mpm, serving_user: &str, raws
             listen.push(EndpointView { address: builder.arg(&key, address), tls });
         }
     }
-    let place = |wanted: &Place| raws.iter().filter(|(place, _)| place == wanted).map(|(_, view)| view.clone()).collect();
+    let place =
+        |wanted: &Place| raws.iter().filter(|(place, _)| place == wanted).map(|(_, view)| view.clone()).collect();
     ServerView {
         block: builder.origins.block(&key),
         root: builder.arg(&key, &root),
@@ -249,7 +271,11 @@ fn mpm_lines(builder: &mut Builder<'_>, mpm: Mpm) -> Vec<Line> {
         let own = key.join(setting.key);
         match setting.mpms.contains(&mpm) {
             true => lines.push(Line::bare(setting.directive, [builder.arg(&own, value)])),
-            false => builder.warn(Code::Conflict, &own, format!("the MPM `{}` has no `{}`; it is left out", mpm.name(), setting.key)),
+            false => builder.warn(
+                Code::Conflict,
+                &own,
+                format!("the MPM `{}` has no `{}`; it is left out", mpm.name(), setting.key),
+            ),
         }
     }
     lines
@@ -289,7 +315,10 @@ pub(super) fn logs(builder: &mut Builder<'_>) -> LogsView {
         LogTarget::At(files) => (files.error.to_string(), files.access.to_string()),
     };
     let (error, access) = match &log.rotate {
-        Some(rotate) => (rotated(builder, &error, rotate.size.0, rotate.keep), rotated(builder, &access, rotate.size.0, rotate.keep)),
+        Some(rotate) => (
+            rotated(builder, &error, rotate.size.0, rotate.keep),
+            rotated(builder, &access, rotate.size.0, rotate.keep),
+        ),
         None => (error, access),
     };
     let mut levels = Vec::new();
@@ -300,7 +329,10 @@ pub(super) fn logs(builder: &mut Builder<'_>) -> LogsView {
         }
         Some(LogLevels::All(one)) => levels.push(builder.arg(&level, one.name())),
         Some(LogLevels::ByModule(by_module)) => {
-            let default = by_module.iter().find(|(module, _)| module.as_str() == "default").map_or(Level::Warn, |(_, level)| *level);
+            let default = by_module
+                .iter()
+                .find(|(module, _)| module.as_str() == "default")
+                .map_or(Level::Warn, |(_, level)| *level);
             levels.push(builder.arg(&level.join("default"), default.name()));
             for (module, one) in by_module.iter().filter(|(module, _)| module.as_str() != "default") {
                 levels.push(builder.arg(&level.join(module.as_str()), format!("{module}:{}", one.name())));
@@ -325,7 +357,8 @@ pub(super) fn logs(builder: &mut Builder<'_>) -> LogsView {
     LogsView {
         error: builder.arg(&to, error),
         levels,
-        access: format.map(|format| AccessView { target: builder.arg(&to, access), format: builder.arg(&access_key, format) }),
+        access: format
+            .map(|format| AccessView { target: builder.arg(&to, access), format: builder.arg(&access_key, format) }),
     }
 }
 
@@ -341,7 +374,11 @@ fn rotated(builder: &mut Builder<'_>, file: &str, size: u64, keep: u32) -> Strin
     }
     let program = builder.path_text(&program, &key);
     if [file, program.as_str()].iter().any(|path| path.contains([' ', '"', '\'', '\\', '$', '%'])) {
-        builder.error(Code::Form, &key, "a rotated log cannot have blanks, quotes, backslashes, `$` or `%` in its path");
+        builder.error(
+            Code::Form,
+            &key,
+            "a rotated log cannot have blanks, quotes, backslashes, `$` or `%` in its path",
+        );
     }
     // rotatelogs wants whole kilobytes, and rotates the file itself plus so many numbered ones.
     format!("|{program} -n {keep} {file} {}K", size.div_ceil(1024).max(1))
@@ -367,8 +404,15 @@ pub(super) fn runtime(builder: &mut Builder<'_>, module: &std::path::Path) -> Ru
             }
         };
         if prefix.len() + SOCKET_SUFFIX > SOCKET_PATH_LIMIT {
-            let diagnostic = Diagnostic::error(Code::SocketPath, format!("sockets below {prefix} would have paths longer than {SOCKET_PATH_LIMIT} bytes"));
-            builder.report(&prefix_key, "", diagnostic.help("use a shorter directory for the server, or set `runtime.socket-prefix`"));
+            let diagnostic = Diagnostic::error(
+                Code::SocketPath,
+                format!("sockets below {prefix} would have paths longer than {SOCKET_PATH_LIMIT} bytes"),
+            );
+            builder.report(
+                &prefix_key,
+                "",
+                diagnostic.help("use a shorter directory for the server, or set `runtime.socket-prefix`"),
+            );
         }
         lines.push(Line::quoted("WSGISocketPrefix", [builder.arg(&prefix_key, prefix)]));
     }
@@ -393,8 +437,13 @@ fn check_python(builder: &mut Builder<'_>) {
         let Some(home) = home else { continue };
         let own = key.join(name);
         check_home(builder, home, &own, python.version.as_ref().map(|version| version.as_str()));
-        if name == "venv" && builder.check_files && home.as_path().is_dir() && !home.as_path().join("pyvenv.cfg").is_file() {
-            let diagnostic = Diagnostic::error(Code::MissingFile, format!("{home} is no virtual environment: it has no pyvenv.cfg"));
+        if name == "venv"
+            && builder.check_files
+            && home.as_path().is_dir()
+            && !home.as_path().join("pyvenv.cfg").is_file()
+        {
+            let diagnostic =
+                Diagnostic::error(Code::MissingFile, format!("{home} is no virtual environment: it has no pyvenv.cfg"));
             builder.report(&own, "", diagnostic.help("use `home` for an installation's prefix"));
         }
     }
@@ -416,7 +465,10 @@ pub(super) fn check_home(builder: &mut Builder<'_>, home: &crate::spec::FilePath
 /// A version of Python has to have an engine beside the module. The C module has one built in, which nobody can ask.
 pub(super) fn check_version(builder: &mut Builder<'_>, version: &str, key: &Path) {
     let engines = &builder.facts.wsgi.daemons;
-    if builder.spec.runtime.module != ModuleChoice::Auto || engines.is_empty() || engines.iter().any(|engine| engine == version) {
+    if builder.spec.runtime.module != ModuleChoice::Auto
+        || engines.is_empty()
+        || engines.iter().any(|engine| engine == version)
+    {
         return;
     }
     let message = format!("there is no engine for Python {version}; installed: {}", engines.join(", "));

@@ -16,19 +16,84 @@ const THREADED: &[Mpm] = &[Mpm::Event, Mpm::Worker];
 /// In the order in which httpd wants limits before what they limit.
 pub(super) const MPM: &[MpmSetting] = &[
     MpmSetting { directive: "ServerLimit", key: "server-limit", mpms: ALL, value: |s| s.server_limit.map(Into::into) },
-    MpmSetting { directive: "ThreadLimit", key: "thread-limit", mpms: THREADED, value: |s| s.thread_limit.map(Into::into) },
-    MpmSetting { directive: "StartServers", key: "start-servers", mpms: ALL, value: |s| s.start_servers.map(Into::into) },
-    MpmSetting { directive: "ThreadsPerChild", key: "threads-per-child", mpms: THREADED, value: |s| s.threads_per_child.map(Into::into) },
-    MpmSetting { directive: "MaxRequestWorkers", key: "max-request-workers", mpms: ALL, value: |s| s.max_request_workers.map(Into::into) },
-    MpmSetting { directive: "MinSpareServers", key: "min-spare-servers", mpms: &[Mpm::Prefork], value: |s| s.min_spare_servers.map(Into::into) },
-    MpmSetting { directive: "MaxSpareServers", key: "max-spare-servers", mpms: &[Mpm::Prefork], value: |s| s.max_spare_servers.map(Into::into) },
-    MpmSetting { directive: "MinSpareThreads", key: "min-spare-threads", mpms: THREADED, value: |s| s.min_spare_threads.map(Into::into) },
-    MpmSetting { directive: "MaxSpareThreads", key: "max-spare-threads", mpms: THREADED, value: |s| s.max_spare_threads.map(Into::into) },
-    MpmSetting { directive: "MaxConnectionsPerChild", key: "max-connections-per-child", mpms: ALL, value: |s| s.max_connections_per_child.map(Into::into) },
-    MpmSetting { directive: "AsyncRequestWorkerFactor", key: "async-request-worker-factor", mpms: &[Mpm::Event], value: |s| s.async_request_worker_factor.map(Into::into) },
-    MpmSetting { directive: "ThreadStackSize", key: "thread-stack-size", mpms: THREADED, value: |s| s.thread_stack_size.map(|size| size.0) },
-    MpmSetting { directive: "ListenBackLog", key: "listen-backlog", mpms: ALL, value: |s| s.listen_backlog.map(Into::into) },
-    MpmSetting { directive: "GracefulShutdownTimeout", key: "graceful-shutdown-timeout", mpms: ALL, value: |s| s.graceful_shutdown_timeout.map(|time| time.0) },
+    MpmSetting {
+        directive: "ThreadLimit",
+        key: "thread-limit",
+        mpms: THREADED,
+        value: |s| s.thread_limit.map(Into::into),
+    },
+    MpmSetting {
+        directive: "StartServers",
+        key: "start-servers",
+        mpms: ALL,
+        value: |s| s.start_servers.map(Into::into),
+    },
+    MpmSetting {
+        directive: "ThreadsPerChild",
+        key: "threads-per-child",
+        mpms: THREADED,
+        value: |s| s.threads_per_child.map(Into::into),
+    },
+    MpmSetting {
+        directive: "MaxRequestWorkers",
+        key: "max-request-workers",
+        mpms: ALL,
+        value: |s| s.max_request_workers.map(Into::into),
+    },
+    MpmSetting {
+        directive: "MinSpareServers",
+        key: "min-spare-servers",
+        mpms: &[Mpm::Prefork],
+        value: |s| s.min_spare_servers.map(Into::into),
+    },
+    MpmSetting {
+        directive: "MaxSpareServers",
+        key: "max-spare-servers",
+        mpms: &[Mpm::Prefork],
+        value: |s| s.max_spare_servers.map(Into::into),
+    },
+    MpmSetting {
+        directive: "MinSpareThreads",
+        key: "min-spare-threads",
+        mpms: THREADED,
+        value: |s| s.min_spare_threads.map(Into::into),
+    },
+    MpmSetting {
+        directive: "MaxSpareThreads",
+        key: "max-spare-threads",
+        mpms: THREADED,
+        value: |s| s.max_spare_threads.map(Into::into),
+    },
+    MpmSetting {
+        directive: "MaxConnectionsPerChild",
+        key: "max-connections-per-child",
+        mpms: ALL,
+        value: |s| s.max_connections_per_child.map(Into::into),
+    },
+    MpmSetting {
+        directive: "AsyncRequestWorkerFactor",
+        key: "async-request-worker-factor",
+        mpms: &[Mpm::Event],
+        value: |s| s.async_request_worker_factor.map(Into::into),
+    },
+    MpmSetting {
+        directive: "ThreadStackSize",
+        key: "thread-stack-size",
+        mpms: THREADED,
+        value: |s| s.thread_stack_size.map(|size| size.0),
+    },
+    MpmSetting {
+        directive: "ListenBackLog",
+        key: "listen-backlog",
+        mpms: ALL,
+        value: |s| s.listen_backlog.map(Into::into),
+    },
+    MpmSetting {
+        directive: "GracefulShutdownTimeout",
+        key: "graceful-shutdown-timeout",
+        mpms: ALL,
+        value: |s| s.graceful_shutdown_timeout.map(|time| time.0),
+    },
 ];
 
 /// A key that becomes a directive of the main server; each of the values becomes a line of its own.
@@ -39,23 +104,71 @@ pub(super) struct GlobalSetting {
 }
 
 pub(super) const GLOBAL: &[GlobalSetting] = &[
-    GlobalSetting { directive: "WSGIRestrictStdin", key: &["runtime", "restrict", "stdin"], values: |m| flag(m.runtime.restrict.stdin) },
-    GlobalSetting { directive: "WSGIRestrictStdout", key: &["runtime", "restrict", "stdout"], values: |m| flag(m.runtime.restrict.stdout) },
-    GlobalSetting { directive: "WSGIRestrictSignal", key: &["runtime", "restrict", "signal"], values: |m| flag(m.runtime.restrict.signal) },
-    GlobalSetting { directive: "WSGIRestrictEmbedded", key: &["runtime", "restrict", "embedded"], values: |m| flag(restrict_embedded(m)) },
-    GlobalSetting { directive: "WSGIPython", key: &["runtime", "python", "version"], values: |m| one(m.runtime.python.version.as_ref()) },
-    GlobalSetting { directive: "WSGIPythonHome", key: &["runtime", "python", "venv"], values: |m| one(m.runtime.python.venv.as_ref()) },
-    GlobalSetting { directive: "WSGIPythonHome", key: &["runtime", "python", "home"], values: |m| one(m.runtime.python.home.as_ref()) },
-    GlobalSetting { directive: "WSGIPythonPath", key: &["runtime", "python", "path"], values: |m| joined(&m.runtime.python.path) },
-    GlobalSetting { directive: "WSGIPythonEggs", key: &["runtime", "python", "eggs"], values: |m| one(m.runtime.python.eggs.as_ref()) },
-    GlobalSetting { directive: "WSGIPythonOptimize", key: &["runtime", "python", "optimize"], values: |m| one(m.runtime.python.optimize) },
-    GlobalSetting { directive: "WSGIPythonWarnings", key: &["runtime", "python", "warnings"], values: |m| m.runtime.python.warnings.clone() },
+    GlobalSetting {
+        directive: "WSGIRestrictStdin",
+        key: &["runtime", "restrict", "stdin"],
+        values: |m| flag(m.runtime.restrict.stdin),
+    },
+    GlobalSetting {
+        directive: "WSGIRestrictStdout",
+        key: &["runtime", "restrict", "stdout"],
+        values: |m| flag(m.runtime.restrict.stdout),
+    },
+    GlobalSetting {
+        directive: "WSGIRestrictSignal",
+        key: &["runtime", "restrict", "signal"],
+        values: |m| flag(m.runtime.restrict.signal),
+    },
+    GlobalSetting {
+        directive: "WSGIRestrictEmbedded",
+        key: &["runtime", "restrict", "embedded"],
+        values: |m| flag(restrict_embedded(m)),
+    },
+    GlobalSetting {
+        directive: "WSGIPython",
+        key: &["runtime", "python", "version"],
+        values: |m| one(m.runtime.python.version.as_ref()),
+    },
+    GlobalSetting {
+        directive: "WSGIPythonHome",
+        key: &["runtime", "python", "venv"],
+        values: |m| one(m.runtime.python.venv.as_ref()),
+    },
+    GlobalSetting {
+        directive: "WSGIPythonHome",
+        key: &["runtime", "python", "home"],
+        values: |m| one(m.runtime.python.home.as_ref()),
+    },
+    GlobalSetting {
+        directive: "WSGIPythonPath",
+        key: &["runtime", "python", "path"],
+        values: |m| joined(&m.runtime.python.path),
+    },
+    GlobalSetting {
+        directive: "WSGIPythonEggs",
+        key: &["runtime", "python", "eggs"],
+        values: |m| one(m.runtime.python.eggs.as_ref()),
+    },
+    GlobalSetting {
+        directive: "WSGIPythonOptimize",
+        key: &["runtime", "python", "optimize"],
+        values: |m| one(m.runtime.python.optimize),
+    },
+    GlobalSetting {
+        directive: "WSGIPythonWarnings",
+        key: &["runtime", "python", "warnings"],
+        values: |m| m.runtime.python.warnings.clone(),
+    },
     GlobalSetting {
         directive: "WSGIDontWriteBytecode",
         key: &["runtime", "python", "dont-write-bytecode"],
         values: |m| flag(m.runtime.python.dont_write_bytecode),
     },
-    GlobalSetting { directive: "WSGIMaximumInterpreters", key: &["runtime", "maximum-interpreters"], values: |m| one(m.runtime.maximum_interpreters) },
+    GlobalSetting {
+        directive: "WSGIMaximumInterpreters",
+        key: &["runtime", "maximum-interpreters"],
+        values: |m| one(m.runtime.maximum_interpreters),
+    },
     GlobalSetting {
         directive: "WSGILogFormat",
         key: &["runtime", "log-format"],
@@ -168,7 +281,11 @@ pub(super) struct AppSetting {
 }
 
 pub(super) const APP: &[AppSetting] = &[
-    AppSetting { directive: "WSGIPassAuthorization", key: "pass-authorization", value: |a, _| on_off(a.pass_authorization) },
+    AppSetting {
+        directive: "WSGIPassAuthorization",
+        key: "pass-authorization",
+        value: |a, _| on_off(a.pass_authorization),
+    },
     AppSetting { directive: "WSGIChunkedRequest", key: "chunked", value: |a, _| on_off(a.chunked) },
     AppSetting {
         directive: "WSGIScriptReloading",
@@ -195,7 +312,9 @@ pub(super) const APP: &[AppSetting] = &[
 ];
 
 /// Variables of a request.
-pub(super) fn variables<'a, K: AsRef<str> + 'a>(env: impl IntoIterator<Item = (&'a K, &'a Scalar)>) -> Vec<(String, String)> {
+pub(super) fn variables<'a, K: AsRef<str> + 'a>(
+    env: impl IntoIterator<Item = (&'a K, &'a Scalar)>,
+) -> Vec<(String, String)> {
     env.into_iter().map(|(name, value)| (name.as_ref().to_owned(), value.to_string())).collect()
 }
 

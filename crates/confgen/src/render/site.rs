@@ -7,7 +7,9 @@ use askama::Template;
 use super::builder::Builder;
 use super::daemons::{GLOBAL, application_group, import_view};
 use super::raw::Place;
-use super::view::{AppScript, AppView, Grant, HealthView, Line, OptionView, RawView, SiteView, StaticView, UpstreamView};
+use super::view::{
+    AppScript, AppView, Grant, HealthView, Line, OptionView, RawView, SiteView, StaticView, UpstreamView,
+};
 use super::{files, python, settings};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::directives;
@@ -21,7 +23,8 @@ const EMBEDDED: &str = "embedded";
 pub(super) fn view(builder: &mut Builder<'_>, name: &Name, site: &Site, raws: &[(Place, RawView)]) -> SiteView {
     let key = Path::of(["sites", name.as_str()]);
     check_paths(builder, site, &key);
-    let place = |wanted: &Place| raws.iter().filter(|(place, _)| place == wanted).map(|(_, view)| view.clone()).collect();
+    let place =
+        |wanted: &Place| raws.iter().filter(|(place, _)| place == wanted).map(|(_, view)| view.clone()).collect();
     SiteView {
         start: place(&Place::SiteStart(name.to_string())),
         end: place(&Place::SiteEnd(name.to_string())),
@@ -39,7 +42,11 @@ fn check_paths(builder: &mut Builder<'_>, site: &Site, key: &Path) {
     let apps = site.apps.keys().map(|path| (path.as_str(), key.join("apps").join(path.as_str())));
     let statics = site.statics.keys().map(|path| (path.as_str(), key.join("static").join(path.as_str())));
     let upstreams = site.upstreams.keys().map(|path| (path.as_str(), key.join("upstreams").join(path.as_str())));
-    let health = site.health.iter().filter(|health| health.answers == HealthBy::Httpd).map(|health| (health.path.as_str(), key.join("health").join("path")));
+    let health = site
+        .health
+        .iter()
+        .filter(|health| health.answers == HealthBy::Httpd)
+        .map(|health| (health.path.as_str(), key.join("health").join("path")));
     for (path, own) in apps.chain(statics).chain(upstreams).chain(health) {
         let mount = if path.len() > 1 { path.trim_end_matches('/') } else { path };
         match taken.iter().find(|(known, _)| *known == mount) {
@@ -56,7 +63,7 @@ fn check_paths(builder: &mut Builder<'_>, site: &Site, key: &Path) {
 
 fn lines(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (variable, value) in settings::variables(site.env.iter().map(|(name, value)| (name, value))) {
+    for (variable, value) in settings::variables(&site.env) {
         builder.modules.need("env");
         let own = key.join("env").join(variable.as_str());
         lines.push(Line::quoted("SetEnv", [builder.arg(&own, &variable), builder.arg(&own, value)]));
@@ -87,8 +94,14 @@ fn lines(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<Line> {
                 builder.warn(Code::Form, &trust.join(index), format!("{network} has bits set beyond its prefix"));
             }
         }
-        lines.push(Line::bare("WSGITrustedProxies", proxies.trust.iter().enumerate().map(|(index, network)| builder.arg(&trust.join(index), network))));
-        lines.push(Line::quoted("WSGITrustedProxyHeaders", proxies.headers.iter().enumerate().map(|(index, name)| builder.arg(&headers.join(index), name))));
+        lines.push(Line::bare(
+            "WSGITrustedProxies",
+            proxies.trust.iter().enumerate().map(|(index, network)| builder.arg(&trust.join(index), network)),
+        ));
+        lines.push(Line::quoted(
+            "WSGITrustedProxyHeaders",
+            proxies.headers.iter().enumerate().map(|(index, name)| builder.arg(&headers.join(index), name)),
+        ));
     }
     lines.extend(restrict(builder, &site.restrict_process, &key.join("restrict-process")));
     lines
@@ -133,7 +146,8 @@ fn health(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Option<HealthVi
     let health = site.health.as_ref()?;
     let own = key.join("health");
     if health.answers == HealthBy::App {
-        let covered = site.apps.keys().any(|path| path.regex().is_some() || within(health.path.as_str(), path.as_str()));
+        let covered =
+            site.apps.keys().any(|path| path.regex().is_some() || within(health.path.as_str(), path.as_str()));
         if !covered {
             builder.error(Code::Reference, &own.join("path"), format!("no application answers at `{}`", health.path));
         }
@@ -159,7 +173,7 @@ fn within(path: &str, mount: &str) -> bool {
 }
 
 /// Longer paths come first: httpd takes the first that fits.
-fn longest_first<'a, K: AsRef<str> + Ord, V>(map: &'a BTreeMap<K, V>) -> Vec<(&'a K, &'a V)> {
+fn longest_first<K: AsRef<str> + Ord, V>(map: &BTreeMap<K, V>) -> Vec<(&K, &V)> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_by_key(|(path, _)| std::cmp::Reverse(path.as_ref().trim_end_matches('/').len()));
     entries
@@ -272,7 +286,11 @@ fn apps(builder: &mut Builder<'_>, name: &Name, site: &Site, key: &Path, raws: &
     let mut views = Vec::new();
     for (path, app) in ordered {
         let own = base.join(path.as_str());
-        let raw = raws.iter().filter(|(place, _)| *place == Place::App(name.to_string(), path.to_string())).map(|(_, view)| view.clone()).collect();
+        let raw = raws
+            .iter()
+            .filter(|(place, _)| *place == Place::App(name.to_string(), path.to_string()))
+            .map(|(_, view)| view.clone())
+            .collect();
         if let Some(view) = app_view(builder, name, site, path, app, &own, raw) {
             views.push(view);
         }
@@ -280,7 +298,15 @@ fn apps(builder: &mut Builder<'_>, name: &Name, site: &Site, key: &Path, raws: &
     views
 }
 
-fn app_view(builder: &mut Builder<'_>, site_name: &Name, site: &Site, path: &UrlPath, app: &App, key: &Path, raw: Vec<RawView>) -> Option<AppView> {
+fn app_view(
+    builder: &mut Builder<'_>,
+    site_name: &Name,
+    site: &Site,
+    path: &UrlPath,
+    app: &App,
+    key: &Path,
+    raw: Vec<RawView>,
+) -> Option<AppView> {
     let group = app.daemon.as_ref().and_then(|name| daemon(builder, name, &key.join("daemon")));
     let (script, script_key, directory) = script(builder, site_name, path, app, group, key)?;
     for (index, import) in app.import.iter().enumerate() {
@@ -292,16 +318,23 @@ fn app_view(builder: &mut Builder<'_>, site_name: &Name, site: &Site, path: &Url
     let mut lines = Vec::new();
     if app.preload {
         options.push(OptionView { name: "process-group", value: builder.arg(&daemon_key, process_group) });
-        options.push(OptionView { name: "application-group", value: builder.arg(&interpreter_key, application_group(&app.interpreter)) });
+        options.push(OptionView {
+            name: "application-group",
+            value: builder.arg(&interpreter_key, application_group(&app.interpreter)),
+        });
     } else {
         lines.push(Line::quoted("WSGIProcessGroup", [builder.arg(&daemon_key, process_group)]));
-        lines.push(Line::quoted("WSGIApplicationGroup", [builder.arg(&interpreter_key, application_group(&app.interpreter))]));
+        lines.push(Line::quoted(
+            "WSGIApplicationGroup",
+            [builder.arg(&interpreter_key, application_group(&app.interpreter))],
+        ));
     }
     if let Some(callable) = app.callable.as_ref().filter(|_| app.module.is_none()) {
         options.push(OptionView { name: "callable-object", value: builder.arg(&key.join("callable"), callable) });
     }
     let outer: Vec<(&UrlPath, &App)> = match path.regex() {
-        Some(_) => Vec::new(),
+        // Whatever it means may lie within any of the others.
+        Some(_) => site.apps.iter().filter(|(other, _)| other.regex().is_none()).collect(),
         None => site
             .apps
             .iter()
@@ -312,7 +345,13 @@ fn app_view(builder: &mut Builder<'_>, site_name: &Name, site: &Site, path: &Url
     lines.extend(restrict(builder, &app.restrict_process, &key.join("restrict-process")));
     let mut imports = Vec::new();
     for (index, import) in app.import.iter().enumerate() {
-        imports.push(import_view(builder, &key.join("import").join(index), import.as_str(), process_group, &app.interpreter));
+        imports.push(import_view(
+            builder,
+            &key.join("import").join(index),
+            import.as_str(),
+            process_group,
+            &app.interpreter,
+        ));
     }
     let regex = path.regex().is_some();
     let mount = path.regex().unwrap_or(path.as_str());
@@ -358,7 +397,14 @@ fn references_as_wildcards(name: &str) -> String {
 }
 
 /// Directives of an application's location. What an application further out sets would hold here too, so it is set back.
-fn location_lines(builder: &mut Builder<'_>, site: &Site, app: &App, group: Option<&Daemon>, outer: &[(&UrlPath, &App)], key: &Path) -> Vec<Line> {
+fn location_lines(
+    builder: &mut Builder<'_>,
+    site: &Site,
+    app: &App,
+    group: Option<&Daemon>,
+    outer: &[(&UrlPath, &App)],
+    key: &Path,
+) -> Vec<Line> {
     let daemon_of = |app: &App| app.daemon.as_ref().and_then(|name| builder.spec.daemons.get(name));
     let mut lines = Vec::new();
     for setting in settings::APP {
@@ -381,11 +427,13 @@ fn location_lines(builder: &mut Builder<'_>, site: &Site, app: &App, group: Opti
     for name in unset {
         builder.modules.need("env");
         match site.env.iter().find(|(known, _)| known.as_str() == name) {
-            Some((_, value)) => lines.push(Line::quoted("SetEnv", [builder.arg(&env_key, name), builder.arg(&env_key, value)])),
+            Some((_, value)) => {
+                lines.push(Line::quoted("SetEnv", [builder.arg(&env_key, name), builder.arg(&env_key, value)]))
+            }
             None => lines.push(Line::quoted("UnsetEnv", [builder.arg(&env_key, name)])),
         }
     }
-    for (variable, value) in settings::variables(app.env.iter().map(|(name, value)| (name, value))) {
+    for (variable, value) in settings::variables(&app.env) {
         builder.modules.need("env");
         let own = env_key.join(variable.as_str());
         lines.push(Line::quoted("SetEnv", [builder.arg(&own, &variable), builder.arg(&own, value)]));
@@ -394,7 +442,14 @@ fn location_lines(builder: &mut Builder<'_>, site: &Site, app: &App, group: Opti
 }
 
 /// The script that is mounted, its key, and whether it is a directory of scripts.
-fn script(builder: &mut Builder<'_>, site: &Name, path: &UrlPath, app: &App, group: Option<&Daemon>, key: &Path) -> Option<(String, Path, bool)> {
+fn script(
+    builder: &mut Builder<'_>,
+    site: &Name,
+    path: &UrlPath,
+    app: &App,
+    group: Option<&Daemon>,
+    key: &Path,
+) -> Option<(String, Path, bool)> {
     match (&app.script, &app.module) {
         (Some(script), None) => {
             let own = key.join("script");
@@ -405,22 +460,38 @@ fn script(builder: &mut Builder<'_>, site: &Name, path: &UrlPath, app: &App, gro
                 files::check(builder, script, wanted, &own);
             }
             if path.regex().is_none() && path.as_str().len() > 1 && path.as_str().ends_with('/') != directory {
-                let diagnostic = Diagnostic::error(Code::Form, "the path and the script have to end in `/` both, or neither");
-                builder.report(&own, "", diagnostic.note("with `/` the script is a directory, and the next part of the URL names the script in it"));
+                let diagnostic =
+                    Diagnostic::error(Code::Form, "the path and the script have to end in `/` both, or neither");
+                builder.report(
+                    &own,
+                    "",
+                    diagnostic.note(
+                        "with `/` the script is a directory, and the next part of the URL names the script in it",
+                    ),
+                );
             }
             Some((script.as_str().to_owned(), own, directory))
         }
         (None, Some(reference)) => {
             let own = key.join("module");
             if app.callable.is_some() {
-                builder.error(Code::Conflict, &key.join("callable"), "`module` names the application already, after its colon");
+                builder.error(
+                    Code::Conflict,
+                    &key.join("callable"),
+                    "`module` names the application already, after its colon",
+                );
             }
             python::check_module(builder, reference, group, &own);
             let file = format!("apps/{}.wsgi", slug(site, path));
             let text = {
                 let key = key.to_string();
-                let (first, rest) = reference.callable().split_once('.').map_or((reference.callable(), None), |(first, rest)| (first, Some(rest)));
-                AppScript { key: &key, module: reference.module(), callable: reference.callable(), first, rest }.render().unwrap_or_default()
+                let (first, rest) = reference
+                    .callable()
+                    .split_once('.')
+                    .map_or((reference.callable(), None), |(first, rest)| (first, Some(rest)));
+                AppScript { key: &key, module: reference.module(), callable: reference.callable(), first, rest }
+                    .render()
+                    .unwrap_or_default()
             };
             builder.add_text(&file, text, &own);
             let target = builder.server_root.join(&file);
@@ -432,7 +503,11 @@ fn script(builder: &mut Builder<'_>, site: &Name, path: &UrlPath, app: &App, gro
         }
         (None, None) => {
             let diagnostic = Diagnostic::error(Code::Missing, "an application needs `script` or `module`");
-            builder.report(key, "", diagnostic.help("add `script: /path/app.wsgi` or `module: package.module:callable`"));
+            builder.report(
+                key,
+                "",
+                diagnostic.help("add `script: /path/app.wsgi` or `module: package.module:callable`"),
+            );
             None
         }
     }
@@ -442,7 +517,13 @@ fn script(builder: &mut Builder<'_>, site: &Name, path: &UrlPath, app: &App, gro
 /// all, a number that keeps it apart from others.
 fn slug(site: &Name, path: &UrlPath) -> String {
     let plain = |text: &str| -> String {
-        text.chars().map(|character| if character.is_ascii_alphanumeric() || matches!(character, '.' | '_') { character } else { '-' }).collect()
+        text.chars()
+            .map(
+                |character| {
+                    if character.is_ascii_alphanumeric() || matches!(character, '.' | '_') { character } else { '-' }
+                },
+            )
+            .collect()
     };
     let mount = path.as_str().trim_matches('/');
     let name = if mount.is_empty() { "root".to_owned() } else { plain(mount) };

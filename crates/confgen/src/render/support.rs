@@ -28,14 +28,19 @@ pub(super) fn check(builder: &mut Builder<'_>, finished: &Finished) {
 
 fn check_statement(builder: &mut Builder<'_>, statement: &str, keys: &[Vec<Path>]) {
     let statement = statement.trim_start().trim_start_matches('<');
-    let name = statement.split(|character: char| character.is_whitespace() || character == '>').next().unwrap_or_default();
+    let name =
+        statement.split(|character: char| character.is_whitespace() || character == '>').next().unwrap_or_default();
     if !name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("wsgi")) {
         return;
     }
     let last = || keys.iter().flatten().next_back().cloned().unwrap_or_default();
     let Some(entry) = directives::directive(name) else {
-        let known = directives::all().iter().filter(|entry| matches!(entry.kind, Kind::Directive | Kind::Container)).map(|entry| entry.name.as_str());
-        let diagnostic = Diagnostic::error(Code::UnknownValue, format!("`{name}` is no directive of mod_wsgi")).did_you_mean(name, known);
+        let known = directives::all()
+            .iter()
+            .filter(|entry| matches!(entry.kind, Kind::Directive | Kind::Container))
+            .map(|entry| entry.name.as_str());
+        let diagnostic = Diagnostic::error(Code::UnknownValue, format!("`{name}` is no directive of mod_wsgi"))
+            .did_you_mean(name, known);
         builder.report(&last(), "", diagnostic);
         return;
     };
@@ -47,8 +52,12 @@ fn check_statement(builder: &mut Builder<'_>, statement: &str, keys: &[Vec<Path>
         match directives::daemon_option(&option) {
             Some(entry) => judge(builder, entry, &key, &format!("the option `{}`", entry.name)),
             None => {
-                let known = directives::all().iter().filter(|entry| entry.kind == Kind::DaemonOption).map(|entry| entry.name.as_str());
-                let diagnostic = Diagnostic::error(Code::UnknownValue, format!("`{option}` is no option of WSGIDaemonProcess"));
+                let known = directives::all()
+                    .iter()
+                    .filter(|entry| entry.kind == Kind::DaemonOption)
+                    .map(|entry| entry.name.as_str());
+                let diagnostic =
+                    Diagnostic::error(Code::UnknownValue, format!("`{option}` is no option of WSGIDaemonProcess"));
                 builder.report(&key, "", diagnostic.did_you_mean(&option, known));
             }
         }
@@ -93,7 +102,10 @@ fn options(statement: &str, keys: &[Vec<Path>]) -> Vec<(String, Path)> {
 fn judge(builder: &mut Builder<'_>, entry: &Directive, key: &Path, what: &str) {
     if builder.c_module() {
         if entry.extension {
-            let diagnostic = Diagnostic::error(Code::Extension, format!("{what} is an extension of ours; the C module does not have it"));
+            let diagnostic = Diagnostic::error(
+                Code::Extension,
+                format!("{what} is an extension of ours; the C module does not have it"),
+            );
             builder.report(key, "", diagnostic.help("leave it out, or use `runtime.module: auto`"));
         }
     } else if entry.status == Status::Known {

@@ -175,7 +175,11 @@ impl Tree {
                 Content::Text { text: content, .. } => text += content,
                 Content::Secrets(lines) => {
                     for line in lines {
-                        text += &format!("# {} is taken from {} when the tree is written\n", line.name, source_name(&line.source));
+                        text += &format!(
+                            "# {} is taken from {} when the tree is written\n",
+                            line.name,
+                            source_name(&line.source)
+                        );
                     }
                 }
             }
@@ -234,8 +238,11 @@ impl Tree {
                                 bytes.push(b'\n');
                             }
                             Err(reason) => errors.push(
-                                Diagnostic::error(Code::Secret, format!("the secret `{}` cannot be taken: {reason}", line.name))
-                                    .at(line.key.span(&self.root), ""),
+                                Diagnostic::error(
+                                    Code::Secret,
+                                    format!("the secret `{}` cannot be taken: {reason}", line.name),
+                                )
+                                .at(line.key.span(&self.root), ""),
                             ),
                         }
                     }
@@ -246,7 +253,12 @@ impl Tree {
         if errors.is_empty() { Ok(contents) } else { Err(errors) }
     }
 
-    fn write_contents(&self, directory: &Path, contents: &[(&File, Vec<u8>)], previous: Option<&Manifest>) -> Result<Written, (PathBuf, io::Error)> {
+    fn write_contents(
+        &self,
+        directory: &Path,
+        contents: &[(&File, Vec<u8>)],
+        previous: Option<&Manifest>,
+    ) -> Result<Written, (PathBuf, io::Error)> {
         let mut written = Written::default();
         for folder in ["", "logs", "run"] {
             make_directory(&directory.join(folder), 0o755)?;
@@ -270,7 +282,11 @@ impl Tree {
             let sha256 = matches!(file.content, Content::Text { .. }).then(|| hash(bytes));
             manifest.files.insert(file.path.clone(), Listed { mode: format!("{:04o}", file.mode), sha256 });
         }
-        for path in previous.iter().flat_map(|previous| previous.files.keys()).filter(|path| !manifest.files.contains_key(*path)) {
+        for path in previous
+            .iter()
+            .flat_map(|previous| previous.files.keys())
+            .filter(|path| !manifest.files.contains_key(*path))
+        {
             let gone = directory.join(path);
             match fs::remove_file(&gone) {
                 Ok(()) => written.removed.push(path.clone()),
@@ -362,7 +378,11 @@ fn likely<'a>(keys: &'a [document::Path], message: &str, root: &Node) -> Option<
         })
     };
     // What was written in the spec is more likely wrong than what confgen chose.
-    let written = || keys.iter().find(|key| key.find(root).or_else(|| key.parent()?.find(root).filter(|node| node.as_str().is_some())).is_some());
+    let written = || {
+        keys.iter().find(|key| {
+            key.find(root).or_else(|| key.parent()?.find(root).filter(|node| node.as_str().is_some())).is_some()
+        })
+    };
     quoted.or_else(|| named().map(|(key, _)| key)).or_else(written).or_else(|| keys.first())
 }
 
@@ -383,7 +403,8 @@ pub(super) fn span(root: &Node, key: &document::Path) -> Span {
     let source = &node.span.source;
     let from = node.span.range.start;
     let wanted = line.trim();
-    let skipped = node.as_str().unwrap_or_default().lines().take(*number).filter(|earlier| earlier.trim() == wanted).count();
+    let skipped =
+        node.as_str().unwrap_or_default().lines().take(*number).filter(|earlier| earlier.trim() == wanted).count();
     match source.text[from..].match_indices(wanted).filter(|_| !wanted.is_empty()).nth(skipped) {
         Some((offset, _)) => Span::new(source, from + offset..from + offset + wanted.len()),
         None => node.span.clone(),
@@ -402,7 +423,11 @@ fn secret(line: &SecretLine, environment: &Environment) -> Result<Vec<u8>, Strin
     use std::os::unix::ffi::OsStrExt;
     let mut value = match &line.source {
         SecretSource::File(path) => fs::read(path.as_path()).map_err(|error| format!("{path}: {error}"))?,
-        SecretSource::Env(name) => environment.get_os(name.as_str()).ok_or_else(|| format!("the variable {name} is not set"))?.as_bytes().to_vec(),
+        SecretSource::Env(name) => environment
+            .get_os(name.as_str())
+            .ok_or_else(|| format!("the variable {name} is not set"))?
+            .as_bytes()
+            .to_vec(),
     };
     if value.last() == Some(&b'\n') {
         value.pop();
@@ -427,7 +452,8 @@ fn edited(directory: &Path, previous: &Manifest, contents: &[(&File, Vec<u8>)]) 
         let (Some(expected), Ok(bytes)) = (&listed.sha256, fs::read(directory.join(path))) else { continue };
         let wanted = contents.iter().any(|(file, content)| file.path == *path && *content == bytes);
         if hash(&bytes) != *expected && !wanted {
-            let diagnostic = Diagnostic::error(Code::Edited, format!("{} was edited by hand", directory.join(path).display()));
+            let diagnostic =
+                Diagnostic::error(Code::Edited, format!("{} was edited by hand", directory.join(path).display()));
             found.push(diagnostic.help("move the change into the spec (`raw`), or overwrite it with `--force`"));
         }
     }

@@ -24,7 +24,9 @@ impl Draft {
         let mut found = Vec::new();
         control_characters(&root, &Path::root(), &mut found);
         let unfit = schema::find(&model_schema, &root);
-        found.extend(unfit.into_iter().filter(|(path, _)| !found.iter().any(|(known, _)| known == path)).collect::<Vec<_>>());
+        found.extend(
+            unfit.into_iter().filter(|(path, _)| !found.iter().any(|(known, _)| known == path)).collect::<Vec<_>>(),
+        );
         let errors: Vec<Diagnostic> = found.iter().map(|(_, diagnostic)| diagnostic.clone()).collect();
         let mut readable = root;
         let mut rounds = 0;
@@ -76,7 +78,8 @@ fn control_characters(node: &Node, path: &Path, found: &mut Vec<(Path, Diagnosti
             for entry in &map.entries {
                 let inner = path.join(entry.key.as_str());
                 found.extend(control_character(&entry.key, &entry.key_span, "the key", &inner));
-                let own_lines = matches!(inner.segments(), [Segment::Key(first)] if first == "profiles" || first == "raw");
+                let own_lines =
+                    matches!(inner.segments(), [Segment::Key(first)] if first == "profiles" || first == "raw");
                 if !own_lines {
                     control_characters(&entry.value, &inner, found);
                 }
@@ -98,8 +101,9 @@ fn control_character(text: &str, span: &Span, what: &str, path: &Path) -> Option
         '\0' => "a NUL character".to_owned(),
         other => format!("the control character U+{:04X}", u32::from(other)),
     };
-    let diagnostic = Diagnostic::error(Code::ControlCharacter, format!("{what} `{path}` contains {name}")).at(span.clone(), "");
-    let diagnostic = diagnostic.note("it would end the line of httpd's configuration, and the rest would be read as further directives");
+    let diagnostic =
+        Diagnostic::error(Code::ControlCharacter, format!("{what} `{path}` contains {name}")).at(span.clone(), "");
+    let diagnostic = diagnostic
+        .note("it would end the line of httpd's configuration, and the rest would be read as further directives");
     Some((path.clone(), diagnostic))
 }
-

@@ -20,15 +20,16 @@ pub use daemon::{Daemon, EnvValue, Recycle, Reload, Secret, SecretSource, Timeou
 pub use draft::Draft;
 pub use runtime::{Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime};
 pub use scalar::{
-    Account, Callable, FilePath, HeaderName, HostName, Milliseconds, ModuleName, ModuleReference, Name, Network, NotYet, PlainPath,
-    PythonVersion, Seconds, Size, Umask, UpstreamUrl, UrlPath, VariableName,
+    Account, Callable, FilePath, HeaderName, HostName, Milliseconds, ModuleName, ModuleReference, Name, Network,
+    NotYet, PlainPath, PythonVersion, Seconds, Size, Umask, UpstreamUrl, UrlPath, VariableName,
 };
 pub use server::{
-    AccessFormat, AccessLog, CustomFormat, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, Listen, Log, LogFiles,
-    LogLevels, LogTarget, Mpm, MpmSettings, Rotate, Scalar, Server,
+    AccessFormat, AccessLog, CustomFormat, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, Listen, Log,
+    LogFiles, LogLevels, LogTarget, Mpm, MpmSettings, Rotate, Scalar, Server,
 };
 pub use site::{
-    App, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, MapHead, Proxies, Redirect, Site, Static, Tls, TlsProfile, Upstream,
+    App, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, MapHead, Proxies, Redirect, Site, Static, Tls,
+    TlsProfile, Upstream,
 };
 
 /// The version of the format.
@@ -136,13 +137,18 @@ impl Spec {
     /// When the tree has no such profile.
     pub fn with_profile(root: Node, profile: &str) -> Result<Node, Box<Diagnostic>> {
         let profiles = root.get("profiles").cloned();
-        let known: Vec<&str> =
-            profiles.as_ref().and_then(Node::as_map).into_iter().flat_map(|map| map.entries.iter().map(|entry| entry.key.as_str())).collect();
+        let known: Vec<&str> = profiles
+            .as_ref()
+            .and_then(Node::as_map)
+            .into_iter()
+            .flat_map(|map| map.entries.iter().map(|entry| entry.key.as_str()))
+            .collect();
         match profiles.as_ref().and_then(|profiles| profiles.get(profile)) {
             Some(patch) => Ok(merge_patch(root, patch)),
             None => {
                 let diagnostic = Diagnostic::error(Code::Reference, format!("there is no profile `{profile}`"));
-                let diagnostic = diagnostic.at(Path::of(["profiles"]).span(&root), "").did_you_mean(profile, known.iter().copied());
+                let diagnostic =
+                    diagnostic.at(Path::of(["profiles"]).span(&root), "").did_you_mean(profile, known.iter().copied());
                 Err(Box::new(match known.is_empty() {
                     true => diagnostic.note("the spec has no profiles"),
                     false => diagnostic.note(format!("profiles: {}", known.join(", "))),
@@ -166,9 +172,24 @@ mod tests {
     #[test]
     fn the_defaults_are_a_spec() {
         assert_eq!(errors(""), "");
-        assert_eq!(errors("schema: confgen/1\nserver: {listen: {http: 8000, https: null}}\nruntime: {restrict: {signal: false}}\n"), "");
-        assert_eq!(errors("server: {log: {to: {at: {error: /a, access: /b}}, level: debug, access: {format: '%h'}}, keep-alive: 5s}\n"), "");
-        assert_eq!(errors("daemons: {d: {env: {A: 1, B: true, C: {secret: {file: /s}}}, umask: '027', switch-interval: 0.005}}\n"), "");
+        assert_eq!(
+            errors(
+                "schema: confgen/1\nserver: {listen: {http: 8000, https: null}}\nruntime: {restrict: {signal: false}}\n"
+            ),
+            ""
+        );
+        assert_eq!(
+            errors(
+                "server: {log: {to: {at: {error: /a, access: /b}}, level: debug, access: {format: '%h'}}, keep-alive: 5s}\n"
+            ),
+            ""
+        );
+        assert_eq!(
+            errors(
+                "daemons: {d: {env: {A: 1, B: true, C: {secret: {file: /s}}}, umask: '027', switch-interval: 0.005}}\n"
+            ),
+            ""
+        );
     }
 
     #[test]
@@ -194,7 +215,10 @@ mod tests {
             ("sites: {s: {tls: {cert: /c}}}", "`key` is missing in `sites.s.tls`"),
             ("sites: {s: {proxies: {trust: [foo], headers: [X]}}}", "expected an IP address or a network"),
             ("sites: {s: {apps: {app: {script: /a}}}}", "cannot be a key of `sites.s.apps`"),
-            ("server: {environment: {A: \"x\\nInclude /etc/passwd\"}}", "the value of `server.environment.A` contains a line break"),
+            (
+                "server: {environment: {A: \"x\\nInclude /etc/passwd\"}}",
+                "the value of `server.environment.A` contains a line break",
+            ),
             ("schema: confgen/2", "did you mean `confgen/1`?"),
             ("lint: {allow: {CG225: ''}}", "expected a reason"),
             ("hosts: {a: {}}", "known, not supported yet"),
@@ -207,7 +231,13 @@ mod tests {
 
     #[test]
     fn a_profile_is_a_patch() {
-        let root = Document::parse("s", "server: {name: a, mpm: event}\nprofiles: {dev: {server: {mpm: null, name: b}}}\n", Format::Yaml).unwrap().root;
+        let root = Document::parse(
+            "s",
+            "server: {name: a, mpm: event}\nprofiles: {dev: {server: {mpm: null, name: b}}}\n",
+            Format::Yaml,
+        )
+        .unwrap()
+        .root;
         let spec = Spec::from_node(Spec::with_profile(root.clone(), "dev").unwrap()).unwrap();
         assert_eq!(spec.server.name.as_ref().unwrap().as_str(), "b");
         assert_eq!(spec.server.mpm, Mpm::Auto);

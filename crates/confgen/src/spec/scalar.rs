@@ -148,7 +148,8 @@ impl ModuleReference {
 impl Network {
     /// Whether the address is one, and the prefix is not longer than it.
     pub fn is_valid(&self) -> bool {
-        let (address, prefix) = self.0.split_once('/').map_or((self.0.as_str(), None), |(address, prefix)| (address, Some(prefix)));
+        let (address, prefix) =
+            self.0.split_once('/').map_or((self.0.as_str(), None), |(address, prefix)| (address, Some(prefix)));
         let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
         let most = if address.is_ipv4() { 32 } else { 128 };
         prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= most))
@@ -157,7 +158,9 @@ impl Network {
     /// Bits of the address beyond the prefix that are set: `10.0.0.1/8` is probably a slip.
     pub fn has_host_bits(&self) -> bool {
         let Some((address, prefix)) = self.0.split_once('/') else { return false };
-        let (Ok(address), Ok(prefix)) = (address.parse::<std::net::IpAddr>(), prefix.parse::<u32>()) else { return false };
+        let (Ok(address), Ok(prefix)) = (address.parse::<std::net::IpAddr>(), prefix.parse::<u32>()) else {
+            return false;
+        };
         match address {
             std::net::IpAddr::V4(address) => prefix < 32 && address.to_bits() & (u32::MAX >> prefix) != 0,
             std::net::IpAddr::V6(address) => prefix < 128 && address.to_bits() & (u128::MAX >> prefix) != 0,

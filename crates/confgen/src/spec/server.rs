@@ -210,7 +210,9 @@ impl Endpoint {
     pub fn address(&self) -> Option<&str> {
         match self {
             Self::Port(_) => None,
-            Self::Address(address) => address.0.rsplit_once(':').map(|(address, _)| address).filter(|address| *address != "*"),
+            Self::Address(address) => {
+                address.0.rsplit_once(':').map(|(address, _)| address).filter(|address| *address != "*")
+            }
         }
     }
 

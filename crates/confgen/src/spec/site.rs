@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{Callable, FilePath, HeaderName, HostName, ModuleReference, Name, Network, PlainPath, Seconds, Size, UpstreamUrl, UrlPath, VariableName};
+use super::scalar::{
+    Callable, FilePath, HeaderName, HostName, ModuleReference, Name, Network, PlainPath, Seconds, Size, UpstreamUrl,
+    UrlPath, VariableName,
+};
 use super::server::Scalar;
 
 /// A virtual host.

@@ -22,11 +22,16 @@ fn tested(text: &str) -> (ServerRoot, Tree, Result<(), String>) {
     let tree = rendered(text, &this_machine(), &options).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     tree.write(&WriteOptions::default()).unwrap();
     let config = tree.config();
-    let test = ConfigTest { binary: &tree.choice.httpd, root: root.path(), config: &config, environment: &tree.environment };
+    let test =
+        ConfigTest { binary: &tree.choice.httpd, root: root.path(), config: &config, environment: &tree.environment };
     let result = match test.run() {
         Ok(_) => Ok(()),
         Err(ConfigTestError::Refused { complaints, .. }) => {
-            let errors: Vec<_> = complaints.iter().map(|complaint| tree.explain(root.path(), complaint)).filter(confgen::diagnostic::Diagnostic::is_error).collect();
+            let errors: Vec<_> = complaints
+                .iter()
+                .map(|complaint| tree.explain(root.path(), complaint))
+                .filter(confgen::diagnostic::Diagnostic::is_error)
+                .collect();
             Err(shown(&errors))
         }
         Err(error) => panic!("{error}"),
@@ -36,34 +41,88 @@ fn tested(text: &str) -> (ServerRoot, Tree, Result<(), String>) {
 
 /// Mistakes that only httpd sees: the spec, the line and the text under the caret, and words of httpd's message.
 const SEEDED: &[(&str, &str, u32, &str, &str)] = &[
-    ("an unknown directive in a raw text", "raw:\n  - at: server.end\n    text: |\n      Timeout 60\n      Timout 70\n", 5, "Timout 70", "Invalid command 'Timout'"),
-    ("an argument too few in a raw text of a site", "sites: {main: {}}\nraw: [{at: site.main.end, text: 'KeepAlive'}]\n", 2, "KeepAlive", "KeepAlive must be On or Off"),
-    ("a directive where it is not allowed", "sites: {main: {}}\nraw: [{at: site.main.start, text: 'Listen 1'}]\n", 2, "Listen 1", "cannot occur within <VirtualHost>"),
-    ("a regular expression that is none", "sites:\n  main:\n    apps:\n      '~ ^/a(': {script: /etc/hostname}\n", 4, "'~ ^/a('", "Regular expression could not be compiled"),
-    ("a log format with an unknown letter", "server:\n  log:\n    access: {format: '%h %!'}\n", 3, "'%h %!'", "LogFormat"),
-    ("a level for a module that is not loaded", "server:\n  log:\n    level: {wsgi: info, nosuch: debug}\n", 3, "debug", "nosuch"),
+    (
+        "an unknown directive in a raw text",
+        "raw:\n  - at: server.end\n    text: |\n      Timeout 60\n      Timout 70\n",
+        5,
+        "Timout 70",
+        "Invalid command 'Timout'",
+    ),
+    (
+        "an argument too few in a raw text of a site",
+        "sites: {main: {}}\nraw: [{at: site.main.end, text: 'KeepAlive'}]\n",
+        2,
+        "KeepAlive",
+        "KeepAlive must be On or Off",
+    ),
+    (
+        "a directive where it is not allowed",
+        "sites: {main: {}}\nraw: [{at: site.main.start, text: 'Listen 1'}]\n",
+        2,
+        "Listen 1",
+        "cannot occur within <VirtualHost>",
+    ),
+    (
+        "a regular expression that is none",
+        "sites:\n  main:\n    apps:\n      '~ ^/a(': {script: /etc/hostname}\n",
+        4,
+        "'~ ^/a('",
+        "Regular expression could not be compiled",
+    ),
+    (
+        "a log format with an unknown letter",
+        "server:\n  log:\n    access: {format: '%h %!'}\n",
+        3,
+        "'%h %!'",
+        "LogFormat",
+    ),
+    (
+        "a level for a module that is not loaded",
+        "server:\n  log:\n    level: {wsgi: info, nosuch: debug}\n",
+        3,
+        "debug",
+        "nosuch",
+    ),
     ("a backlog of zero", "server:\n  mpm-settings:\n    listen-backlog: 0\n", 3, "0", "ListenBacklog must be > 0"),
     ("a stack of zero bytes", "daemons:\n  d:\n    threads: 2\n    stack-size: 0\n", 4, "0", "nvalid stack size"),
-    ("an upstream that is no URL", "sites:\n  main:\n    upstreams: {/u: {to: 'http://[x'}}\n", 3, "'http://[x'", "URL"),
-    ("a file that is no module", "runtime:\n  module: /etc/hostname\n", 2, "/etc/hostname", "Cannot load /etc/hostname into server"),
+    (
+        "an upstream that is no URL",
+        "sites:\n  main:\n    upstreams: {/u: {to: 'http://[x'}}\n",
+        3,
+        "'http://[x'",
+        "URL",
+    ),
+    (
+        "a file that is no module",
+        "runtime:\n  module: /etc/hostname\n",
+        2,
+        "/etc/hostname",
+        "Cannot load /etc/hostname into server",
+    ),
 ];
 
 #[test]
 fn ten_mistakes_are_shown_where_they_were_made() {
     assert!(SEEDED.len() >= 10);
-    let wrong: Vec<String> = SEEDED.iter().filter_map(|(what, text, line, caret, words)| {
-        let (_, _, result) = tested(text);
-        let Err(errors) = result else { return Some(format!("{what}: httpd accepts it")) };
-        let at = errors.lines().find(|shown| shown.starts_with(&format!("{line} |")));
-        let carets = errors.lines().find(|shown| shown.trim_start().starts_with('|') && shown.contains('^'));
-        let under = at.zip(carets).map(|(at, carets)| {
-            let start = carets.find('^').unwrap_or_default();
-            let length = carets[start..].chars().take_while(|character| *character == '^').count();
-            at.chars().skip(start).take(length).collect::<String>()
-        });
-        let right = errors.contains("error[CG401]") && errors.contains(words) && errors.contains(&format!("--> spec.yaml:{line}:")) && under.as_deref() == Some(caret);
-        (!right).then(|| format!("{what}: expected {words:?} at line {line} under {caret:?}\n{errors}"))
-    }).collect();
+    let wrong: Vec<String> = SEEDED
+        .iter()
+        .filter_map(|(what, text, line, caret, words)| {
+            let (_, _, result) = tested(text);
+            let Err(errors) = result else { return Some(format!("{what}: httpd accepts it")) };
+            let at = errors.lines().find(|shown| shown.starts_with(&format!("{line} |")));
+            let carets = errors.lines().find(|shown| shown.trim_start().starts_with('|') && shown.contains('^'));
+            let under = at.zip(carets).map(|(at, carets)| {
+                let start = carets.find('^').unwrap_or_default();
+                let length = carets[start..].chars().take_while(|character| *character == '^').count();
+                at.chars().skip(start).take(length).collect::<String>()
+            });
+            let right = errors.contains("error[CG401]")
+                && errors.contains(words)
+                && errors.contains(&format!("--> spec.yaml:{line}:"))
+                && under.as_deref() == Some(caret);
+            (!right).then(|| format!("{what}: expected {words:?} at line {line} under {caret:?}\n{errors}"))
+        })
+        .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -105,6 +164,22 @@ fn what_is_rendered_is_accepted_under_every_mpm() {
         if let Err(errors) = result {
             panic!("{mpm}\n{errors}\n{}", tree.text("httpd.conf").unwrap());
         }
+    }
+}
+
+#[test]
+fn sites_with_tls_are_accepted() {
+    let data = crate::fixture::workspace().join("crates/confgen/tests/data");
+    for profile in ["modern", "intermediate"] {
+        let text = serde_json::json!({
+            "server": {"listen": {"http": "127.0.0.1:8080", "https": "127.0.0.1:8443"}},
+            "sites": {
+                "a": {"hosts": ["rsa.example", "b.example"], "redirect": "canonical-https", "tls": {"profile": profile, "cert": data.join("rsa.pem"), "key": data.join("rsa.key"), "hsts": "180d"}},
+                "c": {"hosts": ["ec.example"], "tls": {"cert": data.join("ec.pem"), "key": data.join("ec.key"), "client-ca": data.join("ec.pem")}},
+            },
+        });
+        let (_root, _, result) = tested(&text.to_string());
+        result.unwrap_or_else(|errors| panic!("{errors}"));
     }
 }
 

@@ -52,14 +52,26 @@ fn render_prints_the_tree() {
 #[test]
 fn render_reads_standard_input_profiles_and_settings() {
     let text = fs::read_to_string(workspace().join("examples/two-sites.yaml")).unwrap();
-    let arguments = ["render", "-", FACTS[0], FACTS[1], "--profile", "dev", "--set", "daemons.web.threads=7", "--set", "server.listen.http=9000"];
+    let arguments = [
+        "render",
+        "-",
+        FACTS[0],
+        FACTS[1],
+        "--profile",
+        "dev",
+        "--set",
+        "daemons.web.threads=7",
+        "--set",
+        "server.listen.http=9000",
+    ];
     let output = confgen().args(arguments).write_stdin(text).output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("Listen 9000\n") && out.contains("threads=\"7\""), "{out}");
     let (code, _, err) = run(&["render", "examples/two-sites.yaml", FACTS[0], FACTS[1], "--profile", "dve"]);
     assert_eq!(code, Some(2));
     assert!(err.contains("did you mean `dev`?"), "{err}");
-    let (code, _, err) = run(&["render", "examples/two-sites.yaml", FACTS[0], FACTS[1], "--set", "daemons.web.threads=many"]);
+    let (code, _, err) =
+        run(&["render", "examples/two-sites.yaml", FACTS[0], FACTS[1], "--set", "daemons.web.threads=many"]);
     assert_eq!(code, Some(2));
     assert!(err.contains("<--set>:1:21"), "{err}");
 }
@@ -83,7 +95,9 @@ fn render_writes_into_a_directory() {
 
 #[test]
 fn mistakes_are_shown_with_caret_code_and_help() {
-    let spec = Spec::new("server: {mpm: evnet}\ndaemons:\n  web: {thraeds: 3}\nsites:\n  main:\n    apps:\n      /: {script: /srv/app.wsgi, daemon: wbe}\n");
+    let spec = Spec::new(
+        "server: {mpm: evnet}\ndaemons:\n  web: {thraeds: 3}\nsites:\n  main:\n    apps:\n      /: {script: /srv/app.wsgi, daemon: wbe}\n",
+    );
     let (code, out, err) = run(&["render", spec.path(), FACTS[0], FACTS[1]]);
     assert_eq!((code, out.as_str()), (Some(2), ""));
     let err = err.replace(spec.path(), "spec.yaml");
@@ -186,4 +200,49 @@ fn completions_and_manuals() {
     let (code, _, _) = run(&["man", "-o", directory.path().to_str().unwrap()]);
     assert_eq!(code, Some(0));
     assert!(directory.path().join("confgen-render.1").is_file());
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    fs::write(&file, "planted-value\n").unwrap();
+    let spec = Spec::new(&format!(
+        "daemons: {{d: {{thraeds: 1, env: {{A: {{secret: {{file: {}}}}}, B: {{secret: {{env: PLANTED}}}}}}}}}}",
+        file.display()
+    ));
+    let tree = directory.path().join("tree");
+    for set in ["daemons.d.thraeds=1", "daemons.d.thraeds=null"] {
+        for more in [&["--json"][..], &[], &["-o", tree.to_str().unwrap()], &["--json", "-o", tree.to_str().unwrap()]] {
+            let mut arguments = vec!["render", spec.path(), FACTS[0], FACTS[1], "--set", set];
+            arguments.extend(more);
+            let output = confgen().env("PLANTED", "planted-variable").args(&arguments).output().unwrap();
+            let all = [output.stdout, output.stderr].concat();
+            assert!(!String::from_utf8(all).unwrap().contains("planted-"), "{arguments:?}");
+        }
+    }
+    assert!(fs::read_to_string(tree.join("secrets/d.env")).unwrap().contains("planted-variable"));
+}
+
+#[test]
+fn check_says_what_it_found() {
+    let facts = crate::fixture::this_machine();
+    let module = facts.wsgi.module.unwrap();
+    let spec = Spec::new(&format!(
+        "runtime: {{module: {}}}\nsites: {{main: {{apps: {{/: {{module: 'json:loads'}}}}}}}}",
+        module.display()
+    ));
+    let (code, out, err) = run(&["check", spec.path()]);
+    assert_eq!(code, Some(0), "{err}");
+    for line in ["httpd    /", "MPM      ", "module   /", "engine   ", "user     ", "httpd accepts it"] {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    let spec =
+        Spec::new(&format!("runtime: {{module: {}}}\nraw: [{{at: server.end, text: Nonsense}}]", module.display()));
+    let (code, out, err) = run(&["check", spec.path()]);
+    assert_eq!((code, out.as_str()), (Some(3), ""));
+    assert!(err.contains("error[CG401]") && err.contains("Invalid command 'Nonsense'"), "{err}");
+    let (code, out, _) = run(&["check", spec.path(), "--no-httpd"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("httpd was not asked"), "{out}");
 }

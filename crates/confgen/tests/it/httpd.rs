@@ -8,7 +8,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use confgen::httpd::{Account, ConfigTest, ConfigTestError, Handle, HeldPort, Httpd, Instance, Launch, LaunchError, LogTail, Readiness, Server, ServerRoot, Signal, Stale, process};
+use confgen::httpd::{
+    Account, ConfigTest, ConfigTestError, Handle, HeldPort, Httpd, Instance, Launch, LaunchError, LogTail, Readiness,
+    Server, ServerRoot, Signal, Stale, process,
+};
 
 const GENEROUS: Duration = Duration::from_secs(20);
 
@@ -36,7 +39,9 @@ fn configure(root: &ServerRoot, httpd: &Httpd, port: &HeldPort, more: &str) {
         let account = Account::of_web_server().expect("some unprivileged account");
         text.push_str(&format!("User {}\nGroup {}\n", account.name, account.group_name));
     }
-    text.push_str("ServerName localhost\nPidFile run/httpd.pid\nErrorLog logs/error.log\nLogLevel info\nMutex file:run\n");
+    text.push_str(
+        "ServerName localhost\nPidFile run/httpd.pid\nErrorLog logs/error.log\nLogLevel info\nMutex file:run\n",
+    );
     text.push_str(more);
     fs::write(root.path().join("httpd.conf"), text).unwrap();
 }
@@ -55,7 +60,9 @@ impl Site {
     }
 
     fn launch(&self) -> Launch {
-        Launch::new(&self.httpd.binary, self.root.path()).ready_when(Readiness::Answers(self.port.address())).within(GENEROUS)
+        Launch::new(&self.httpd.binary, self.root.path())
+            .ready_when(Readiness::Answers(self.port.address()))
+            .within(GENEROUS)
     }
 
     fn get(&self) -> String {
@@ -98,7 +105,8 @@ fn all_signals_do_what_they_say() {
     for signal in [Instance::graceful, Instance::restart] {
         let before = server.children();
         signal(&server).unwrap();
-        let (resumed, lines) = log.wait_for(GENEROUS, |line| line.message.contains("resuming normal operations")).unwrap();
+        let (resumed, lines) =
+            log.wait_for(GENEROUS, |line| line.message.contains("resuming normal operations")).unwrap();
         assert!(resumed, "{lines:?}");
         assert!(lines.iter().all(|line| line.pid == Some(server.pid()) || line.pid.is_some()));
         assert!(site.get().starts_with("HTTP/1.1 404"));
@@ -152,10 +160,18 @@ fn a_configuration_error_is_told_with_its_place_and_stops_the_start() {
     let site = Site::new("Frobnicate on\n");
     let config = site.root.path().join("httpd.conf");
     let line = fs::read_to_string(&config).unwrap().lines().count();
-    let test = ConfigTest { binary: &site.httpd.binary, root: site.root.path(), config: &config, environment: &BTreeMap::new() };
+    let test = ConfigTest {
+        binary: &site.httpd.binary,
+        root: site.root.path(),
+        config: &config,
+        environment: &BTreeMap::new(),
+    };
     let Err(ConfigTestError::Refused { complaints, .. }) = test.run() else { panic!("accepted") };
     assert_eq!(complaints.len(), 1, "{complaints:?}");
-    assert_eq!((complaints[0].file.as_deref(), complaints[0].line, complaints[0].code.as_deref()), (Some(config.as_path()), Some(line), Some("AH00526")));
+    assert_eq!(
+        (complaints[0].file.as_deref(), complaints[0].line, complaints[0].code.as_deref()),
+        (Some(config.as_path()), Some(line), Some("AH00526"))
+    );
     assert!(complaints[0].message.starts_with("Invalid command 'Frobnicate'"));
     let started = Instant::now();
     let error = site.launch().start().unwrap_err();
@@ -211,8 +227,15 @@ fn fake(root: &ServerRoot, script: &str) -> PathBuf {
 #[test]
 fn a_server_that_never_gets_ready_is_ended_with_its_processes() {
     let (root, port) = (ServerRoot::temporary(None).unwrap(), HeldPort::loopback().unwrap());
-    let script = fake(&root, "sleep 300 & echo $! > \"$2/grandchild\"; echo $$ > \"$2/parent\"; echo 'waiting for Godot' >&2; wait");
-    let error = Launch::new(&script, root.path()).ready_when(Readiness::Answers(port.address())).within(Duration::from_millis(400)).start().unwrap_err();
+    let script = fake(
+        &root,
+        "sleep 300 & echo $! > \"$2/grandchild\"; echo $$ > \"$2/parent\"; echo 'waiting for Godot' >&2; wait",
+    );
+    let error = Launch::new(&script, root.path())
+        .ready_when(Readiness::Answers(port.address()))
+        .within(Duration::from_millis(400))
+        .start()
+        .unwrap_err();
     assert!(matches!(error, LaunchError::NotReady { .. }), "{error}");
     assert!(error.to_string().contains("waiting for Godot"), "{error}");
     for name in ["parent", "grandchild"] {
@@ -229,7 +252,8 @@ fn a_server_that_ignores_the_signal_is_killed_after_its_time() {
     let mut server = Launch::new(&script, root.path()).start().unwrap();
     assert!(log.wait_for(GENEROUS, |line| line.raw == "up").unwrap().0);
     let mut looked_at = None;
-    let report = server.stop(Signal::SIGTERM, Duration::from_millis(200), |instance| looked_at = Some(instance.pid())).unwrap();
+    let report =
+        server.stop(Signal::SIGTERM, Duration::from_millis(200), |instance| looked_at = Some(instance.pid())).unwrap();
     assert!(report.forced);
     assert!(report.duration >= Duration::from_millis(200));
     assert_eq!(looked_at, Some(server.pid()));
@@ -240,13 +264,23 @@ fn a_server_that_ignores_the_signal_is_killed_after_its_time() {
 fn what_a_server_leaves_behind_is_named_and_killed() {
     let root = ServerRoot::temporary(None).unwrap();
     // Both leave the session; the second one also cleans its environment but is seen while the parent lives.
-    let script = fake(&root, "trap 'exit 0' TERM; setsid sleep 301 & env -i setsid sleep 302 & echo up > \"$2/logs/error.log\"; while :; do sleep 0.05; done");
+    let script = fake(
+        &root,
+        "trap 'exit 0' TERM; setsid sleep 301 & env -i setsid sleep 302 & echo up > \"$2/logs/error.log\"; while :; do sleep 0.05; done",
+    );
     let mut log = LogTail::from_start(&root.logs().join("error.log"));
     let mut server = Launch::new(&script, root.path()).start().unwrap();
     assert!(log.wait_for(GENEROUS, |line| line.raw == "up").unwrap().0);
     // The sleeps exist once they have been executed; wait for that, not for a time.
     let deadline = Instant::now() + GENEROUS;
-    let commands = |server: &Server| server.members().iter().filter_map(|stat| process::command_line(stat.pid)).filter(|command| command.starts_with("sleep 30")).count();
+    let commands = |server: &Server| {
+        server
+            .members()
+            .iter()
+            .filter_map(|stat| process::command_line(stat.pid))
+            .filter(|command| command.starts_with("sleep 30"))
+            .count()
+    };
     while commands(&server) < 2 && Instant::now() < deadline {
         std::thread::yield_now();
     }

@@ -6,3 +6,4 @@ mod fixture;
 mod httpd;
 mod refused;
 mod render;
+mod tls;

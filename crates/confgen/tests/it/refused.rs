@@ -13,21 +13,61 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("a bad log level", "server: {log: {level: wran}}", "CG106", "did you mean `warn`?"),
     ("a bad MPM", "server: {mpm: evnt}", "CG106", "did you mean `event`?"),
     ("a user that does not exist", "server: {user: www-dta}", "CG115", "there is no user `www-dta`"),
-    ("a trusted address that is none", "sites: {s: {proxies: {trust: [300.1.1.1], headers: [X-Forwarded-For]}}}", "CG108", "is no IP address or network"),
+    (
+        "a trusted address that is none",
+        "sites: {s: {proxies: {trust: [300.1.1.1], headers: [X-Forwarded-For]}}}",
+        "CG108",
+        "is no IP address or network",
+    ),
     (
         "a missing certificate",
         "server: {listen: {https: 8443}}\nsites: {s: {hosts: [a.example], tls: {cert: DIR/no.pem, key: DIR/no.key}}}",
         "CG113",
         "there is no file DIR/no.pem",
     ),
-    ("a quote in a path", "sites: {s: {apps: {/: {script: \"DIR/it's.wsgi\"}}}}", "CG113", "there is no file DIR/it's.wsgi"),
-    ("a newline in the server name", "server: {server-name: \"x\\nInclude /etc/passwd\"}", "CG109", "contains a line break"),
+    (
+        "a quote in a path",
+        "sites: {s: {apps: {/: {script: \"DIR/it's.wsgi\"}}}}",
+        "CG113",
+        "there is no file DIR/it's.wsgi",
+    ),
+    (
+        "a newline in the server name",
+        "server: {server-name: \"x\\nInclude /etc/passwd\"}",
+        "CG109",
+        "contains a line break",
+    ),
     ("a missing script", "sites: {s: {apps: {/: {script: DIR/ap.wsgi}}}}", "CG113", "did you mean `DIR/app.wsgi`?"),
-    ("a missing module", "sites: {s: {apps: {/: {module: 'nosuchmodule.wsgi:app'}}}}", "CG114", "there is no Python module `nosuchmodule.wsgi`"),
-    ("a missing target of an alias", "sites: {s: {static: {/s: {dir: DIR/static}}}}", "CG113", "there is no directory DIR/static"),
-    ("a home with a space that is not there", "daemons: {d: {home: 'DIR/a b'}}", "CG113", "there is no directory DIR/a b"),
-    ("an https port without a site that has a name", "server: {listen: {https: 8443}}\nsites: {s: {apps: {/: {script: DIR/app.wsgi}}}}", "CG119", "no site has `tls`"),
-    ("a certificate without an https port", "sites: {s: {hosts: [a.example], tls: {cert: DIR/app.wsgi, key: DIR/app.wsgi}}}", "CG119", "there is no https port"),
+    (
+        "a missing module",
+        "sites: {s: {apps: {/: {module: 'nosuchmodule.wsgi:app'}}}}",
+        "CG114",
+        "there is no Python module `nosuchmodule.wsgi`",
+    ),
+    (
+        "a missing target of an alias",
+        "sites: {s: {static: {/s: {dir: DIR/static}}}}",
+        "CG113",
+        "there is no directory DIR/static",
+    ),
+    (
+        "a home with a space that is not there",
+        "daemons: {d: {home: 'DIR/a b'}}",
+        "CG113",
+        "there is no directory DIR/a b",
+    ),
+    (
+        "an https port without a site that has a name",
+        "server: {listen: {https: 8443}}\nsites: {s: {apps: {/: {script: DIR/app.wsgi}}}}",
+        "CG119",
+        "no site has `tls`",
+    ),
+    (
+        "a certificate without an https port",
+        "sites: {s: {hosts: [a.example], tls: {cert: DIR/app.wsgi, key: DIR/app.wsgi}}}",
+        "CG119",
+        "there is no https port",
+    ),
     ("an option that does not exist", "daemons: {d: {thread: 3}}", "CG103", "did you mean `threads`?"),
     ("text for a number", "daemons: {d: {processes: many}}", "CG104", "expected an integer"),
     ("a switch interval that is not positive", "daemons: {d: {switch-interval: 0}}", "CG105", "out of range: 0"),
@@ -97,7 +137,12 @@ fn root_never_serves() {
     facts.start.user = "root".into();
     facts.start.uid = 0;
     facts.start.web_user = None;
-    for text in ["sites: {}", "server: {user: root}", "server: {user: nobody}\ndaemons: {d: {user: root}}", "server: {user: '#0'}"] {
+    for text in [
+        "sites: {}",
+        "server: {user: root}",
+        "server: {user: nobody}\ndaemons: {d: {user: root}}",
+        "server: {user: '#0'}",
+    ] {
         let errors = rendered(text, &facts, &RenderOptions::default()).unwrap_err();
         assert!(errors.contains("error[CG117]"), "{text}\n{errors}");
     }

@@ -41,7 +41,9 @@ fn every_option_of_a_daemon() {
 
 #[test]
 fn options_of_a_daemon_that_are_ours() {
-    let conf = httpd_conf("daemons: {d: {python: '3.11', environment-file: /etc/env, env: {A: 1, B: true, C: 'x \"y\" ${HOME}'}}}");
+    let conf = httpd_conf(
+        "daemons: {d: {python: '3.11', environment-file: /etc/env, env: {A: 1, B: true, C: 'x \"y\" ${HOME}'}}}",
+    );
     insta::assert_snapshot!(conf.split("# daemons.d:").nth(1).unwrap());
 }
 
@@ -69,7 +71,12 @@ fn all_keys_of_the_server() {
 
 #[test]
 fn settings_of_another_mpm_are_left_out_with_a_warning() {
-    let tree = rendered("server: {mpm: prefork, mpm-settings: {threads-per-child: 5, start-servers: 2}}", &machine(), &RenderOptions::default()).unwrap();
+    let tree = rendered(
+        "server: {mpm: prefork, mpm-settings: {threads-per-child: 5, start-servers: 2}}",
+        &machine(),
+        &RenderOptions::default(),
+    )
+    .unwrap();
     let conf = tree.text("httpd.conf").unwrap();
     assert!(conf.contains("StartServers 2") && !conf.contains("ThreadsPerChild"));
     assert_eq!(tree.warnings.len(), 1);
@@ -90,10 +97,13 @@ fn applications_within_applications() {
 #[test]
 fn sites_with_and_without_names() {
     let conf = httpd_conf("sites: {a: {hosts: ['a.example', '*.example']}, b: {hosts: [b.example]}, open: {}}");
-    let order: Vec<usize> = ["# sites.open:", "# sites.b:", "# sites.a:"].iter().map(|block| conf.find(block).unwrap()).collect();
+    let order: Vec<usize> =
+        ["# sites.open:", "# sites.b:", "# sites.a:"].iter().map(|block| conf.find(block).unwrap()).collect();
     assert!(order.is_sorted(), "the site for all names first, wildcards last");
     assert!(!conf.contains("default.invalid"));
-    assert!(httpd_conf("sites: {a: {hosts: [a.example]}}").contains("ServerName \"default.invalid\"\n  Redirect 404 \"/\""));
+    assert!(
+        httpd_conf("sites: {a: {hosts: [a.example]}}").contains("ServerName \"default.invalid\"\n  Redirect 404 \"/\"")
+    );
 }
 
 #[test]
@@ -112,9 +122,11 @@ fn the_same_bytes_every_time_and_from_every_format() {
 /// TOML has no null; the example has some in its profiles, which are not rendered.
 fn without_nulls(value: serde_json::Value) -> serde_json::Value {
     match value {
-        serde_json::Value::Object(object) => {
-            object.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect()
-        }
+        serde_json::Value::Object(object) => object
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect(),
         other => other,
     }
 }
@@ -123,7 +135,11 @@ fn without_nulls(value: serde_json::Value) -> serde_json::Value {
 fn profiles_change_the_spec() {
     let root = confgen::document::Document::parse("e.yaml", example(), confgen::document::Format::Yaml).unwrap().root;
     let spec = confgen::spec::Spec::from_node(confgen::spec::Spec::with_profile(root, "dev").unwrap()).unwrap();
-    let conf = confgen::render::render(&spec, &machine(), &RenderOptions::default()).unwrap().text("httpd.conf").unwrap().to_owned();
+    let conf = confgen::render::render(&spec, &machine(), &RenderOptions::default())
+        .unwrap()
+        .text("httpd.conf")
+        .unwrap()
+        .to_owned();
     assert!(conf.contains("Listen 8000\n") && conf.contains("ErrorLog \"/dev/stderr\"") && !conf.contains("SSLEngine"));
 }
 
@@ -146,7 +162,8 @@ fn unchanged_files_are_not_touched_and_edited_ones_not_overwritten() {
     };
     let first = write(3, false).unwrap();
     assert_eq!(first.changed, ["httpd.conf", "secrets/d.env", "apps/main-root.wsgi"]);
-    let stamp = |file: &str| fs::metadata(root.join(file)).map(|metadata| (metadata.ino(), metadata.mtime_nsec())).unwrap();
+    let stamp =
+        |file: &str| fs::metadata(root.join(file)).map(|metadata| (metadata.ino(), metadata.mtime_nsec())).unwrap();
     let before: Vec<_> = ["httpd.conf", "secrets/d.env", "MANIFEST.json"].map(stamp).into();
     let second = write(3, false).unwrap();
     assert_eq!(second.changed, Vec::<String>::new());
@@ -179,7 +196,8 @@ fn secrets_go_into_a_private_file_and_nowhere_else() {
         file.display()
     );
     let root = directory.path().join("tree");
-    let tree = rendered(&text, &machine(), &RenderOptions { server_root: Some(root.clone()), check_files: None }).unwrap();
+    let tree =
+        rendered(&text, &machine(), &RenderOptions { server_root: Some(root.clone()), check_files: None }).unwrap();
     tree.write(&WriteOptions { environment: environment.clone(), ..WriteOptions::default() }).unwrap();
     let private = root.join("secrets/d.env");
     assert_eq!(fs::read_to_string(&private).unwrap(), "A=planted-in-a-file\nB=planted-in-a-variable\n");
@@ -199,7 +217,11 @@ fn secrets_go_into_a_private_file_and_nowhere_else() {
     let errors = tree.write(&WriteOptions { environment, ..WriteOptions::default() }).unwrap_err();
     assert_eq!(errors.len(), 1);
     assert!(!planted(&crate::fixture::shown(&errors)), "{errors:?}");
-    assert_eq!(fs::read_to_string(&private).unwrap(), "A=planted-in-a-file\nB=planted-in-a-variable\n", "nothing is written on error");
+    assert_eq!(
+        fs::read_to_string(&private).unwrap(),
+        "A=planted-in-a-file\nB=planted-in-a-variable\n",
+        "nothing is written on error"
+    );
 
     let blank = directory.path().join("blank");
     tree.write_to(&blank, &WriteOptions { secrets: Secrets::Blank, ..WriteOptions::default() }).unwrap();
@@ -222,7 +244,9 @@ fn extensions_are_refused_for_the_c_module() {
     facts.wsgi.mod_wsgi = Some("/peer/mod_wsgi.so".into());
     let text = "runtime: {module: mod_wsgi, maximum-interpreters: 3}\ndaemons: {d: {python: '3.11', environment-file: /e, env: {A: 1}}}\n";
     let errors = rendered(text, &facts, &RenderOptions::default()).unwrap_err();
-    for expected in ["`WSGIMaximumInterpreters`", "the option `python`", "the option `environment-file`", "the option `setenv`"] {
+    for expected in
+        ["`WSGIMaximumInterpreters`", "the option `python`", "the option `environment-file`", "the option `setenv`"]
+    {
         assert!(errors.contains(&format!("{expected} is an extension of ours")), "{expected}\n{errors}");
     }
     assert_eq!(errors.matches("error[CG112]").count(), 4, "{errors}");

@@ -11,8 +11,14 @@ use crate::scenario::quantity::{Size, Time};
 use crate::scenario::schema::{Matcher, Operator};
 
 /// Comparisons as they are written in texts, longer signs first.
-const SIGNS: &[(&str, Operator)] =
-    &[("<=", Operator::Le), (">=", Operator::Ge), ("==", Operator::Eq), ("!=", Operator::Ne), ("<", Operator::Lt), (">", Operator::Gt)];
+const SIGNS: &[(&str, Operator)] = &[
+    ("<=", Operator::Le),
+    (">=", Operator::Ge),
+    ("==", Operator::Eq),
+    ("!=", Operator::Ne),
+    ("<", Operator::Lt),
+    (">", Operator::Gt),
+];
 
 /// The longest text that a message shows of a value.
 const SHOWN: usize = 200;
@@ -34,7 +40,9 @@ impl Mismatch {
     /// As a failure at a place.
     #[must_use]
     pub fn into_failure(self, kind: FailureKind, pointer: &str) -> Failure {
-        Failure::new(kind, format!("{pointer}{}", self.place), self.message).operand("actual", self.actual).operand("expected", self.expected)
+        Failure::new(kind, format!("{pointer}{}", self.place), self.message)
+            .operand("actual", self.actual)
+            .operand("expected", self.expected)
     }
 }
 
@@ -48,7 +56,12 @@ pub fn mismatches(matcher: &Matcher, value: &Value, label: &str) -> Vec<Mismatch
 
 fn examine(expected: &Json, actual: &Value, label: &str, place: &str, found: &mut Vec<Mismatch>) {
     let mut wrong = |message: String| {
-        found.push(Mismatch { place: place.to_owned(), message, actual: actual.clone(), expected: Value::from(expected) });
+        found.push(Mismatch {
+            place: place.to_owned(),
+            message,
+            actual: actual.clone(),
+            expected: Value::from(expected),
+        });
     };
     match expected {
         Json::Object(members) if !members.is_empty() && members.keys().all(|key| Operator::of_key(key).is_some()) => {
@@ -64,7 +77,13 @@ fn examine(expected: &Json, actual: &Value, label: &str, place: &str, found: &mu
                 return;
             }
             for (key, inner) in members {
-                examine(inner, &walk(actual, key), &format!("{label}.{key}"), &format!("{place}/{}", escape(key)), found);
+                examine(
+                    inner,
+                    &walk(actual, key),
+                    &format!("{label}.{key}"),
+                    &format!("{place}/{}", escape(key)),
+                    found,
+                );
             }
         }
         Json::Array(values) if !matches!(actual, Value::List(_)) => {
@@ -72,11 +91,13 @@ fn examine(expected: &Json, actual: &Value, label: &str, place: &str, found: &mu
                 wrong(format!("{label} is {}, none of {expected}", shown(actual)));
             }
         }
-        Json::String(text) if let Some((operator, operand)) = comparison(text, actual) => match compare(operator, actual, &operand) {
-            Some(true) => {}
-            Some(false) => wrong(format!("{label} is {}, not {text}", shown(actual))),
-            None => wrong(format!("{label} is {}, which cannot be compared with {text}", shown(actual))),
-        },
+        Json::String(text) if let Some((operator, operand)) = comparison(text, actual) => {
+            match compare(operator, actual, &operand) {
+                Some(true) => {}
+                Some(false) => wrong(format!("{label} is {}, not {text}", shown(actual))),
+                None => wrong(format!("{label} is {}, which cannot be compared with {text}", shown(actual))),
+            }
+        }
         _ if equal(actual, expected) => {}
         _ => wrong(format!("{label} is {}, not {}", shown(actual), shown(&quantity(expected, actual)))),
     }
@@ -96,7 +117,12 @@ fn quantity(expected: &Json, actual: &Value) -> Value {
     let Json::String(text) = expected else { return Value::from(expected) };
     let read = match actual {
         Value::Duration(_) => text.parse::<Time>().ok().map(|time| Value::from(time.0)),
-        Value::Int(_) | Value::Float(_) => text.parse::<f64>().ok().filter(|number| number.fract() != 0.0).map(Value::Float).or_else(|| text.parse::<Size>().ok().map(|size| Value::from(size.0))),
+        Value::Int(_) | Value::Float(_) => text
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.fract() != 0.0)
+            .map(Value::Float)
+            .or_else(|| text.parse::<Size>().ok().map(|size| Value::from(size.0))),
         _ => None,
     };
     read.unwrap_or_else(|| Value::from(expected))
@@ -160,8 +186,15 @@ fn operate(operator: Operator, operand: &Json, actual: &Value, label: &str, plac
     };
     let message = match outcome {
         Ok(true) => return,
-        Ok(false) if operator == Operator::Exists => format!("{label} is {}there", if *actual == Value::Null { "not " } else { "" }),
-        Ok(false) => format!("{label} is {}; it must be that it {} {}", shown(actual), operator.phrase(), shown(&quantity(operand, actual))),
+        Ok(false) if operator == Operator::Exists => {
+            format!("{label} is {}there", if *actual == Value::Null { "not " } else { "" })
+        }
+        Ok(false) => format!(
+            "{label} is {}; it must be that it {} {}",
+            shown(actual),
+            operator.phrase(),
+            shown(&quantity(operand, actual))
+        ),
         Err(error) => format!("{label}: {error}"),
     };
     found.push(Mismatch { place: place.to_owned(), message, actual: actual.clone(), expected: Value::from(operand) });
@@ -188,7 +221,9 @@ pub(super) fn walk(value: &Value, path: &str) -> Value {
             return found.clone();
         }
         for (position, _) in path.match_indices('.').collect::<Vec<_>>().into_iter().rev() {
-            if let Some(inner) = members.get(&path[..position]).or_else(|| members.get(&path[..position].to_ascii_lowercase())) {
+            if let Some(inner) =
+                members.get(&path[..position]).or_else(|| members.get(&path[..position].to_ascii_lowercase()))
+            {
                 return walk(inner, &path[position + 1..]);
             }
         }
@@ -229,12 +264,16 @@ mod tests {
         assert!(fits("[200, 302]", 302_i64) && !fits("[200]", 302_i64));
         assert!(fits(r#""21""#, "21") && fits("21", "21") && !fits("22", "21"));
         assert!(fits("null", Value::Null) && !fits("null", "x"));
-        assert!(fits(r#""< 500ms""#, Value::Duration(499_000_000)) && !fits(r#""< 500ms""#, Value::Duration(500_000_000)));
+        assert!(
+            fits(r#""< 500ms""#, Value::Duration(499_000_000)) && !fits(r#""< 500ms""#, Value::Duration(500_000_000))
+        );
         assert!(fits(r#"">= 40MiB""#, 41_943_040_i64) && !fits(r#""< 40MiB""#, 41_943_040_i64));
         assert!(fits(r#""< 5""#, "< 5"), "beside a text it is a text");
         assert!(fits(r#"{"ne": "7"}"#, "8") && !fits(r#"{"ne": 7}"#, "7"));
         assert!(fits(r#"{"matches": "^a.c$", "length": 3, "contains": "b"}"#, "abc"));
-        assert!(fits(r#"{"not-matches": "x", "not-contains": "y"}"#, "abc") && fits(r#"{"not-matches": "x"}"#, Value::Null));
+        assert!(
+            fits(r#"{"not-matches": "x", "not-contains": "y"}"#, "abc") && fits(r#"{"not-matches": "x"}"#, Value::Null)
+        );
         assert!(fits(r#"{"exists": false}"#, Value::Null) && !fits(r#"{"exists": true}"#, Value::Null));
         assert!(fits(r#"{"in": [1, 2]}"#, 2_i64) && fits(r#"{"not-in": [1, 2]}"#, 3_i64));
         assert!(fits(r#"{"lt": "1s"}"#, Value::Duration(1)) && fits(r#"{"gt": 3}"#, "4"));
@@ -244,7 +283,10 @@ mod tests {
     #[test]
     fn messages_name_both_sides() {
         let found = mismatches(&Matcher(serde_json::json!({"contains": "z"})), &"abc".into(), "body");
-        assert_eq!((found[0].place.as_str(), found[0].message.as_str()), ("/contains", "body is \"abc\"; it must be that it contains \"z\""));
+        assert_eq!(
+            (found[0].place.as_str(), found[0].message.as_str()),
+            ("/contains", "body is \"abc\"; it must be that it contains \"z\"")
+        );
         let found = mismatches(&Matcher(serde_json::json!({"a/b": 1})), &Value::Map(indexmap::IndexMap::new()), "json");
         assert_eq!((found[0].place.as_str(), found[0].message.as_str()), ("/a~1b", "json.a/b is null, not 1"));
     }

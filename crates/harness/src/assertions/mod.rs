@@ -16,7 +16,9 @@ pub fn check(check: &Check, result: &Value, scope: &Scope<'_>, pointer: &str) ->
     let member = |name: &str| result.members().and_then(|members| members.get(name)).cloned().unwrap_or_default();
     let mut require = |matcher: &Matcher, value: &Value, label: &str, place: &str| {
         let found = mismatches(matcher, value, label);
-        failures.extend(found.into_iter().map(|mismatch| mismatch.into_failure(FailureKind::Check, &format!("{pointer}{place}"))));
+        failures.extend(
+            found.into_iter().map(|mismatch| mismatch.into_failure(FailureKind::Check, &format!("{pointer}{place}"))),
+        );
     };
     let plain = [
         (&check.status, "status"),
@@ -39,7 +41,8 @@ pub fn check(check: &Check, result: &Value, scope: &Scope<'_>, pointer: &str) ->
     }
     for (name, matcher) in check.header.iter().flatten() {
         let header = member("header");
-        let value = header.members().and_then(|fields| fields.get(&name.to_ascii_lowercase())).cloned().unwrap_or_default();
+        let value =
+            header.members().and_then(|fields| fields.get(&name.to_ascii_lowercase())).cloned().unwrap_or_default();
         require(matcher, &value, &format!("header {name}"), &format!("/header/{}", matcher::escape(name)));
     }
     if let Some(pattern) = &check.regex {
@@ -63,9 +66,14 @@ pub fn check(check: &Check, result: &Value, scope: &Scope<'_>, pointer: &str) ->
     }
     if let Some(some) = &check.any {
         let all = results(result);
-        let found: Vec<Vec<Failure>> = all.iter().map(|one| self::check(some, one, scope, &format!("{pointer}/any"))).collect();
+        let found: Vec<Vec<Failure>> =
+            all.iter().map(|one| self::check(some, one, scope, &format!("{pointer}/any"))).collect();
         if !found.iter().any(Vec::is_empty) {
-            let mut failure = Failure::new(FailureKind::Check, format!("{pointer}/any"), format!("none of {} results fits", all.len()));
+            let mut failure = Failure::new(
+                FailureKind::Check,
+                format!("{pointer}/any"),
+                format!("none of {} results fits", all.len()),
+            );
             failure.notes = found.into_iter().flatten().map(|failure| failure.message).collect();
             failures.push(failure);
         }
@@ -81,21 +89,36 @@ pub fn check(check: &Check, result: &Value, scope: &Scope<'_>, pointer: &str) ->
 fn unknown(check: &Check, result: &Value, pointer: &str) -> Vec<Failure> {
     let Value::Record(members) = result else { return Vec::new() };
     let first = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
-    let missing = check.paths.keys().filter(|path| !members.contains_key(path.as_str()) && !members.contains_key(&first(path)));
+    let missing =
+        check.paths.keys().filter(|path| !members.contains_key(path.as_str()) && !members.contains_key(&first(path)));
     let known = || members.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    missing.map(|path| Failure::new(FailureKind::Check, format!("{pointer}/{}", matcher::escape(path)), format!("there is no `{}`, only {}", first(path), known()))).collect()
+    missing
+        .map(|path| {
+            Failure::new(
+                FailureKind::Check,
+                format!("{pointer}/{}", matcher::escape(path)),
+                format!("there is no `{}`, only {}", first(path), known()),
+            )
+        })
+        .collect()
 }
 
 /// Why one value that a step's own key demands is not as demanded; the place is below the step's kind.
 #[must_use]
 pub fn demand(key: &str, matcher: &Matcher, value: &Value) -> Vec<Failure> {
-    mismatches(matcher, value, key).into_iter().map(|mismatch| mismatch.into_failure(FailureKind::Check, &format!("/{key}"))).collect()
+    mismatches(matcher, value, key)
+        .into_iter()
+        .map(|mismatch| mismatch.into_failure(FailureKind::Check, &format!("/{key}")))
+        .collect()
 }
 
 /// Why an expression does not hold, if it does not.
 #[must_use]
 pub fn condition(source: &str, scope: &Scope<'_>, kind: FailureKind, pointer: &str) -> Option<Failure> {
-    let wrong = |message: String, span| Failure { within: Some(span), ..Failure::new(FailureKind::Expression, pointer, message) };
+    let wrong = |message: String, span| Failure {
+        within: Some(span),
+        ..Failure::new(FailureKind::Expression, pointer, message)
+    };
     let expression = match Expression::parse(source) {
         Ok(expression) => expression,
         Err(error) => return Some(wrong(error.message, error.span)),
@@ -104,7 +127,11 @@ pub fn condition(source: &str, scope: &Scope<'_>, kind: FailureKind, pointer: &s
         Ok(tested) if tested.holds => None,
         Ok(tested) => {
             let part = source.get(tested.span.clone()).unwrap_or(source);
-            Some(Failure { within: Some(tested.span), operands: tested.operands, ..Failure::new(kind, pointer, format!("`{part}` does not hold")) })
+            Some(Failure {
+                within: Some(tested.span),
+                operands: tested.operands,
+                ..Failure::new(kind, pointer, format!("`{part}` does not hold"))
+            })
         }
         Err(error) => {
             let failure = wrong(error.message, error.span);
@@ -127,7 +154,10 @@ mod tests {
 
     fn failures(text: &str, result: &Value) -> Vec<(String, String)> {
         let parsed: Check = serde_json::from_str(text).unwrap();
-        check(&parsed, result, &Scope::new(), "/steps/0/check").into_iter().map(|failure| (failure.pointer, failure.message)).collect()
+        check(&parsed, result, &Scope::new(), "/steps/0/check")
+            .into_iter()
+            .map(|failure| (failure.pointer, failure.message))
+            .collect()
     }
 
     fn response() -> Value {
@@ -163,9 +193,13 @@ mod tests {
 
     #[test]
     fn all_and_any_look_at_every_result() {
-        let result = Value::record([("results", Value::List(vec![response(), Value::record([("status", 500_i64.into())])]))]);
+        let result =
+            Value::record([("results", Value::List(vec![response(), Value::record([("status", 500_i64.into())])]))]);
         assert_eq!(failures(r#"{"any": {"status": 500}}"#, &result), []);
-        assert_eq!(failures(r#"{"all": {"status": 200}}"#, &result), [("/steps/0/check/all/status".to_owned(), "status is 500, not 200".to_owned())]);
+        assert_eq!(
+            failures(r#"{"all": {"status": 200}}"#, &result),
+            [("/steps/0/check/all/status".to_owned(), "status is 500, not 200".to_owned())]
+        );
         assert_eq!(failures(r#"{"any": {"status": 404}}"#, &result)[0].1, "none of 2 results fits");
         let none = Value::record([("results", Value::List(Vec::new()))]);
         assert_eq!(failures(r#"{"all": {"status": 200}}"#, &none).len(), 1, "nothing to check is no success");

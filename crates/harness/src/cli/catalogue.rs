@@ -87,12 +87,17 @@ impl Prepared {
 impl MachineArgs {
     /// Looks at the machine.
     pub(crate) fn probe(&self, environment: &Environment, output: &Output) -> Result<(Machine, Facts), Exit> {
-        let options = ProbeOptions { httpd: self.httpd.clone(), folder: own_folder(), ..ProbeOptions::from_environment(environment) };
+        let options = ProbeOptions {
+            httpd: self.httpd.clone(),
+            folder: own_folder(),
+            ..ProbeOptions::from_environment(environment)
+        };
         let mut facts = Facts::probe(&options).map_err(|error| {
             output.complain(&format!("error: {error}"));
             Exit::Environment
         })?;
-        let machine = Machine::probe(&MachineOptions { venv: self.venv.clone(), peer: self.peer.clone() }, environment, &facts);
+        let machine =
+            Machine::probe(&MachineOptions { venv: self.venv.clone(), peer: self.peer.clone() }, environment, &facts);
         facts.wsgi.mod_wsgi.clone_from(&machine.peer);
         Ok((machine, facts))
     }
@@ -103,13 +108,22 @@ impl CatalogueArgs {
     fn catalogue(&self) -> PathBuf {
         let here = PathBuf::from("scenarios");
         self.catalogue.clone().unwrap_or_else(|| {
-            if here.is_dir() { here } else { own_folder().map(|folder| folder.join("scenarios")).filter(|folder| folder.is_dir()).unwrap_or(here) }
+            if here.is_dir() {
+                here
+            } else {
+                own_folder().map(|folder| folder.join("scenarios")).filter(|folder| folder.is_dir()).unwrap_or(here)
+            }
         })
     }
 
     /// Splits what was given into paths and ids.
     fn split(&self) -> (Vec<PathBuf>, Vec<String>) {
-        let looks_like_path = |text: &String| std::path::Path::new(text).exists() || text.ends_with(".yaml") || text.ends_with(".yml") || text.starts_with(['.', '/']);
+        let looks_like_path = |text: &String| {
+            std::path::Path::new(text).exists()
+                || text.ends_with(".yaml")
+                || text.ends_with(".yml")
+                || text.starts_with(['.', '/'])
+        };
         let (paths, ids): (Vec<_>, Vec<_>) = self.what.iter().cloned().partition(looks_like_path);
         let mut paths: Vec<_> = paths.into_iter().map(PathBuf::from).collect();
         if paths.is_empty() {
@@ -138,7 +152,9 @@ impl CatalogueArgs {
             None => None,
             Some(text) => Some(Filter::parse(text).map_err(|error| {
                 let source = Source::new("the filter", text.as_str());
-                Problem::error(Code::Expression, error.message).at(Span::new(&source, error.span), "").maybe_help(error.help)
+                Problem::error(Code::Expression, error.message)
+                    .at(Span::new(&source, error.span), "")
+                    .maybe_help(error.help)
             })?),
         };
         let (_, ids) = self.split();

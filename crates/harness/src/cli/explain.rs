@@ -47,7 +47,10 @@ pub(crate) fn explain(args: &ExplainArgs, environment: &Environment, output: &Ou
         }
         // Cells of a variant that differ only in the MPM have servers that differ only there.
         let known = shown.iter().any(|other| {
-            other.id.scenario == cell.id.scenario && other.id.variant == cell.id.variant && other.module == cell.module && other.mode == cell.mode
+            other.id.scenario == cell.id.scenario
+                && other.id.variant == cell.id.variant
+                && other.module == cell.module
+                && other.mode == cell.mode
         });
         if !known {
             shown.push(cell);
@@ -87,7 +90,8 @@ fn heading(text: &mut String, first: &Cell, cells: &[Cell]) {
         if let Some(reason) = &cell.skip {
             notes.push(format!("SKIP: {reason}"));
         }
-        let _ = writeln!(text, "  {:width$}  expects {:8} {}", cell.id.to_string(), cell.expected.name(), notes.join(", "));
+        let _ =
+            writeln!(text, "  {:width$}  expects {:8} {}", cell.id.to_string(), cell.expected.name(), notes.join(", "));
     }
     text.push('\n');
 }
@@ -114,7 +118,8 @@ fn server(text: &mut String, cell: &Cell, prepared: &Prepared, no_config: bool) 
     if no_config {
         return Vec::new();
     }
-    let problems = |found: Vec<confgen::diagnostic::Diagnostic>| found.into_iter().map(Problem::of_server).collect::<Vec<_>>();
+    let problems =
+        |found: Vec<confgen::diagnostic::Diagnostic>| found.into_iter().map(Problem::of_server).collect::<Vec<_>>();
     let spec = match Spec::from_node(patched(node)) {
         Ok(spec) => spec,
         Err(found) => return problems(found),

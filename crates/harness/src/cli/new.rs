@@ -30,7 +30,8 @@ const TEMPLATE: &str = include_str!("new.yaml");
 
 pub(crate) fn new(args: &NewArgs, output: &Output) -> io::Result<Exit> {
     let plain = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     for (what, text) in [("id", &args.id), ("area", &args.area)] {
         if !plain(text) {

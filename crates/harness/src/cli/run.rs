@@ -11,11 +11,11 @@ use super::catalogue::CatalogueArgs;
 use super::output::Output;
 use crate::exit::Exit;
 use crate::report::{self, Lines, Live, Reporter};
+use crate::runner;
 use crate::runner::event::Events;
 use crate::runner::options::{Interrupt, RunOptions};
 use crate::runner::outcome::{RunOutcome, Verdict};
 use crate::runner::plan::Plan;
-use crate::runner;
 use crate::scenario::quantity::Time;
 
 /// Options of `run`.
@@ -66,14 +66,23 @@ impl WorkArgs {
 pub(crate) fn watch_for_interrupts() -> io::Result<Interrupt> {
     let interrupt = Interrupt::default();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(Exit::Interrupted.code()), interrupt.flag())?;
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            i32::from(Exit::Interrupted.code()),
+            interrupt.flag(),
+        )?;
         signal_hook::flag::register(signal, interrupt.flag())?;
     }
     Ok(interrupt)
 }
 
 /// Lets something run while a reporter is told what happens.
-pub(crate) fn told<T: Send>(plan: &Plan, interrupt: &Interrupt, reporter: &mut dyn Reporter, run: impl FnOnce(&Events) -> T + Send) -> io::Result<T> {
+pub(crate) fn told<T: Send>(
+    plan: &Plan,
+    interrupt: &Interrupt,
+    reporter: &mut dyn Reporter,
+    run: impl FnOnce(&Events) -> T + Send,
+) -> io::Result<T> {
     let (events, receiver) = Events::channel();
     thread::scope(|scope| {
         let runner = scope.spawn(move || run(&events));
@@ -116,7 +125,8 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) ->
         Some(live) => live,
         None => &mut lines,
     };
-    let outcome = told(&plan, &options.interrupt, reporter, |events| runner::run(&plan, surroundings, &options, events))?;
+    let outcome =
+        told(&plan, &options.interrupt, reporter, |events| runner::run(&plan, surroundings, &options, events))?;
     let mut written = true;
     for (format, file) in [("junit", &args.junit), ("json", &args.json)] {
         if let Some(file) = file

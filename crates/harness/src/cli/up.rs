@@ -10,8 +10,8 @@ use super::output::Output;
 use super::run::{WorkArgs, told, watch_for_interrupts};
 use crate::exit::Exit;
 use crate::report::{Failures, Lines};
-use crate::runner::options::RunOptions;
 use crate::runner;
+use crate::runner::options::RunOptions;
 
 /// Options of `up`.
 #[derive(Debug, Args)]
@@ -30,7 +30,10 @@ pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> i
     let plan = std::mem::take(&mut prepared.plan);
     if plan.cells.len() > 1 {
         let names: Vec<_> = plan.cells.iter().map(|cell| format!("  {}", cell.id)).collect();
-        output.complain(&format!("error: several cells are selected; choose one by --variant and --cell:\n{}", names.join("\n")));
+        output.complain(&format!(
+            "error: several cells are selected; choose one by --variant and --cell:\n{}",
+            names.join("\n")
+        ));
         return Ok(Exit::Scenario);
     }
     if let Some(reason) = plan.cells.first().and_then(|cell| cell.skip.clone()) {
@@ -48,7 +51,9 @@ pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> i
     let work = args.work.folder();
     let surroundings = prepared.surroundings(environment, &work);
     let mut lines = Lines::new(io::stdout(), output.style());
-    let started = told(&plan, &options.interrupt, &mut lines, |events| runner::up(&plan.cells[0], 0, surroundings, &options, events))?;
+    let started = told(&plan, &options.interrupt, &mut lines, |events| {
+        runner::up(&plan.cells[0], 0, surroundings, &options, events)
+    })?;
     match started {
         Ok(()) => Ok(Exit::Expected),
         Err(failures) => {

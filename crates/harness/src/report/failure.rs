@@ -30,7 +30,12 @@ impl Failures {
             text.push_str(&self.failure(cell, failure));
             text.push('\n');
         }
-        let curl = outcome.steps.iter().filter(|step| !step.failures.is_empty()).filter_map(|step| step.curl.as_deref()).next_back();
+        let curl = outcome
+            .steps
+            .iter()
+            .filter(|step| !step.failures.is_empty())
+            .filter_map(|step| step.curl.as_deref())
+            .next_back();
         if !outcome.log_tail.is_empty() {
             text.push_str("  error log, its last lines:\n");
             let more = outcome.log_tail.len().saturating_sub(LOG_LINES);
@@ -53,10 +58,12 @@ impl Failures {
     pub fn failure(&self, cell: &Cell, failure: &Failure) -> String {
         let mut group = Group::with_title(Level::ERROR.primary_title(normalize_untrusted_str(&failure.message)));
         let known = failure.place.is_some() || !failure.pointer.is_empty();
-        let span = failure.place.clone().unwrap_or_else(|| cell.scenario.locate(&failure.pointer, failure.within.as_ref()));
+        let span =
+            failure.place.clone().unwrap_or_else(|| cell.scenario.locate(&failure.pointer, failure.within.as_ref()));
         if known {
             let annotation = AnnotationKind::Primary.span(first_line(&span));
-            let snippet = Snippet::source(span.source.text.as_str()).path(span.source.name.as_str()).annotation(annotation);
+            let snippet =
+                Snippet::source(span.source.text.as_str()).path(span.source.name.as_str()).annotation(annotation);
             group = group.element(snippet);
         }
         for line in operands(&failure.operands) {
@@ -90,7 +97,9 @@ fn operands(operands: &[Operand]) -> Vec<String> {
 /// Whether an operand stands in the expression as the value that it is.
 fn is_literal(operand: &Operand, shown: &str) -> bool {
     let written = operand.label.trim();
-    written == shown || written.starts_with(['"', '\'', '[', '-']) || written.starts_with(|first: char| first.is_ascii_digit())
+    written == shown
+        || written.starts_with(['"', '\'', '[', '-'])
+        || written.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// A value, cut where it is long.

@@ -10,7 +10,9 @@ pub(super) fn render(plan: &Plan, outcome: &RunOutcome) -> Result<String, String
     let mut cells = Vec::new();
     for cell in &outcome.cells {
         let mut json = serde_json::to_value(cell).map_err(|error| error.to_string())?;
-        if let (Some(object), Some(planned)) = (json.as_object_mut(), plan.cells.iter().find(|planned| planned.id == cell.id)) {
+        if let (Some(object), Some(planned)) =
+            (json.as_object_mut(), plan.cells.iter().find(|planned| planned.id == cell.id))
+        {
             let scenario = &planned.scenario;
             object.insert("scenario".to_owned(), json!(cell.id.scenario));
             object.insert("variant".to_owned(), json!(cell.id.variant));
@@ -20,7 +22,10 @@ pub(super) fn render(plan: &Plan, outcome: &RunOutcome) -> Result<String, String
             object.insert("file".to_owned(), json!(scenario.file));
             object.insert("repeat".to_owned(), json!(repeat_command(planned)));
             for failure in object.get_mut("failures").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
-                let place = failure.get("pointer").and_then(serde_json::Value::as_str).map(|pointer| scenario.locate(pointer, None).line_column());
+                let place = failure
+                    .get("pointer")
+                    .and_then(serde_json::Value::as_str)
+                    .map(|pointer| scenario.locate(pointer, None).line_column());
                 if let (Some((line, column)), Some(failure)) = (place, failure.as_object_mut()) {
                     failure.insert("line".to_owned(), json!(line));
                     failure.insert("column".to_owned(), json!(column));
@@ -29,10 +34,11 @@ pub(super) fn render(plan: &Plan, outcome: &RunOutcome) -> Result<String, String
         }
         cells.push(json);
     }
-    let verdicts: serde_json::Map<_, _> = [Verdict::Reproduced, Verdict::Healthy, Verdict::Unexpected, Verdict::Broken, Verdict::Skip]
-        .into_iter()
-        .map(|verdict| (verdict.word().to_owned(), json!(outcome.count(verdict))))
-        .collect();
+    let verdicts: serde_json::Map<_, _> =
+        [Verdict::Reproduced, Verdict::Healthy, Verdict::Unexpected, Verdict::Broken, Verdict::Skip]
+            .into_iter()
+            .map(|verdict| (verdict.word().to_owned(), json!(outcome.count(verdict))))
+            .collect();
     let report = json!({
         "schema": "harness-report/1",
         "summary": {

@@ -48,7 +48,8 @@ pub(super) fn line(outcome: &CellOutcome, style: Style) -> String {
         Some(reason) => reason.clone(),
         None => Time(outcome.elapsed).to_string(),
     };
-    let expected = if outcome.verdict.failed() { format!("  (expected: {})", outcome.expected.name()) } else { String::new() };
+    let expected =
+        if outcome.verdict.failed() { format!("  (expected: {})", outcome.expected.name()) } else { String::new() };
     format!("{}  {}  {rest}{expected}", word(outcome.verdict, style), outcome.id)
 }
 
@@ -69,7 +70,9 @@ pub(super) fn block(plan: &Plan, cell: usize, outcome: &CellOutcome, style: Styl
 impl<W: Write> Reporter for Lines<W> {
     fn event(&mut self, plan: &Plan, event: &Event) -> io::Result<()> {
         match event {
-            Event::CellFinished { cell, outcome } => self.out.write_all(block(plan, *cell, outcome, self.style).as_bytes())?,
+            Event::CellFinished { cell, outcome } => {
+                self.out.write_all(block(plan, *cell, outcome, self.style).as_bytes())?
+            }
             Event::Held { cell, url, dir } => {
                 let name = plan.cells.get(*cell).map(|cell| cell.id.to_string()).unwrap_or_default();
                 writeln!(self.out, "{name} is kept at {url}, its files are in {}; Ctrl-C ends it", dir.display())?;

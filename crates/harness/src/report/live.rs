@@ -61,7 +61,11 @@ impl Reporter for Live {
                 self.bar.inc(1);
             }
             Event::Held { cell, url, dir } => {
-                self.bar.println(format!("{} is kept at {url}, its files are in {}; Ctrl-C ends it", name(cell), dir.display()));
+                self.bar.println(format!(
+                    "{} is kept at {url}, its files are in {}; Ctrl-C ends it",
+                    name(cell),
+                    dir.display()
+                ));
             }
             Event::RunFinished { .. } => {
                 self.bar.finish_and_clear();

@@ -37,14 +37,16 @@ pub struct FileFormat {
 }
 
 /// Every format of report files.
-pub const FILE_FORMATS: &[FileFormat] = &[FileFormat { name: "junit", render: junit::render }, FileFormat { name: "json", render: json::render }];
+pub const FILE_FORMATS: &[FileFormat] =
+    &[FileFormat { name: "junit", render: junit::render }, FileFormat { name: "json", render: json::render }];
 
 /// Writes a report file.
 ///
 /// # Errors
 /// Where the outcome cannot be shown in the format, or the file not be written.
 pub fn write_file(format: &str, file: &Path, plan: &Plan, outcome: &RunOutcome) -> Result<(), String> {
-    let format = FILE_FORMATS.iter().find(|known| known.name == format).ok_or_else(|| format!("there is no format {format}"))?;
+    let format =
+        FILE_FORMATS.iter().find(|known| known.name == format).ok_or_else(|| format!("there is no format {format}"))?;
     let text = (format.render)(plan, outcome)?;
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| format!("failed to make {}: {error}", folder.display()))?;

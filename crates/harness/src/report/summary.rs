@@ -18,7 +18,8 @@ pub fn summary(plan: &Plan, outcome: &RunOutcome, style: Style) -> String {
     if !failed.is_empty() {
         text.push_str("\nfailed:\n");
         for cell in &failed {
-            let repeat = plan.cells.iter().find(|planned| planned.id == cell.id).map(repeat_command).unwrap_or_default();
+            let repeat =
+                plan.cells.iter().find(|planned| planned.id == cell.id).map(repeat_command).unwrap_or_default();
             let _ = writeln!(text, "  {}  {}\n              {repeat}", lines::word(cell.verdict, style), cell.id);
         }
     }

@@ -64,11 +64,23 @@ pub struct Arranged {
 ///
 /// # Errors
 /// Everything that kept it from starting.
-pub fn arrange(cell: &Cell, surroundings: &Surroundings<'_>, limit: Duration, keep_after_us: bool) -> Result<Arranged, Vec<Failure>> {
-    let broken = |what: &str, error: &dyn std::fmt::Display| vec![Failure::new(FailureKind::Infrastructure, "", format!("{what}: {error}"))];
-    let root = ServerRoot::temporary(Some(surroundings.work)).map_err(|error| broken("cannot make the cell's folder", &error))?;
+pub fn arrange(
+    cell: &Cell,
+    surroundings: &Surroundings<'_>,
+    limit: Duration,
+    keep_after_us: bool,
+) -> Result<Arranged, Vec<Failure>> {
+    let broken = |what: &str, error: &dyn std::fmt::Display| {
+        vec![Failure::new(FailureKind::Infrastructure, "", format!("{what}: {error}"))]
+    };
+    let root = ServerRoot::temporary(Some(surroundings.work))
+        .map_err(|error| broken("cannot make the cell's folder", &error))?;
     let port = HeldPort::loopback().map_err(|error| broken("cannot hold a port", &error))?;
-    let https = if cell.needs_https() { Some(HeldPort::loopback().map_err(|error| broken("cannot hold a port", &error))?) } else { None };
+    let https = if cell.needs_https() {
+        Some(HeldPort::loopback().map_err(|error| broken("cannot hold a port", &error))?)
+    } else {
+        None
+    };
     let dir = root.path().join(APPLICATION);
     let places = Places {
         dir: dir.display().to_string(),
@@ -124,7 +136,9 @@ fn serving(machine: &Machine) -> Account {
 }
 
 fn listens_plainly(tree: &Tree, port: u16) -> bool {
-    tree.text("httpd.conf").is_none_or(|text| text.lines().any(|line| line.trim_start().starts_with("Listen ") && line.contains(&port.to_string())))
+    tree.text("httpd.conf").is_none_or(|text| {
+        text.lines().any(|line| line.trim_start().starts_with("Listen ") && line.contains(&port.to_string()))
+    })
 }
 
 /// Writes the cell's files, all of them the serving user's.
@@ -182,14 +196,23 @@ fn hand_over_all(path: &Path, account: &Account) -> std::io::Result<()> {
 }
 
 /// Renders the cell's server into its root.
-fn configure(cell: &Cell, surroundings: &Surroundings<'_>, scope: &Scope<'_>, places: &Places, root: &ServerRoot) -> Result<Tree, Vec<Failure>> {
+fn configure(
+    cell: &Cell,
+    surroundings: &Surroundings<'_>,
+    scope: &Scope<'_>,
+    places: &Places,
+    root: &ServerRoot,
+) -> Result<Tree, Vec<Failure>> {
     let node = cell.server(scope, places)?;
-    let told = |diagnostics: Vec<Diagnostic>| diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(complaint).collect::<Vec<_>>();
+    let told = |diagnostics: Vec<Diagnostic>| {
+        diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(complaint).collect::<Vec<_>>()
+    };
     let spec = Spec::from_node(node).map_err(told)?;
     // A missing or unreadable file is a symptom that scenarios show; httpd itself tells of the others.
     let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: Some(false) };
     let tree = render(&spec, surroundings.facts, &options).map_err(told)?;
-    tree.write(&WriteOptions { environment: surroundings.environment.clone(), ..WriteOptions::default() }).map_err(told)?;
+    tree.write(&WriteOptions { environment: surroundings.environment.clone(), ..WriteOptions::default() })
+        .map_err(told)?;
     Ok(tree)
 }
 
@@ -204,7 +227,8 @@ fn complaint(diagnostic: &Diagnostic) -> Failure {
 fn refused(error: &LaunchError) -> Failure {
     let text = error.to_string();
     let mut lines = text.lines();
-    let mut failure = Failure::new(FailureKind::Start, "/server", lines.next().unwrap_or_default().trim_end_matches(':'));
+    let mut failure =
+        Failure::new(FailureKind::Start, "/server", lines.next().unwrap_or_default().trim_end_matches(':'));
     failure.notes.extend(lines.map(|line| line.trim_start().to_owned()));
     if let LaunchError::Died { log, .. } | LaunchError::NotReady { log, .. } = error {
         failure.notes.extend(log.iter().filter(|line| !text.contains(line.as_str())).cloned());

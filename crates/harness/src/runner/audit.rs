@@ -12,7 +12,16 @@ use crate::scenario::schema::LogAllowance;
 const SHOWN: usize = 40;
 
 /// Beginnings of lines without a level that tell of a fault nonetheless: they were written past Apache's log.
-const BARE_FAULTS: &[&str] = &["Fatal Python error", "Traceback (most recent call last)", "thread '", "*** stack smashing", "free():", "malloc():", "double free", "corrupted "];
+const BARE_FAULTS: &[&str] = &[
+    "Fatal Python error",
+    "Traceback (most recent call last)",
+    "thread '",
+    "*** stack smashing",
+    "free():",
+    "malloc():",
+    "double free",
+    "corrupted ",
+];
 
 /// httpd's own races: a child that is asked to leave closes its pollset while a worker hands a finished connection back to it.
 /// The client has its answer by then, and nothing of the scenario is to blame.
@@ -134,7 +143,10 @@ mod tests {
     #[test]
     fn a_traceback_belongs_to_its_message() {
         let found = allowed(&["WSGI0174"], &[]).unexpected(&lines(LOG));
-        assert_eq!(found.iter().map(|failure| failure.message.as_str()).collect::<Vec<_>>(), ["the log has an unexpected error: [wsgi] printed by another thread"]);
+        assert_eq!(
+            found.iter().map(|failure| failure.message.as_str()).collect::<Vec<_>>(),
+            ["the log has an unexpected error: [wsgi] printed by another thread"]
+        );
         assert!(allowed(&["WSGI0174"], &["printed by"]).unexpected(&lines(LOG)).is_empty());
         let found = allowed(&[], &["printed by"]).unexpected(&lines(LOG));
         assert_eq!(found.len(), 1);
@@ -143,7 +155,9 @@ mod tests {
 
     #[test]
     fn an_allowed_message_does_not_cover_what_else_the_thread_says() {
-        let more = format!("{LOG}\n[t] [wsgi:error] [pid 2:tid 5] something is wrong\n[t] [core:warn] [pid 2:tid 5] AH00999: odd\n");
+        let more = format!(
+            "{LOG}\n[t] [wsgi:error] [pid 2:tid 5] something is wrong\n[t] [core:warn] [pid 2:tid 5] AH00999: odd\n"
+        );
         let found = allowed(&["WSGI0174"], &["printed by"]).unexpected(&lines(&more));
         assert_eq!(found.len(), 2, "{found:?}");
     }

@@ -14,7 +14,13 @@ const LARGEST: u64 = 16 << 20;
 ///
 /// # Errors
 /// Where the folder cannot be written.
-pub(super) fn write(folder: &Path, cell: &Cell, outcome: &CellOutcome, root: Option<&Path>, environment: &std::collections::BTreeMap<String, String>) -> std::io::Result<PathBuf> {
+pub(super) fn write(
+    folder: &Path,
+    cell: &Cell,
+    outcome: &CellOutcome,
+    root: Option<&Path>,
+    environment: &std::collections::BTreeMap<String, String>,
+) -> std::io::Result<PathBuf> {
     let bundle = folder.join(name(&cell.id.to_string()));
     if bundle.exists() {
         fs::remove_dir_all(&bundle)?;
@@ -25,7 +31,11 @@ pub(super) fn write(folder: &Path, cell: &Cell, outcome: &CellOutcome, root: Opt
     fs::write(bundle.join("server.json"), spec)?;
     fs::write(bundle.join("environment.json"), serde_json::to_vec_pretty(environment)?)?;
     fs::write(bundle.join("outcome.json"), serde_json::to_vec_pretty(outcome)?)?;
-    let results: Vec<_> = outcome.steps.iter().map(|step| serde_json::json!({"step": step.index, "id": step.id, "result": step.result})).collect();
+    let results: Vec<_> = outcome
+        .steps
+        .iter()
+        .map(|step| serde_json::json!({"step": step.index, "id": step.id, "result": step.result}))
+        .collect();
     fs::write(bundle.join("results.json"), serde_json::to_vec_pretty(&results)?)?;
     for source in root.into_iter().flat_map(arrange::bundled).filter(|source| source.exists()) {
         copy(&source, &bundle.join(source.file_name().unwrap_or_default()))?;
@@ -35,7 +45,15 @@ pub(super) fn write(folder: &Path, cell: &Cell, outcome: &CellOutcome, root: Opt
 
 /// The name of a cell as that of a folder.
 fn name(id: &str) -> String {
-    id.chars().map(|character| if character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '=') { character } else { '_' }).collect::<String>().trim_end_matches('_').to_owned()
+    id.chars()
+        .map(
+            |character| {
+                if character.is_ascii_alphanumeric() || matches!(character, '-' | '.' | '=') { character } else { '_' }
+            },
+        )
+        .collect::<String>()
+        .trim_end_matches('_')
+        .to_owned()
 }
 
 /// Copies files and folders; sockets and the like are left out, and so are files too large to be of use.

@@ -92,10 +92,23 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
 }
 
 /// Performs the steps until one fails the cell.
-fn act(context: &Context<'_>, index: usize, cell: &Cell, arranged: &mut Arranged, record: &mut Record, limit: Limit<'_>, started: Instant) {
+fn act(
+    context: &Context<'_>,
+    index: usize,
+    cell: &Cell,
+    arranged: &mut Arranged,
+    record: &mut Record,
+    limit: Limit<'_>,
+    started: Instant,
+) {
     let Arranged { stage, places, scope, .. } = arranged;
     for (number, step) in cell.steps.iter().enumerate() {
-        context.events.send(Event::StepStarted { cell: index, step: number, kind: step.kind, name: step.name().map(str::to_owned) });
+        context.events.send(Event::StepStarted {
+            cell: index,
+            step: number,
+            kind: step.kind,
+            name: step.name().map(str::to_owned),
+        });
         if let Some(id) = &step.id {
             stage.mark(id);
         }
@@ -120,7 +133,11 @@ fn act(context: &Context<'_>, index: usize, cell: &Cell, arranged: &mut Arranged
         if let Some(status) = stage.has_died()
             && !ends_parent(step)
         {
-            record.failures.push(Failure::new(FailureKind::Leak, &step.pointer, format!("the server died during this step ({status})")));
+            record.failures.push(Failure::new(
+                FailureKind::Leak,
+                &step.pointer,
+                format!("the server died during this step ({status})"),
+            ));
             return;
         }
         if limit.left().is_zero() {
@@ -162,7 +179,9 @@ fn outcome(index: usize, step: &PreparedStep, started: Duration, performed: Perf
 
 /// Whether a step asks the parent to end.
 fn ends_parent(step: &PreparedStep) -> bool {
-    let text = |pointer: &str| step.value().pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_ascii_uppercase();
+    let text = |pointer: &str| {
+        step.value().pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_ascii_uppercase()
+    };
     let signal = text("/signal/send");
     step.kind == StepKind::Signal && !matches!(signal.trim_start_matches("SIG"), "HUP" | "USR1" | "STOP" | "CONT")
 }
@@ -177,7 +196,9 @@ fn fails_already(cell: &Cell, arranged: &Arranged, record: &Record) -> bool {
 /// Keeps the server until the run is interrupted or the server ends.
 fn hold(context: &Context<'_>, index: usize, arranged: &mut Arranged) {
     context.events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.root.path().to_owned() });
-    while !context.interrupted.load(std::sync::atomic::Ordering::Relaxed) && arranged.stage.with_server(Instance::is_alive).unwrap_or(false) {
+    while !context.interrupted.load(std::sync::atomic::Ordering::Relaxed)
+        && arranged.stage.with_server(Instance::is_alive).unwrap_or(false)
+    {
         std::thread::sleep(HOLD_SLICE);
     }
     arranged.root.keep();
@@ -187,7 +208,12 @@ fn hold(context: &Context<'_>, index: usize, arranged: &mut Arranged) {
 fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
     if let Some(report) = arranged.stage.take_stop_report() {
         record.server += report.duration;
-        return Some(StopSummary { duration: report.duration, status: report.status, forced: report.forced, leaks: report.leaks });
+        return Some(StopSummary {
+            duration: report.duration,
+            status: report.status,
+            forced: report.forced,
+            leaks: report.leaks,
+        });
     }
     let mut notes = Vec::new();
     let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| notes = stacks::dump(server));
@@ -195,7 +221,11 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
         Ok(summary) => {
             record.server += summary.duration;
             if summary.forced {
-                let mut failure = Failure::new(FailureKind::Leak, "", format!("the server did not stop within {STOP_LIMIT:?} and was killed"));
+                let mut failure = Failure::new(
+                    FailureKind::Leak,
+                    "",
+                    format!("the server did not stop within {STOP_LIMIT:?} and was killed"),
+                );
                 failure.notes = notes;
                 record.failures.push(failure);
             }
@@ -227,10 +257,21 @@ fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Op
 
 /// The verdict of a cell that did not come to its expressions.
 fn without_expectations(failures: &[Failure]) -> Verdict {
-    if failures.iter().any(|failure| failure.kind == FailureKind::Infrastructure) { Verdict::Broken } else { Verdict::Unexpected }
+    if failures.iter().any(|failure| failure.kind == FailureKind::Infrastructure) {
+        Verdict::Broken
+    } else {
+        Verdict::Unexpected
+    }
 }
 
-fn conclude(context: &Context<'_>, cell: &Cell, record: Record, verdict: Verdict, started: Instant, arranged: Option<&mut Arranged>) -> CellOutcome {
+fn conclude(
+    context: &Context<'_>,
+    cell: &Cell,
+    record: Record,
+    verdict: Verdict,
+    started: Instant,
+    arranged: Option<&mut Arranged>,
+) -> CellOutcome {
     let mut outcome = CellOutcome {
         id: cell.id.clone(),
         expected: cell.expected,
@@ -244,14 +285,22 @@ fn conclude(context: &Context<'_>, cell: &Cell, record: Record, verdict: Verdict
         artifacts: None,
     };
     if let Some(folder) = context.options.artifacts.as_deref().filter(|_| verdict.failed()) {
-        let (root, environment) = arranged.as_ref().map_or((None, Default::default()), |arranged| (Some(arranged.root.path()), arranged.tree.environment.clone()));
+        let (root, environment) = arranged.as_ref().map_or((None, Default::default()), |arranged| {
+            (Some(arranged.root.path()), arranged.tree.environment.clone())
+        });
         outcome.artifacts = keep(folder, cell, &mut outcome, root, &environment);
     }
     outcome.elapsed = started.elapsed();
     outcome
 }
 
-fn keep(folder: &Path, cell: &Cell, outcome: &mut CellOutcome, root: Option<&Path>, environment: &std::collections::BTreeMap<String, String>) -> Option<std::path::PathBuf> {
+fn keep(
+    folder: &Path,
+    cell: &Cell,
+    outcome: &mut CellOutcome,
+    root: Option<&Path>,
+    environment: &std::collections::BTreeMap<String, String>,
+) -> Option<std::path::PathBuf> {
     match bundle::write(folder, cell, outcome, root, environment) {
         Ok(path) => Some(path),
         Err(error) => {
@@ -282,6 +331,7 @@ pub(super) fn skipped(cell: &Cell, reason: &str) -> CellOutcome {
 
 /// The outcome of a cell whose run ended in a panic of the harness.
 pub(super) fn panicked(cell: &Cell, message: &str, elapsed: Duration) -> CellOutcome {
-    let failure = Failure::new(FailureKind::Infrastructure, "", format!("the harness itself failed: {message}")).operand("cell", Value::from(cell.id.to_string()));
+    let failure = Failure::new(FailureKind::Infrastructure, "", format!("the harness itself failed: {message}"))
+        .operand("cell", Value::from(cell.id.to_string()));
     CellOutcome { verdict: Verdict::Broken, skipped: None, failures: vec![failure], elapsed, ..skipped(cell, "") }
 }

@@ -42,14 +42,22 @@ pub struct Predicate {
 
 /// Every predicate. Their arguments may contain `*`.
 pub const PREDICATES: &[Predicate] = &[
-    Predicate { name: "tag", help: "a tag of the scenario", values: |subject| subject.tags.iter().map(String::as_str).collect() },
+    Predicate {
+        name: "tag",
+        help: "a tag of the scenario",
+        values: |subject| subject.tags.iter().map(String::as_str).collect(),
+    },
     Predicate { name: "id", help: "the scenario's id", values: |subject| vec![subject.id] },
     Predicate { name: "variant", help: "the variant's name", values: |subject| vec![subject.variant] },
     Predicate { name: "mpm", help: "event, worker or prefork", values: |subject| vec![subject.mpm] },
     Predicate { name: "mode", help: "embedded or daemon", values: |subject| vec![subject.mode] },
     Predicate { name: "module", help: "ours or mod_wsgi", values: |subject| vec![subject.module] },
     Predicate { name: "expect", help: "symptom or healthy", values: |subject| vec![subject.expect] },
-    Predicate { name: "path", help: "the scenario's file, or a part of its path", values: |subject| vec![subject.file] },
+    Predicate {
+        name: "path",
+        help: "the scenario's file, or a part of its path",
+        values: |subject| vec![subject.file],
+    },
     Predicate { name: "source", help: "where the issue was reported", values: |subject| vec![subject.source] },
 ];
 
@@ -127,7 +135,8 @@ fn tokens(text: &str) -> Result<Vec<(Token<'_>, Range<usize>)>, FilterError> {
             symbol("(").value(Token::Open),
             symbol(")").value(Token::Close),
         ));
-        let parsed: winnow::Result<(Token<'_>, Range<usize>)> = alt((call, operator)).with_span().parse_next(&mut input);
+        let parsed: winnow::Result<(Token<'_>, Range<usize>)> =
+            alt((call, operator)).with_span().parse_next(&mut input);
         if let Ok(token) = parsed {
             tokens.push(token);
             continue;
@@ -148,10 +157,18 @@ fn tokens(text: &str) -> Result<Vec<(Token<'_>, Range<usize>)>, FilterError> {
         let open = rest[length..].starts_with('(');
         let span = start..start + length.max(1);
         return Err(if open {
-            FilterError { span: start + length..text.len(), message: "the bracket is not closed".to_owned(), help: None }
+            FilterError {
+                span: start + length..text.len(),
+                message: "the bracket is not closed".to_owned(),
+                help: None,
+            }
         } else {
             let shown = rest.get(..length.max(1)).unwrap_or(rest);
-            FilterError { span, message: format!("`{shown}` asks nothing"), help: Some(format!("filters are like `tag(signals) & !mpm(event)`; there are {}", names())) }
+            FilterError {
+                span,
+                message: format!("`{shown}` asks nothing"),
+                help: Some(format!("filters are like `tag(signals) & !mpm(event)`; there are {}", names())),
+            }
         });
     }
 }
@@ -177,7 +194,9 @@ impl Filter {
         let filter = parser.either()?;
         match parser.tokens.get(parser.position) {
             None => Ok(filter),
-            Some((_, span)) => Err(FilterError { span: span.clone(), message: "`&` or `|` is needed here".to_owned(), help: None }),
+            Some((_, span)) => {
+                Err(FilterError { span: span.clone(), message: "`&` or `|` is needed here".to_owned(), help: None })
+            }
         }
     }
 
@@ -190,7 +209,9 @@ impl Filter {
             Self::Is(predicate, pattern) => {
                 let predicate = &PREDICATES[*predicate];
                 let within = predicate.name == "path" || predicate.name == "source";
-                (predicate.values)(subject).into_iter().any(|value| glob(pattern, value) || (within && value.contains(pattern.as_str())))
+                (predicate.values)(subject)
+                    .into_iter()
+                    .any(|value| glob(pattern, value) || (within && value.contains(pattern.as_str())))
             }
             Self::Not(inner) => !inner.matches(subject),
             Self::And(left, right) => left.matches(subject) && right.matches(subject),
@@ -250,7 +271,8 @@ impl Reader<'_> {
                     (_, Some(predicate)) => Filter::Is(predicate, argument.to_owned()),
                     (_, None) => {
                         let known = PREDICATES.iter().map(|predicate| predicate.name);
-                        let help = confgen::diagnostic::closest(name, known).map(|word| format!("did you mean `{word}`?"));
+                        let help =
+                            confgen::diagnostic::closest(name, known).map(|word| format!("did you mean `{word}`?"));
                         return Err(FilterError {
                             span,
                             message: format!("there is no `{name}`"),
@@ -336,9 +358,14 @@ mod tests {
 
     #[test]
     fn globs() {
-        for (pattern, text, fits) in
-            [("a*c", "abc", true), ("a*c", "ac", true), ("*b*", "abc", true), ("a", "ab", false), ("*", "", true), ("a*b*b", "ab", false)]
-        {
+        for (pattern, text, fits) in [
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("*b*", "abc", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*b*b", "ab", false),
+        ] {
             assert_eq!(glob(pattern, text), fits, "{pattern} {text}");
         }
     }

@@ -50,7 +50,10 @@ pub struct MachineOptions {
 /// The folder of the running program, where module and engines stand.
 #[must_use]
 pub fn own_folder() -> Option<PathBuf> {
-    std::env::current_exe().ok().and_then(|path| path.canonicalize().ok()).and_then(|path| path.parent().map(Path::to_path_buf))
+    std::env::current_exe()
+        .ok()
+        .and_then(|path| path.canonicalize().ok())
+        .and_then(|path| path.parent().map(Path::to_path_buf))
 }
 
 impl Machine {
@@ -64,9 +67,13 @@ impl Machine {
             given.clone().or_else(|| variable(name)).or_else(|| beside(default).filter(|path| path.exists()))
         };
         let venv = found(&options.venv, "HARNESS_VENV", "venv").map(|path| fs::canonicalize(&path).unwrap_or(path));
-        let peer = found(&options.peer, "HARNESS_PEER", "peer/mod_wsgi.so").filter(|path| path.exists()).or_else(|| facts.wsgi.mod_wsgi.clone());
+        let peer = found(&options.peer, "HARNESS_PEER", "peer/mod_wsgi.so")
+            .filter(|path| path.exists())
+            .or_else(|| facts.wsgi.mod_wsgi.clone());
         let python = venv.as_deref().and_then(version_of_venv);
-        let python = python.or_else(|| facts.wsgi.daemons.iter().chain(&facts.wsgi.engines).filter_map(|version| read_version(version)).max());
+        let python = python.or_else(|| {
+            facts.wsgi.daemons.iter().chain(&facts.wsgi.engines).filter_map(|version| read_version(version)).max()
+        });
         let root = facts.starts_as_root();
         let user = if root { facts.start.web_user.clone() } else { None };
         let zones = variable("PYTHONTZPATH").unwrap_or_else(|| PathBuf::from("/usr/share/zoneinfo"));
@@ -81,7 +88,10 @@ impl Machine {
             mpms: facts.httpd.mpms.clone(),
             locales: facts.locales.clone(),
             zoneinfo: zones,
-            search_path: environment.get_os("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default(),
+            search_path: environment
+                .get_os("PATH")
+                .map(|path| std::env::split_paths(path).collect())
+                .unwrap_or_default(),
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         }
     }
@@ -96,8 +106,14 @@ impl Machine {
     #[must_use]
     pub fn has_command(&self, name: &str) -> bool {
         use std::os::unix::fs::PermissionsExt;
-        let runs = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0);
-        if name.contains('/') { runs(Path::new(name)) } else { self.search_path.iter().any(|folder| runs(&folder.join(name))) }
+        let runs = |path: &Path| {
+            fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+        };
+        if name.contains('/') {
+            runs(Path::new(name))
+        } else {
+            self.search_path.iter().any(|folder| runs(&folder.join(name)))
+        }
     }
 }
 
@@ -127,7 +143,10 @@ fn packages(venv: &Path) -> BTreeSet<String> {
     for version in fs::read_dir(venv.join("lib")).into_iter().flatten().flatten() {
         for entry in fs::read_dir(version.path().join("site-packages")).into_iter().flatten().flatten() {
             let path = entry.path();
-            let distribution = path.extension().and_then(OsStr::to_str).is_some_and(|ending| ending == "dist-info" || ending == "egg-info");
+            let distribution = path
+                .extension()
+                .and_then(OsStr::to_str)
+                .is_some_and(|ending| ending == "dist-info" || ending == "egg-info");
             if distribution
                 && let Some(stem) = path.file_stem().and_then(OsStr::to_str)
                 && let Some(name) = stem.split('-').next()

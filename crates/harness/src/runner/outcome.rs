@@ -282,7 +282,12 @@ pub struct Judged {
 /// `failures` are those of steps, logs and leaks. The list of the expected side must hold; a symptom needs at least one
 /// expression to hold, as "nothing was wrong" is no symptom. If it does not, the failures of its expressions are added.
 #[must_use]
-pub fn judge(expected: Expectation, failures: Vec<Failure>, symptom: Vec<Judged>, healthy: Vec<Judged>) -> (Verdict, Vec<Failure>) {
+pub fn judge(
+    expected: Expectation,
+    failures: Vec<Failure>,
+    symptom: Vec<Judged>,
+    healthy: Vec<Judged>,
+) -> (Verdict, Vec<Failure>) {
     let mut failures = failures;
     if failures.iter().any(|failure| failure.kind == FailureKind::Infrastructure) {
         return (Verdict::Broken, failures);
@@ -332,7 +337,10 @@ mod tests {
     use crate::scenario::schema::Mpm;
 
     fn judged(holds: bool) -> Judged {
-        Judged { holds, failure: (!holds).then(|| Failure::new(FailureKind::Expectation, "/symptom/0", "does not hold")) }
+        Judged {
+            holds,
+            failure: (!holds).then(|| Failure::new(FailureKind::Expectation, "/symptom/0", "does not hold")),
+        }
     }
 
     #[test]
@@ -353,7 +361,8 @@ mod tests {
 
     #[test]
     fn the_other_side_is_named_when_it_holds() {
-        let (verdict, failures) = judge(Expectation::Symptom, vec![], vec![judged(true), judged(false)], vec![judged(true)]);
+        let (verdict, failures) =
+            judge(Expectation::Symptom, vec![], vec![judged(true), judged(false)], vec![judged(true)]);
         assert_eq!(verdict, Verdict::Unexpected);
         assert_eq!(failures.len(), 1);
         assert_eq!(failures[0].notes, ["every expression of `healthy` holds instead"]);

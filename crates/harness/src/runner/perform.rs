@@ -79,13 +79,22 @@ impl Performer<'_> {
     }
 
     /// Runs a step once, with its checks and captures.
-    pub(crate) fn carry_out(&self, prepared: &PreparedStep, ready: Ready, scope: &Scope<'_>, limit: Limit<'_>) -> Performed {
+    pub(crate) fn carry_out(
+        &self,
+        prepared: &PreparedStep,
+        ready: Ready,
+        scope: &Scope<'_>,
+        limit: Limit<'_>,
+    ) -> Performed {
         let step = match ready.step {
             Ok(step) => step,
             Err(failure) => return broken(prepared, failure),
         };
         let Some(action) = step.action() else {
-            return broken(prepared, Failure::new(FailureKind::Infrastructure, &prepared.pointer, "the step has no kind"));
+            return broken(
+                prepared,
+                Failure::new(FailureKind::Infrastructure, &prepared.pointer, "the step has no kind"),
+            );
         };
         let own = step.timeout.map_or(STEP_LIMIT, Duration::from);
         let limit = limit.at_most(own);
@@ -120,7 +129,13 @@ impl Performer<'_> {
         Performed { result, failures, captured, skipped: false, duration, curl: produced.curl }
     }
 
-    fn repeat(&self, step: &PreparedStep, turns: Vec<IndexMap<String, Value>>, scope: &Scope<'_>, limit: Limit<'_>) -> Performed {
+    fn repeat(
+        &self,
+        step: &PreparedStep,
+        turns: Vec<IndexMap<String, Value>>,
+        scope: &Scope<'_>,
+        limit: Limit<'_>,
+    ) -> Performed {
         let started = Instant::now();
         let mut all = Performed::default();
         let mut results = Vec::new();
@@ -133,7 +148,8 @@ impl Performer<'_> {
             let ends = step.ends_with(&performed.result, &turn);
             results.push(performed.result);
             let number = results.len() - 1;
-            all.failures.extend(performed.failures.into_iter().map(|failure| failure.note(format!("repetition {number}"))));
+            all.failures
+                .extend(performed.failures.into_iter().map(|failure| failure.note(format!("repetition {number}"))));
             all.captured.extend(performed.captured);
             all.curl = all.curl.or(performed.curl);
             match ends {
@@ -148,7 +164,8 @@ impl Performer<'_> {
         all.duration = started.elapsed();
         let mut produced = Produced::with([("results", Value::List(results)), ("elapsed", all.duration.into())]);
         produced.duration = Some(all.duration);
-        all.result = Value::Record(produced.members.into_iter().chain(common(all.duration, &all.failures, false)).collect());
+        all.result =
+            Value::Record(produced.members.into_iter().chain(common(all.duration, &all.failures, false)).collect());
         spread_durations(&mut all.result);
         all
     }
@@ -165,7 +182,10 @@ impl Performer<'_> {
 
 /// The logs so far, for expressions.
 pub(crate) fn logs(stage: &Stage) -> Value {
-    Value::record([("error", stage.log_text(LogFile::Error).into()), ("access", stage.log_text(LogFile::Access).into())])
+    Value::record([
+        ("error", stage.log_text(LogFile::Error).into()),
+        ("access", stage.log_text(LogFile::Access).into()),
+    ])
 }
 
 /// The failures of a step's own code, at their places.
@@ -192,7 +212,8 @@ fn common(duration: Duration, failures: &[Failure], skipped: bool) -> IndexMap<S
 
 /// A result with all members of its kind.
 fn assemble(step: &PreparedStep, produced: &Produced, duration: Duration, failures: &[Failure]) -> Value {
-    let mut members: IndexMap<String, Value> = step.kind.definition().members.iter().map(|member| (member.name.to_owned(), Value::Null)).collect();
+    let mut members: IndexMap<String, Value> =
+        step.kind.definition().members.iter().map(|member| (member.name.to_owned(), Value::Null)).collect();
     members.extend(produced.members.iter().map(|(name, value)| (name.clone(), value.clone())));
     members.extend(common(duration, failures, false));
     Value::Record(members)

@@ -73,8 +73,14 @@ mod tests {
         core.extend(4_u16.to_le_bytes());
         fs::write(root.path().join("core.123"), core).unwrap();
         fs::write(root.path().join("core.py"), "import core").unwrap();
-        let stopped = StopSummary { duration: Duration::ZERO, status: None, forced: false, leaks: vec![Leak { pid: 7, command: "sleep".into() }] };
-        let messages: Vec<String> = failures(root.path(), Some(&stopped)).into_iter().map(|failure| failure.message).collect();
+        let stopped = StopSummary {
+            duration: Duration::ZERO,
+            status: None,
+            forced: false,
+            leaks: vec![Leak { pid: 7, command: "sleep".into() }],
+        };
+        let messages: Vec<String> =
+            failures(root.path(), Some(&stopped)).into_iter().map(|failure| failure.message).collect();
         assert_eq!(messages.len(), 3, "{messages:?}");
         assert_eq!(messages[0], "process 7 (sleep) outlived the server");
         assert!(messages[1].contains("run/wsgi.sock") && messages[2].ends_with("core.123"));

@@ -35,7 +35,10 @@ pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, ev
             finish(index, cell::skipped(planned, reason));
         }
     }
-    let entries = plan.order.iter().filter_map(|&index| plan.cells.get(index).map(|planned| Entry { cell: index, exclusive: planned.exclusive }));
+    let entries = plan
+        .order
+        .iter()
+        .filter_map(|&index| plan.cells.get(index).map(|planned| Entry { cell: index, exclusive: planned.exclusive }));
     let schedule = Schedule::new(entries, jobs);
     let interrupted = options.interrupt.flag();
     let cancelled = AtomicBool::new(false);
@@ -51,7 +54,9 @@ pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, ev
         // Threads that live as long as the run: the servers they start are tied to them.
         for number in 0..jobs.min(plan.order.len()) {
             let worker = || work(&context, plan, &schedule, &finish);
-            if let Err(error) = std::thread::Builder::new().name(format!("cell worker {number}")).spawn_scoped(threads, worker) {
+            if let Err(error) =
+                std::thread::Builder::new().name(format!("cell worker {number}")).spawn_scoped(threads, worker)
+            {
                 // With fewer workers the run only takes longer; with none it is done here.
                 if number == 0 {
                     let _ = error;
@@ -79,10 +84,14 @@ fn work(context: &Context<'_>, plan: &Plan, schedule: &Schedule, finish: &impl F
             return;
         }
         let began = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| cell::run(context, ticket.cell, planned))).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-            Some(cell::panicked(planned, text.unwrap_or("a panic without a message"), began.elapsed()))
-        });
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| cell::run(context, ticket.cell, planned))).unwrap_or_else(|panic| {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| panic.downcast_ref::<&str>().copied());
+                Some(cell::panicked(planned, text.unwrap_or("a panic without a message"), began.elapsed()))
+            });
         let Some(outcome) = outcome else {
             schedule.close();
             return;
@@ -100,7 +109,13 @@ fn work(context: &Context<'_>, plan: &Plan, schedule: &Schedule, finish: &impl F
 ///
 /// # Errors
 /// Everything that kept it from starting.
-pub fn up(cell: &Cell, index: usize, surroundings: Surroundings<'_>, options: &RunOptions, events: &Events) -> Result<(), Vec<Failure>> {
+pub fn up(
+    cell: &Cell,
+    index: usize,
+    surroundings: Surroundings<'_>,
+    options: &RunOptions,
+    events: &Events,
+) -> Result<(), Vec<Failure>> {
     let arranged = arrange::arrange(cell, &surroundings, cell.timeout, false)?;
     events.send(Event::ServerReady { cell: index, url: arranged.url.clone(), after: arranged.started_in });
     events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.root.path().to_owned() });

@@ -57,12 +57,17 @@ impl Schedule {
             if state.closed {
                 return None;
             }
-            if !state.alone && state.running < self.tokens && let Some(cell) = state.shared.pop_front() {
+            if !state.alone
+                && state.running < self.tokens
+                && let Some(cell) = state.shared.pop_front()
+            {
                 state.running += 1;
                 return Some(Ticket { schedule: self, cell });
             }
             if state.shared.is_empty() {
-                if state.running == 0 && let Some(cell) = state.exclusive.pop_front() {
+                if state.running == 0
+                    && let Some(cell) = state.exclusive.pop_front()
+                {
                     state.running = 1;
                     state.alone = true;
                     return Some(Ticket { schedule: self, cell });

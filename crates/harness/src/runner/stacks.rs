@@ -30,10 +30,20 @@ pub(super) fn dump(server: &Instance) -> Vec<String> {
     let end = Instant::now() + WHOLE;
     let mut lines = Vec::new();
     for stat in processes.iter().take(MOST_PROCESSES) {
-        lines.push(format!("process {} ({}), state {}, {} threads", stat.pid, process::title(stat.pid).unwrap_or_else(|| stat.name.clone()), stat.state, stat.threads));
+        lines.push(format!(
+            "process {} ({}), state {}, {} threads",
+            stat.pid,
+            process::title(stat.pid).unwrap_or_else(|| stat.name.clone()),
+            stat.state,
+            stat.threads
+        ));
         lines.extend(kernel(stat.pid));
         for (what, program, arguments) in [
-            ("native", "gdb", vec!["-nx", "-batch", "-ex", "set pagination off", "-ex", "thread apply all backtrace 24", "-p"]),
+            (
+                "native",
+                "gdb",
+                vec!["-nx", "-batch", "-ex", "set pagination off", "-ex", "thread apply all backtrace 24", "-p"],
+            ),
             ("Python", "py-spy", vec!["dump", "--pid"]),
         ] {
             lines.extend(debugger(what, program, &arguments, stat.pid, end));
@@ -50,10 +60,17 @@ fn kernel(pid: u32) -> Vec<String> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut lines = Vec::new();
     for thread in threads.flatten() {
-        let read = |name: &str| fs::read_to_string(thread.path().join(name)).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let read = |name: &str| {
+            fs::read_to_string(thread.path().join(name)).map(|text| text.trim().to_owned()).unwrap_or_default()
+        };
         let call = read("syscall");
         let number = call.split(' ').next().unwrap_or_default().to_owned();
-        lines.push(format!("  thread {} ({}): waits in {}, system call {number}", thread.file_name().to_string_lossy(), read("comm"), read("wchan")));
+        lines.push(format!(
+            "  thread {} ({}): waits in {}, system call {number}",
+            thread.file_name().to_string_lossy(),
+            read("comm"),
+            read("wchan")
+        ));
         lines.extend(read("stack").lines().map(|line| format!("    {line}")));
     }
     lines
@@ -72,12 +89,15 @@ fn debugger(what: &str, program: &str, arguments: &[&str], pid: u32, end: Instan
         return vec![format!("  no {what} stacks: {error}")];
     }
     let text = String::from_utf8_lossy(&ended.stdout).into_owned();
-    let told: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("[New LWP")).collect();
+    let told: Vec<&str> =
+        text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("[New LWP")).collect();
     if told.is_empty() {
         let error = String::from_utf8_lossy(&ended.stderr).lines().next_back().unwrap_or("it said nothing").to_owned();
         return vec![format!("  no {what} stacks: {program}: {error}")];
     }
-    std::iter::once(format!("  {what} stacks:")).chain(told.iter().take(MOST_LINES).map(|line| format!("    {line}"))).collect()
+    std::iter::once(format!("  {what} stacks:"))
+        .chain(told.iter().take(MOST_LINES).map(|line| format!("    {line}")))
+        .collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use names::Names;
 pub(super) fn examine(root: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
     let variants = root.get("variants").and_then(Node::as_map).map(|map| map.entries.as_slice()).unwrap_or_default();
-    let patches: Vec<Option<&Node>> = if variants.is_empty() { vec![None] } else { variants.iter().map(|entry| Some(&entry.value)).collect() };
+    let patches: Vec<Option<&Node>> =
+        if variants.is_empty() { vec![None] } else { variants.iter().map(|entry| Some(&entry.value)).collect() };
     for variant in patches {
         let own = |key: &str| variant.and_then(|variant| variant.get(key));
         let mut names = Names::new();
@@ -55,7 +56,8 @@ pub(super) fn examine(root: &Node) -> Vec<Problem> {
 
 /// The lists of steps of a scenario and its variants, with their pointers.
 pub(super) fn step_lists(root: &Node) -> Vec<(String, &[Node])> {
-    let mut lists: Vec<_> = root.get("steps").and_then(Node::as_seq).map(|steps| ("/steps".to_owned(), steps)).into_iter().collect();
+    let mut lists: Vec<_> =
+        root.get("steps").and_then(Node::as_seq).map(|steps| ("/steps".to_owned(), steps)).into_iter().collect();
     for entry in root.get("variants").and_then(Node::as_map).into_iter().flat_map(|map| &map.entries) {
         if let Some(steps) = entry.value.get("steps").and_then(Node::as_seq) {
             lists.push((format!("/variants/{}/steps", entry.key.replace('~', "~0").replace('/', "~1")), steps));
@@ -73,16 +75,23 @@ fn conditions(root: &Node, variant: Option<&Node>, problems: &mut Vec<Problem>) 
         NodeValue::Map(map) => map.entries.iter().any(|entry| entry.value.as_str() == Some("symptom")),
         _ => false,
     };
-    let described = variant.get("symptom").or_else(|| root.get("symptom")).and_then(Node::as_seq).is_some_and(|list| !list.is_empty());
+    let described = variant
+        .get("symptom")
+        .or_else(|| root.get("symptom"))
+        .and_then(Node::as_seq)
+        .is_some_and(|list| !list.is_empty());
     if expects && !described {
-        let problem = Problem::error(Code::NoConditions, "the symptom is expected, but `symptom` does not say what it is");
-        problems.push(problem.at(expect.span.clone(), "expected here").help("add a list of expressions under `symptom`"));
+        let problem =
+            Problem::error(Code::NoConditions, "the symptom is expected, but `symptom` does not say what it is");
+        problems
+            .push(problem.at(expect.span.clone(), "expected here").help("add a list of expressions under `symptom`"));
     }
 }
 
 /// Regular expressions outside of steps.
 fn patterns(root: &Node, problems: &mut Vec<Problem>) {
-    let variants = root.get("variants").and_then(Node::as_map).into_iter().flat_map(|map| &map.entries).map(|entry| &entry.value);
+    let variants =
+        root.get("variants").and_then(Node::as_map).into_iter().flat_map(|map| &map.entries).map(|entry| &entry.value);
     for holder in std::iter::once(root).chain(variants) {
         for allowance in holder.get("allow-log").and_then(Node::as_seq).unwrap_or_default() {
             if let Some(pattern) = allowance.get("match") {
@@ -121,7 +130,8 @@ fn template(node: &Node, names: &Names, problems: &mut Vec<Problem>) {
     match Template::parse(text) {
         Ok(template) => {
             for (expression, start) in template.expressions() {
-                let place = |part: &std::ops::Range<usize>| span::of_part(node, &(start + part.start..start + part.end));
+                let place =
+                    |part: &std::ops::Range<usize>| span::of_part(node, &(start + part.start..start + part.end));
                 names.check(expression, None, &place, problems);
             }
         }

@@ -101,9 +101,11 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>, problems: &mut Vec<Problem>)
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
     let file = if path.is_dir() { path.join(FILE_OF_FOLDER) } else { path.to_path_buf() };
-    let text = fs::read_to_string(&file)
-        .map_err(|error| vec![Problem::error(Code::Unreadable, format!("failed to read {}: {error}", file.display()))])?;
-    let folder = (file.file_name().is_some_and(|name| name == FILE_OF_FOLDER)).then(|| file.parent().unwrap_or(Path::new(".")).to_path_buf());
+    let text = fs::read_to_string(&file).map_err(|error| {
+        vec![Problem::error(Code::Unreadable, format!("failed to read {}: {error}", file.display()))]
+    })?;
+    let folder = (file.file_name().is_some_and(|name| name == FILE_OF_FOLDER))
+        .then(|| file.parent().unwrap_or(Path::new(".")).to_path_buf());
     load_text(&file, text, folder)
 }
 
@@ -113,7 +115,8 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
 /// Everything that is wrong with it.
 pub fn load_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<Loaded, Vec<Problem>> {
     let name = file.display().to_string();
-    let document = Document::parse(name, text, Format::of(&file.display().to_string())).map_err(|error| vec![Problem::from(confgen::diagnostic::Diagnostic::from(error))])?;
+    let document = Document::parse(name, text, Format::of(&file.display().to_string()))
+        .map_err(|error| vec![Problem::from(confgen::diagnostic::Diagnostic::from(error))])?;
     let root = document.root;
     let mut problems: Vec<Problem> = document_schema::check(&document_schema::of::<Scenario>(), &root)
         .into_iter()
@@ -138,7 +141,9 @@ pub fn load_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<L
     };
     sort(&mut problems);
     match scenario {
-        Some(scenario) if problems.is_empty() => Ok(Loaded { scenario, root, file: file.to_path_buf(), folder, warnings }),
+        Some(scenario) if problems.is_empty() => {
+            Ok(Loaded { scenario, root, file: file.to_path_buf(), folder, warnings })
+        }
         _ => Err(problems),
     }
 }

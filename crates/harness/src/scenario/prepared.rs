@@ -42,7 +42,8 @@ impl PreparedStep {
     #[must_use]
     pub fn new(value: &Json, pointer: &str) -> Option<Self> {
         let kind = STEPS.iter().find(|step| value.get(step.name).is_some())?.kind;
-        let expression = |source: Option<&Json>| source.and_then(Json::as_str).and_then(|source| Expression::parse(source).ok());
+        let expression =
+            |source: Option<&Json>| source.and_then(Json::as_str).and_then(|source| Expression::parse(source).ok());
         let text = |key: &str| value.get(key).and_then(Json::as_str).map(str::to_owned);
         let captures = value.get("capture").and_then(Json::as_object).into_iter().flatten();
         let mut nested = Vec::new();
@@ -50,7 +51,12 @@ impl PreparedStep {
             let place = format!("{pointer}/{}/{key}", kind.name());
             match value.get(kind.name()).and_then(|own| own.get(key)) {
                 Some(Json::Array(steps)) => {
-                    nested.extend(steps.iter().enumerate().filter_map(|(index, step)| Self::new(step, &format!("{place}/{index}"))));
+                    nested.extend(
+                        steps
+                            .iter()
+                            .enumerate()
+                            .filter_map(|(index, step)| Self::new(step, &format!("{place}/{index}"))),
+                    );
                 }
                 Some(step) => nested.extend(Self::new(step, &place)),
                 None => {}
@@ -83,9 +89,10 @@ impl PreparedStep {
     pub fn applies(&self, scope: &Scope<'_>) -> Result<bool, Failure> {
         match &self.condition {
             None => Ok(true),
-            Some(condition) => {
-                condition.evaluate(scope).map(|value| value.truthy()).map_err(|error| evaluation(error, format!("{}/if", self.pointer)))
-            }
+            Some(condition) => condition
+                .evaluate(scope)
+                .map(|value| value.truthy())
+                .map_err(|error| evaluation(error, format!("{}/if", self.pointer))),
         }
     }
 
@@ -138,7 +145,9 @@ impl PreparedStep {
             None => Ok(false),
             Some(until) => {
                 let value = until.evaluate(&scope.with_members(result));
-                value.map(|value| value.truthy()).map_err(|error| evaluation(error, format!("{}/repeat/until", self.pointer)))
+                value
+                    .map(|value| value.truthy())
+                    .map_err(|error| evaluation(error, format!("{}/repeat/until", self.pointer)))
             }
         }
     }
@@ -162,7 +171,8 @@ impl PreparedStep {
             step.shift_remove("repeat");
             step.shift_remove("for-each");
         }
-        serde_json::from_value(value).map_err(|error| Failure::new(FailureKind::Expression, &self.pointer, error.to_string()))
+        serde_json::from_value(value)
+            .map_err(|error| Failure::new(FailureKind::Expression, &self.pointer, error.to_string()))
     }
 
     /// The names that the step gives to parts of its result.
@@ -203,7 +213,9 @@ impl PreparedStep {
             let duration = check.get("duration").is_some_and(upper);
             let that = check.get("that").and_then(Json::as_array).into_iter().flatten();
             let that = that.filter_map(Json::as_str).filter_map(|source| Expression::parse(source).ok());
-            duration || that.into_iter().any(|expression| expression.bounds_time_from_above()) || ["all", "any"].iter().any(|key| check.get(key).is_some_and(bounded))
+            duration
+                || that.into_iter().any(|expression| expression.bounds_time_from_above())
+                || ["all", "any"].iter().any(|key| check.get(key).is_some_and(bounded))
         }
         self.value.get("check").is_some_and(bounded) || self.nested.iter().any(Self::bounds_time_from_above)
     }
@@ -225,7 +237,13 @@ pub(crate) fn unfilled(error: TemplateError, pointer: &str) -> Failure {
 }
 
 /// Fills the holes of all texts of a value but those below the paths that `skip` names.
-fn fill(value: &Json, scope: &Scope<'_>, places: &Places, pointer: &str, skip: &dyn Fn(&[&str]) -> bool) -> Result<Json, Failure> {
+fn fill(
+    value: &Json,
+    scope: &Scope<'_>,
+    places: &Places,
+    pointer: &str,
+    skip: &dyn Fn(&[&str]) -> bool,
+) -> Result<Json, Failure> {
     fn walk<'v>(
         value: &'v Json,
         path: &mut Vec<&'v str>,
@@ -302,7 +320,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_a_failure() {
-        let failure = step(json!({"signal": {"send": "TERM", "to": "pid ${{ 0 }}"}})).resolve(&scope(), &Places::sample()).unwrap_err();
+        let failure = step(json!({"signal": {"send": "TERM", "to": "pid ${{ 0 }}"}}))
+            .resolve(&scope(), &Places::sample())
+            .unwrap_err();
         assert!(failure.message.contains("no process id"), "{}", failure.message);
     }
 
@@ -311,7 +331,8 @@ mod tests {
         let turns = |value| step(value).turns(&scope(), &Places::sample());
         assert_eq!(turns(json!({"http": {"get": "/"}})), Ok(None));
         assert_eq!(turns(json!({"repeat": "${{ n }}", "http": {"get": "/"}})).unwrap().unwrap().names.len(), 3);
-        let both = turns(json!({"repeat": 2, "for-each": {"a": [1, 2], "b": ["x"]}, "http": {"get": "/"}})).unwrap().unwrap();
+        let both =
+            turns(json!({"repeat": 2, "for-each": {"a": [1, 2], "b": ["x"]}, "http": {"get": "/"}})).unwrap().unwrap();
         assert_eq!(both.names.len(), 4);
         assert_eq!(both.names[3]["a"], Value::Int(2));
         assert_eq!(both.names[3]["index"], Value::Int(3));
@@ -320,7 +341,9 @@ mod tests {
 
     #[test]
     fn captures_and_conditions() {
-        let step = step(json!({"if": "n > 2", "capture": {"x": "json.a"}, "repeat": {"times": 9, "until": "json.a == n"}, "http": {"get": "/"}}));
+        let step = step(
+            json!({"if": "n > 2", "capture": {"x": "json.a"}, "repeat": {"times": 9, "until": "json.a == n"}, "http": {"get": "/"}}),
+        );
         assert_eq!(step.applies(&scope()), Ok(true));
         let result = Value::record([("json", Value::from(&json!({"a": 3})))]);
         assert_eq!(step.captured(&result, &scope()).unwrap(), [("x".to_owned(), Value::Int(3))]);

@@ -214,10 +214,16 @@ impl Problem {
         }
         for (position, first) in sources.into_iter().enumerate() {
             let mut snippet = Snippet::source(first.source.text.as_str()).path(first.source.name.as_str());
-            for (index, label) in self.labels.iter().enumerate().filter(|(_, label)| *label.span.source == *first.source) {
+            for (index, label) in
+                self.labels.iter().enumerate().filter(|(_, label)| *label.span.source == *first.source)
+            {
                 let kind = if index == 0 && position == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
                 let annotation = kind.span(first_line(&label.span));
-                snippet = snippet.annotation(if label.text.is_empty() { annotation } else { annotation.label(label.text.as_str()) });
+                snippet = snippet.annotation(if label.text.is_empty() {
+                    annotation
+                } else {
+                    annotation.label(label.text.as_str())
+                });
             }
             group = group.element(snippet);
         }

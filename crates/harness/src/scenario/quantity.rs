@@ -264,7 +264,13 @@ mod tests {
 
     #[test]
     fn times_are_read_in_every_unit() {
-        for (text, nanos) in [("2.5s", 2_500_000_000), ("50ms", 50_000_000), ("10us", 10_000), ("3m", 180_000_000_000), ("1h", 3_600_000_000_000)] {
+        for (text, nanos) in [
+            ("2.5s", 2_500_000_000),
+            ("50ms", 50_000_000),
+            ("10us", 10_000),
+            ("3m", 180_000_000_000),
+            ("1h", 3_600_000_000_000),
+        ] {
             assert_eq!(text.parse::<Time>().unwrap().0.as_nanos(), nanos, "{text}");
         }
     }

@@ -23,7 +23,8 @@ pub fn of_part(node: &Node, part: &Range<usize>) -> Span {
     let whole = node.span.clone();
     let Some(text) = node.as_str() else { return whole };
     let written = whole.text();
-    let at = |range: Range<usize>| Span::new(&whole.source, whole.range.start + range.start..whole.range.start + range.end);
+    let at =
+        |range: Range<usize>| Span::new(&whole.source, whole.range.start + range.start..whole.range.start + range.end);
     if let Some(offset) = written.find(text) {
         return at(offset + part.start..offset + part.end.max(part.start));
     }

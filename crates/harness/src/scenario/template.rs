@@ -142,7 +142,12 @@ impl Template {
                     }
                     Err(ParseError { span, message, help }) => {
                         let begin = start + lead;
-                        errors.push(TemplateError { span: begin + span.start..begin + span.end, message, help, in_expression: true });
+                        errors.push(TemplateError {
+                            span: begin + span.start..begin + span.end,
+                            message,
+                            help,
+                            in_expression: true,
+                        });
                     }
                 }
                 position = start + length + 2;
@@ -159,8 +164,10 @@ impl Template {
                     }
                     None => {
                         let known = PLACES.iter().map(|(known, _)| *known);
-                        let help = confgen::diagnostic::closest(name, known)
-                            .map_or_else(|| "write `$${` for a literal `${`".to_owned(), |word| format!("did you mean `${{{word}}}`?"));
+                        let help = confgen::diagnostic::closest(name, known).map_or_else(
+                            || "write `$${` for a literal `${`".to_owned(),
+                            |word| format!("did you mean `${{{word}}}`?"),
+                        );
                         let shown = if name.is_empty() { "${".to_owned() } else { format!("${{{name}}}") };
                         errors.push(TemplateError {
                             span: position..(position + shown.len()).min(text.len()),
@@ -273,7 +280,10 @@ mod tests {
     fn every_wrong_hole_is_named() {
         let errors = Template::parse("${hom} ${{ 1 + }} ${{ x").unwrap_err();
         let messages: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
-        assert_eq!(messages, ["`${hom}` is no place", "the expression ends where a value is needed", "`${{` has no `}}`"]);
+        assert_eq!(
+            messages,
+            ["`${hom}` is no place", "the expression ends where a value is needed", "`${{` has no `}}`"]
+        );
         assert_eq!(&"${hom} ${{ 1 + }} ${{ x"[errors[1].span.clone()], "");
     }
 

@@ -103,7 +103,9 @@ impl Value {
             (Self::Null, Self::Null) => Some(true),
             (Self::Null, _) | (_, Self::Null) => Some(false),
             (Self::Int(a), Self::Int(b)) => Some(a == b),
-            (Self::Int(_) | Self::Float(_), Self::Int(_) | Self::Float(_)) => Some(self.as_number() == other.as_number()),
+            (Self::Int(_) | Self::Float(_), Self::Int(_) | Self::Float(_)) => {
+                Some(self.as_number() == other.as_number())
+            }
             (Self::Bool(a), Self::Bool(b)) => Some(a == b),
             (Self::Text(a), Self::Text(b)) => Some(a == b),
             (Self::Duration(a), Self::Duration(b)) => Some(a == b),
@@ -111,7 +113,8 @@ impl Value {
                 Some(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b) == Some(true)))
             }
             (Self::Map(a) | Self::Record(a), Self::Map(b) | Self::Record(b)) => Some(
-                a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|b| value.same(b) == Some(true))),
+                a.len() == b.len()
+                    && a.iter().all(|(key, value)| b.get(key).is_some_and(|b| value.same(b) == Some(true))),
             ),
             _ => None,
         }
@@ -122,7 +125,9 @@ impl Value {
     pub fn order(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) | (Self::Duration(a), Self::Duration(b)) => Some(a.cmp(b)),
-            (Self::Int(_) | Self::Float(_), Self::Int(_) | Self::Float(_)) => self.as_number()?.partial_cmp(&other.as_number()?),
+            (Self::Int(_) | Self::Float(_), Self::Int(_) | Self::Float(_)) => {
+                self.as_number()?.partial_cmp(&other.as_number()?)
+            }
             (Self::Text(a), Self::Text(b)) => Some(a.cmp(b)),
             _ => None,
         }
@@ -175,7 +180,9 @@ impl From<&Json> for Value {
             }
             Json::String(text) => Self::Text(text.clone()),
             Json::Array(values) => Self::List(values.iter().map(Self::from).collect()),
-            Json::Object(members) => Self::Map(members.iter().map(|(key, value)| (key.clone(), Self::from(value))).collect()),
+            Json::Object(members) => {
+                Self::Map(members.iter().map(|(key, value)| (key.clone(), Self::from(value))).collect())
+            }
         }
     }
 }

@@ -25,7 +25,9 @@ pub(super) fn run(step: &Concurrent, setting: &Setting<'_>) -> Produced {
         let handles: Vec<_> = (0..clients)
             .map(|client| {
                 let barrier = &barrier;
-                std::thread::Builder::new().name(format!("client {client}")).spawn_scoped(threads, move || act(step, setting, client, barrier, began))
+                std::thread::Builder::new()
+                    .name(format!("client {client}"))
+                    .spawn_scoped(threads, move || act(step, setting, client, barrier, began))
             })
             .collect();
         handles.into_iter().map(|handle| handle.ok().and_then(|handle| handle.join().ok())).collect()
@@ -68,7 +70,11 @@ fn assemble(outcomes: &[Option<Client>]) -> Produced {
     let mut curl = None;
     for (number, outcome) in outcomes.iter().enumerate() {
         let Some(client) = outcome else {
-            failures.push(Failure::new(FailureKind::Infrastructure, "", format!("client {number} could not be started")));
+            failures.push(Failure::new(
+                FailureKind::Infrastructure,
+                "",
+                format!("client {number} could not be started"),
+            ));
             continue;
         };
         for performed in &client.performed {
@@ -78,7 +84,11 @@ fn assemble(outcomes: &[Option<Client>]) -> Produced {
         }
     }
     let clients = || outcomes.iter().flatten();
-    let elapsed = clients().map(|client| client.started).min().zip(clients().map(|client| client.ended).max()).map(|(start, end)| end - start);
+    let elapsed = clients()
+        .map(|client| client.started)
+        .min()
+        .zip(clients().map(|client| client.ended).max())
+        .map(|(start, end)| end - start);
     let mut produced = Produced::with([("results", Value::List(results)), ("elapsed", elapsed.into())]);
     produced.inner = failures;
     produced.duration = elapsed;

@@ -19,10 +19,16 @@ impl CookieJar {
     pub fn store(&self, field: &str, request_path: &str) {
         let mut parts = field.split(';').map(str::trim);
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else { return };
-        let mut cookie = Cookie { name: name.trim().to_owned(), value: value.trim().to_owned(), path: default_path(request_path), secure: false };
+        let mut cookie = Cookie {
+            name: name.trim().to_owned(),
+            value: value.trim().to_owned(),
+            path: default_path(request_path),
+            secure: false,
+        };
         let mut expired = false;
         for attribute in parts {
-            let (key, value) = attribute.split_once('=').map_or((attribute, ""), |(key, value)| (key.trim(), value.trim()));
+            let (key, value) =
+                attribute.split_once('=').map_or((attribute, ""), |(key, value)| (key.trim(), value.trim()));
             match key.to_ascii_lowercase().as_str() {
                 "path" if value.starts_with('/') => cookie.path = value.to_owned(),
                 "secure" => cookie.secure = true,
@@ -42,10 +48,13 @@ impl CookieJar {
     /// The `Cookie` field for a request, if there is anything to send.
     pub fn field(&self, request_path: &str, secure: bool) -> Option<String> {
         let cookies = self.0.lock().ok()?;
-        let mut fitting: Vec<&Cookie> = cookies.iter().filter(|cookie| (secure || !cookie.secure) && covers(&cookie.path, request_path)).collect();
+        let mut fitting: Vec<&Cookie> =
+            cookies.iter().filter(|cookie| (secure || !cookie.secure) && covers(&cookie.path, request_path)).collect();
         // The longest path first, as RFC 6265 asks for; the sort is stable, so older ones stay before newer ones.
         fitting.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
-        (!fitting.is_empty()).then(|| fitting.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect::<Vec<_>>().join("; "))
+        (!fitting.is_empty()).then(|| {
+            fitting.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect::<Vec<_>>().join("; ")
+        })
     }
 }
 
@@ -60,7 +69,8 @@ fn default_path(request_path: &str) -> String {
 
 fn covers(cookie_path: &str, request_path: &str) -> bool {
     let path = request_path.split('?').next().unwrap_or_default();
-    path.strip_prefix(cookie_path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || cookie_path.ends_with('/'))
+    path.strip_prefix(cookie_path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || cookie_path.ends_with('/'))
 }
 
 #[cfg(test)]

@@ -41,13 +41,17 @@ pub(super) fn run(step: &Exec, stage: &Stage, limit: Limit<'_>) -> Produced {
             shell
         }
         schema::Command::Program(words) => {
-            let Some((name, arguments)) = words.split_first() else { return Produced::failed(FailureKind::Step, "there is no program to run".to_owned()) };
+            let Some((name, arguments)) = words.split_first() else {
+                return Produced::failed(FailureKind::Step, "there is no program to run".to_owned());
+            };
             let mut program = command(name);
             program.args(arguments);
             program
         }
     };
-    program.current_dir(step.cwd.as_ref().map_or_else(|| stage.dir().to_owned(), |folder| stage.path(folder))).envs(&step.env);
+    program
+        .current_dir(step.cwd.as_ref().map_or_else(|| stage.dir().to_owned(), |folder| stage.path(folder)))
+        .envs(&step.env);
     let ended = finish(program, step.stdin.as_deref(), limit);
     let mut produced = Produced::with([
         ("exit", ended.status.and_then(|status| status.code()).into()),
@@ -73,12 +77,21 @@ pub(super) fn run(step: &Exec, stage: &Stage, limit: Limit<'_>) -> Produced {
 
 /// Runs a command to its end, or to the limit, in a process group of its own.
 pub(crate) fn finish(mut program: Command, stdin: Option<&str>, limit: Limit<'_>) -> Ended {
-    program.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    program
+        .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     let mut child = match program.spawn() {
         Ok(child) => child,
         Err(error) => {
             let name = program.get_program().to_string_lossy().into_owned();
-            return Ended { status: None, stdout: Vec::new(), stderr: Vec::new(), error: Some(format!("cannot run {name}: {error}")) };
+            return Ended {
+                status: None,
+                stdout: Vec::new(),
+                stderr: Vec::new(),
+                error: Some(format!("cannot run {name}: {error}")),
+            };
         }
     };
     let group = child.id();
@@ -153,7 +166,10 @@ mod tests {
     #[test]
     fn output_status_and_input() {
         let ended = shell("cat; echo err >&2; exit 3", Some("in"), Duration::from_secs(20));
-        assert_eq!((ended.status.and_then(|status| status.code()), ended.stdout.as_slice(), ended.stderr.as_slice()), (Some(3), b"in".as_slice(), b"err\n".as_slice()));
+        assert_eq!(
+            (ended.status.and_then(|status| status.code()), ended.stdout.as_slice(), ended.stderr.as_slice()),
+            (Some(3), b"in".as_slice(), b"err\n".as_slice())
+        );
         assert_eq!(ended.error, None);
     }
 

@@ -65,7 +65,11 @@ fn act(action: FileAction<'_>, path: &Path, stage: &Stage) -> Result<Done, Strin
         }
         FileAction::Write(content) => create(path, content, stage).map_err(text)?,
         FileAction::Append(content) => {
-            fs::OpenOptions::new().append(true).open(path).and_then(|mut file| file.write_all(content.as_bytes())).map_err(text)?;
+            fs::OpenOptions::new()
+                .append(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(content.as_bytes()))
+                .map_err(text)?;
         }
         FileAction::Replace(pattern, replacement) => {
             let pattern = Regex::new(pattern).map_err(|error| error.to_string())?;

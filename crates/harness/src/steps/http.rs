@@ -75,7 +75,9 @@ pub(super) fn run(step: &Http, stage: &Stage, limit: Limit<'_>, opened: Option<C
                 stage.cookies.store(field, &request.target);
             }
         }
-        let location = response.header("location").filter(|_| step.follow && matches!(response.status, 301 | 302 | 303 | 307 | 308));
+        let location = response
+            .header("location")
+            .filter(|_| step.follow && matches!(response.status, 301 | 302 | 303 | 307 | 308));
         let Some(location) = location.filter(|_| redirects < MOST_REDIRECTS && exchange.error.is_none()) else { break };
         redirects += 1;
         redirect(&mut request, response.status, &location);
@@ -91,7 +93,8 @@ pub(super) fn open(step: &Http, stage: &Stage, limit: Limit<'_>) -> Option<Conne
 }
 
 fn connect(stage: &Stage, listener: Listener, limit: Limit<'_>) -> Result<Connection, WireError> {
-    let address = stage.address(listener).ok_or_else(|| WireError::System("the server has no port for https".to_owned()))?;
+    let address =
+        stage.address(listener).ok_or_else(|| WireError::System("the server has no port for https".to_owned()))?;
     Connection::open(address, (listener == Listener::Https).then_some("localhost"), limit)
 }
 
@@ -106,7 +109,9 @@ fn prepare(step: &Http, stage: &Stage) -> Result<Request, String> {
     for (name, values) in &step.headers {
         for value in values.as_slice() {
             if name.is_empty() || name.bytes().chain(value.bytes()).any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-                return Err(format!("the header field {name:?} cannot be sent in a well-formed request; use a raw step"));
+                return Err(format!(
+                    "the header field {name:?} cannot be sent in a well-formed request; use a raw step"
+                ));
             }
             headers.push((name.clone(), value.clone()));
         }
@@ -117,10 +122,16 @@ fn prepare(step: &Http, stage: &Stage) -> Result<Request, String> {
         Payload::Bytes(size) => (Some(filler(size.0)?), Some("application/octet-stream".to_owned())),
         Payload::Json(json) => (Some(json.to_string().into_bytes()), Some("application/json".to_owned())),
         Payload::File(path) => (Some(read(stage, path)?), Some("application/octet-stream".to_owned())),
-        Payload::Form(fields) => (Some(encode_pairs(fields.iter()).into_bytes()), Some("application/x-www-form-urlencoded".to_owned())),
-        Payload::Multipart(fields) => (Some(multipart(fields, stage)?), Some(format!("multipart/form-data; boundary={BOUNDARY}"))),
+        Payload::Form(fields) => {
+            (Some(encode_pairs(fields.iter()).into_bytes()), Some("application/x-www-form-urlencoded".to_owned()))
+        }
+        Payload::Multipart(fields) => {
+            (Some(multipart(fields, stage)?), Some(format!("multipart/form-data; boundary={BOUNDARY}")))
+        }
     };
-    if let Some(media_type) = media_type.filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"))) {
+    if let Some(media_type) =
+        media_type.filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")))
+    {
         headers.push(("Content-Type".to_owned(), media_type));
     }
     let port = stage.address(step.to).map_or(0, |address| address.port());
@@ -143,7 +154,9 @@ fn multipart(fields: &Multipart, stage: &Stage) -> Result<Vec<u8>, String> {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
     let mut body = Vec::new();
     for (name, part) in fields {
-        body.extend_from_slice(format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{}\"", quoted(name)).as_bytes());
+        body.extend_from_slice(
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{}\"", quoted(name)).as_bytes(),
+        );
         match part {
             Part::Text(text) => {
                 body.extend_from_slice(b"\r\n\r\n");
@@ -151,7 +164,9 @@ fn multipart(fields: &Multipart, stage: &Stage) -> Result<Vec<u8>, String> {
             }
             Part::File(upload) => {
                 let media_type = upload.media_type.as_deref().unwrap_or("application/octet-stream");
-                body.extend_from_slice(format!("; filename=\"{}\"\r\nContent-Type: {media_type}\r\n\r\n", quoted(&upload.file)).as_bytes());
+                body.extend_from_slice(
+                    format!("; filename=\"{}\"\r\nContent-Type: {media_type}\r\n\r\n", quoted(&upload.file)).as_bytes(),
+                );
                 match (&upload.content, upload.bytes) {
                     (Some(content), _) => body.extend_from_slice(content.as_bytes()),
                     (None, Some(size)) => body.extend_from_slice(&filler(size.0)?),
@@ -210,7 +225,14 @@ fn bytes(request: &Request, cookies: Option<String>) -> Vec<u8> {
 
 /// Sends a request over the chosen connection. A kept one that the server closed before any byte of an answer is replaced
 /// once: httpd itself closes idle connections on graceful restarts.
-fn send(request: &Request, step: &Http, stage: &Stage, limit: Limit<'_>, opened: Option<Connection>, use_cookies: bool) -> Exchange {
+fn send(
+    request: &Request,
+    step: &Http,
+    stage: &Stage,
+    limit: Limit<'_>,
+    opened: Option<Connection>,
+    use_cookies: bool,
+) -> Exchange {
     let mut exchange = Exchange { response: None, first_byte: None, retried: 0, error: None };
     let kept = match &step.connection {
         Choice::Kept(name) => stage.connections.take(name, request.listener),
@@ -223,7 +245,8 @@ fn send(request: &Request, step: &Http, stage: &Stage, limit: Limit<'_>, opened:
             Ok(connection) => connection,
             Err(error) => return Exchange { error: Some(error), ..exchange },
         };
-        let cookies = use_cookies.then(|| stage.cookies.field(&request.target, request.listener == Listener::Https)).flatten();
+        let cookies =
+            use_cookies.then(|| stage.cookies.field(&request.target, request.listener == Listener::Https)).flatten();
         let started = std::time::Instant::now();
         connection.expect_first_byte();
         connection.send(&bytes(request, cookies));
@@ -244,7 +267,8 @@ fn send(request: &Request, step: &Http, stage: &Stage, limit: Limit<'_>, opened:
             };
             Some(WireError::System(text.to_owned()))
         });
-        let keeps = reader.is_done() && reader.response().is_some_and(|response| response.keeps) && !connection.is_closed();
+        let keeps =
+            reader.is_done() && reader.response().is_some_and(|response| response.keeps) && !connection.is_closed();
         exchange.response = reader.into_response();
         if let (Choice::Kept(name), true) = (&step.connection, keeps) {
             stage.connections.keep(name, request.listener, connection);
@@ -255,7 +279,9 @@ fn send(request: &Request, step: &Http, stage: &Stage, limit: Limit<'_>, opened:
 
 /// Turns a request into the one that a redirect asks for.
 fn redirect(request: &mut Request, status: u16, location: &str) {
-    let absolute = [("http://", Listener::Http), ("https://", Listener::Https)].into_iter().find_map(|(scheme, listener)| location.strip_prefix(scheme).map(|rest| (rest, listener)));
+    let absolute = [("http://", Listener::Http), ("https://", Listener::Https)]
+        .into_iter()
+        .find_map(|(scheme, listener)| location.strip_prefix(scheme).map(|rest| (rest, listener)));
     if let Some((rest, listener)) = absolute {
         let (host, path) = rest.find('/').map_or((rest, "/"), |start| rest.split_at(start));
         request.listener = listener;
@@ -264,7 +290,13 @@ fn redirect(request: &mut Request, status: u16, location: &str) {
     } else if location.starts_with('/') {
         request.target = location.to_owned();
     } else {
-        let folder = request.target.split('?').next().and_then(|path| path.rfind('/').map(|end| &path[..=end])).unwrap_or("/").to_owned();
+        let folder = request
+            .target
+            .split('?')
+            .next()
+            .and_then(|path| path.rfind('/').map(|end| &path[..=end]))
+            .unwrap_or("/")
+            .to_owned();
         request.target = folder + location;
     }
     if status == 303 || (matches!(status, 301 | 302) && request.method == "POST") {
@@ -282,7 +314,18 @@ fn produce(exchange: &Exchange, request: &Request) -> Produced {
         ("status", response.map(|response| i64::from(response.status)).into()),
         ("reason", response.map(|response| response.reason.clone()).into()),
         ("header", header_map(&shown.headers)),
-        ("headers", Value::List(shown.headers.iter().map(|(name, value)| Value::record([("name", name.as_str().into()), ("value", value.as_str().into())])).collect())),
+        (
+            "headers",
+            Value::List(
+                shown
+                    .headers
+                    .iter()
+                    .map(|(name, value)| {
+                        Value::record([("name", name.as_str().into()), ("value", value.as_str().into())])
+                    })
+                    .collect(),
+            ),
+        ),
         ("body", bytes_value(&shown.body)),
         ("bytes", shown.body.len().into()),
         ("json", json_value(&shown.body)),
@@ -392,13 +435,25 @@ mod tests {
     use super::*;
 
     fn request(method: &str, target: &str) -> Request {
-        Request { method: method.into(), target: target.into(), listener: Listener::Http, host: "localhost:1".into(), headers: Vec::new(), body: None, chunked: false }
+        Request {
+            method: method.into(),
+            target: target.into(),
+            listener: Listener::Http,
+            host: "localhost:1".into(),
+            headers: Vec::new(),
+            body: None,
+            chunked: false,
+        }
     }
 
     #[test]
     fn the_bytes_are_those_that_were_asked_for() {
         let mut asked = request("POST", "/x");
-        asked.headers = vec![("X-ODD-case".into(), "1".into()), ("X-ODD-case".into(), "2".into()), ("user-agent".into(), "me".into())];
+        asked.headers = vec![
+            ("X-ODD-case".into(), "1".into()),
+            ("X-ODD-case".into(), "2".into()),
+            ("user-agent".into(), "me".into()),
+        ];
         asked.body = Some(b"abc".to_vec());
         assert_eq!(
             String::from_utf8(bytes(&asked, Some("a=b".into()))).unwrap(),
@@ -411,7 +466,8 @@ mod tests {
     #[test]
     fn paths_and_forms_are_encoded() {
         assert_eq!(escape("/a b/ü?x=%20"), "/a%20b/%C3%BC?x=%20");
-        let fields: indexmap::IndexMap<String, Json> = serde_json::from_value(serde_json::json!({"a b": "1&2", "n": 7, "l": ["x", "y"]})).unwrap();
+        let fields: indexmap::IndexMap<String, Json> =
+            serde_json::from_value(serde_json::json!({"a b": "1&2", "n": 7, "l": ["x", "y"]})).unwrap();
         assert_eq!(encode_pairs(fields.iter()), "a+b=1%262&n=7&l=x&l=y");
     }
 
@@ -421,8 +477,14 @@ mod tests {
         asked.body = Some(Vec::new());
         asked.headers = vec![("Content-Type".into(), "x".into()), ("X".into(), "y".into())];
         redirect(&mut asked, 302, "next");
-        assert_eq!((asked.method.as_str(), asked.target.as_str(), asked.body.is_none(), asked.headers.len()), ("GET", "/a/next", true, 1));
+        assert_eq!(
+            (asked.method.as_str(), asked.target.as_str(), asked.body.is_none(), asked.headers.len()),
+            ("GET", "/a/next", true, 1)
+        );
         redirect(&mut asked, 307, "https://example.com/z");
-        assert_eq!((asked.target.as_str(), asked.host.as_str(), asked.listener), ("/z", "example.com", Listener::Https));
+        assert_eq!(
+            (asked.target.as_str(), asked.host.as_str(), asked.listener),
+            ("/z", "example.com", Listener::Https)
+        );
     }
 }

@@ -26,7 +26,9 @@ struct Wanted<'a> {
 
 /// Looks into a log.
 pub(super) fn run(step: &Log, stage: &Stage, limit: Limit<'_>) -> Produced {
-    let opened = Wanted::new(step).and_then(|wanted| Ok((wanted, stage.log_since(step.file, step.since.as_deref()).map_err(|error| ("/since".to_owned(), error))?)));
+    let opened = Wanted::new(step).and_then(|wanted| {
+        Ok((wanted, stage.log_since(step.file, step.since.as_deref()).map_err(|error| ("/since".to_owned(), error))?))
+    });
     let (wanted, mut tail) = match opened {
         Ok(opened) => opened,
         Err((pointer, error)) => {
@@ -81,7 +83,9 @@ fn members(lines: &[LogLine], fitting: &[&LogLine]) -> Produced {
 impl<'a> Wanted<'a> {
     fn new(step: &'a Log) -> Result<Self, (String, String)> {
         let compile = |key: &str, patterns: &[String]| {
-            let compiled = patterns.iter().enumerate().map(|(index, pattern)| Regex::new(pattern).map_err(|error| (format!("/{key}/{index}"), error.to_string())));
+            let compiled = patterns.iter().enumerate().map(|(index, pattern)| {
+                Regex::new(pattern).map_err(|error| (format!("/{key}/{index}"), error.to_string()))
+            });
             compiled.collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
@@ -102,7 +106,9 @@ impl<'a> Wanted<'a> {
     /// What is not there: without a count everything that is named must occur, each on some line.
     fn missing(&self, lines: &[LogLine]) -> Vec<Failure> {
         let mut failures = Vec::new();
-        let mut absent = |pointer: String, what: String| failures.push(Failure::new(FailureKind::Step, pointer, format!("no line of the log {what}")));
+        let mut absent = |pointer: String, what: String| {
+            failures.push(Failure::new(FailureKind::Step, pointer, format!("no line of the log {what}")))
+        };
         for (index, text) in self.contains.iter().enumerate() {
             if !lines.iter().any(|line| line.raw.contains(text.as_str())) {
                 absent(format!("/contains/{index}"), format!("contains {text:?}"));
@@ -124,7 +130,14 @@ impl<'a> Wanted<'a> {
     fn forbidden(&self, lines: &[LogLine]) -> Vec<Failure> {
         let found = self.absent.iter().enumerate().filter_map(|(index, pattern)| {
             let line = lines.iter().find(|line| pattern.is_match(&line.raw))?;
-            Some(Failure::new(FailureKind::Step, format!("/absent/{index}"), format!("a line of the log matches `{pattern}`")).note(line.raw.clone()))
+            Some(
+                Failure::new(
+                    FailureKind::Step,
+                    format!("/absent/{index}"),
+                    format!("a line of the log matches `{pattern}`"),
+                )
+                .note(line.raw.clone()),
+            )
         });
         found.collect()
     }
@@ -145,6 +158,9 @@ mod tests {
     fn everything_named_must_occur_and_nothing_forbidden() {
         let log = "[x] [wsgi:error] [pid 1:tid 2] WSGI0105: Could not read\nSyntaxError: x\nother\n";
         assert!(look(r#"{"contains": ["WSGI0105", "SyntaxError"], "code": "WSGI0105", "matches": "^other$", "absent": "Traceback"}"#, log).is_empty());
-        assert_eq!(look(r#"{"contains": ["nothing", "other"], "code": ["WSGI0001"], "absent": ["x", "Syntax"]}"#, log), ["/contains/0", "/code/0", "/absent/0", "/absent/1"]);
+        assert_eq!(
+            look(r#"{"contains": ["nothing", "other"], "code": ["WSGI0001"], "absent": ["x", "Syntax"]}"#, log),
+            ["/contains/0", "/code/0", "/absent/0", "/absent/1"]
+        );
     }
 }

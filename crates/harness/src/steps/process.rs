@@ -19,11 +19,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) fn run(step: &Process, stage: &Stage, limit: Limit<'_>) -> Produced {
     let waiting = limit.at_most(step.within.map_or(Duration::ZERO, Duration::from));
     loop {
-        let selected = match stage.with_server(|server| select(step, server)) {
-            Ok(selected) => selected,
-            // After a stop there are none, which is what a step then asks about.
-            Err(_) => Vec::new(),
-        };
+        // After a stop there are none, which is what a step then asks about.
+        let selected = stage.with_server(|server| select(step, server)).unwrap_or_default();
         let mut produced = look(&selected);
         produced.failures = judge(step, &produced);
         if produced.failures.is_empty() || waiting.pause(PAUSE).is_err() {

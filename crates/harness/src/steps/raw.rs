@@ -37,7 +37,8 @@ fn converse(step: &Raw, stage: &Stage, limit: Limit<'_>, dialogue: &mut Dialogue
         let place = place.to_owned();
         move |error: WireError| (place, error.to_string())
     };
-    let address = stage.address(step.to).ok_or_else(|| ("/to".to_owned(), "the server has no port for https".to_owned()))?;
+    let address =
+        stage.address(step.to).ok_or_else(|| ("/to".to_owned(), "the server has no port for https".to_owned()))?;
     let tls = (step.to == Listener::Https).then_some("localhost");
     let mut connection = Some(Connection::open(address, tls, limit).map_err(at(""))?);
     if let Some(bytes) = &step.send {
@@ -49,8 +50,12 @@ fn converse(step: &Raw, stage: &Stage, limit: Limit<'_>, dialogue: &mut Dialogue
         match exchange {
             Exchange::Send(bytes) => send(&mut connection, bytes, limit, dialogue).map_err(here)?,
             Exchange::Pause(length) => limit.pause((*length).into()).map_err(here)?,
-            Exchange::Expect(pattern) => expect(&mut connection, pattern, limit, dialogue).map_err(|error| (place, error))?,
-            Exchange::Read(expected) => read(&mut connection, *expected, limit, dialogue).map_err(|error| (place, error))?,
+            Exchange::Expect(pattern) => {
+                expect(&mut connection, pattern, limit, dialogue).map_err(|error| (place, error))?
+            }
+            Exchange::Read(expected) => {
+                read(&mut connection, *expected, limit, dialogue).map_err(|error| (place, error))?
+            }
             Exchange::End(end) => match (end, connection.take()) {
                 (_, None) => return Err((place, "the connection has been closed already".to_owned())),
                 (RawEnd::Close, Some(_)) => {}
@@ -78,8 +83,15 @@ fn drain(connection: &mut Connection, dialogue: &mut Dialogue) {
     dialogue.reset = connection.is_reset();
 }
 
-fn send(connection: &mut Option<Connection>, bytes: &Bytes, limit: Limit<'_>, dialogue: &mut Dialogue) -> Result<(), WireError> {
-    let Some(connection) = connection else { return Err(WireError::System("the connection has been closed".to_owned())) };
+fn send(
+    connection: &mut Option<Connection>,
+    bytes: &Bytes,
+    limit: Limit<'_>,
+    dialogue: &mut Dialogue,
+) -> Result<(), WireError> {
+    let Some(connection) = connection else {
+        return Err(WireError::System("the connection has been closed".to_owned()));
+    };
     match bytes.drip() {
         None => {
             connection.send(&bytes.to_bytes());
@@ -102,7 +114,12 @@ fn send(connection: &mut Option<Connection>, bytes: &Bytes, limit: Limit<'_>, di
 }
 
 /// Reads until what came since the last look matches.
-fn expect(connection: &mut Option<Connection>, pattern: &str, limit: Limit<'_>, dialogue: &mut Dialogue) -> Result<(), String> {
+fn expect(
+    connection: &mut Option<Connection>,
+    pattern: &str,
+    limit: Limit<'_>,
+    dialogue: &mut Dialogue,
+) -> Result<(), String> {
     let pattern = Regex::new(pattern).map_err(|error| error.to_string())?;
     loop {
         if let Some(found) = pattern.find(&dialogue.received[dialogue.seen..]) {
@@ -118,7 +135,12 @@ fn expect(connection: &mut Option<Connection>, pattern: &str, limit: Limit<'_>, 
     }
 }
 
-fn read(connection: &mut Option<Connection>, expected: Expected, limit: Limit<'_>, dialogue: &mut Dialogue) -> Result<(), String> {
+fn read(
+    connection: &mut Option<Connection>,
+    expected: Expected,
+    limit: Limit<'_>,
+    dialogue: &mut Dialogue,
+) -> Result<(), String> {
     loop {
         let closed = connection.as_ref().is_none_or(Connection::is_closed);
         let fresh = &dialogue.received[dialogue.seen..];
@@ -139,7 +161,9 @@ fn read(connection: &mut Option<Connection>, expected: Expected, limit: Limit<'_
         let Some(open) = connection.as_mut().filter(|_| !closed) else {
             return Err(format!("the connection closed early; received {:?}", String::from_utf8_lossy(fresh)));
         };
-        open.pump(limit).map_err(|error| format!("{error}; received {:?}", String::from_utf8_lossy(&dialogue.received[dialogue.seen..])))?;
+        open.pump(limit).map_err(|error| {
+            format!("{error}; received {:?}", String::from_utf8_lossy(&dialogue.received[dialogue.seen..]))
+        })?;
         drain(open, dialogue);
     }
 }

@@ -125,11 +125,22 @@ impl Stage {
     }
 
     /// Stops the server; its processes are shown to `expired` before they are killed.
-    pub fn stop_with(&self, signal: Signal, within: Duration, expired: impl FnOnce(&Instance)) -> Result<StopSummary, String> {
+    pub fn stop_with(
+        &self,
+        signal: Signal,
+        within: Duration,
+        expired: impl FnOnce(&Instance),
+    ) -> Result<StopSummary, String> {
         let mut server = self.server.lock().map_err(|_| "a step that held the server panicked".to_owned())?;
         let Some(mut running) = server.take() else { return Err("the server has been stopped already".to_owned()) };
-        let report = running.stop(signal, within, expired).map_err(|error| format!("cannot stop the server: {error}"))?;
-        let summary = StopSummary { duration: report.duration, status: report.status, forced: report.forced, leaks: report.leaks.clone() };
+        let report =
+            running.stop(signal, within, expired).map_err(|error| format!("cannot stop the server: {error}"))?;
+        let summary = StopSummary {
+            duration: report.duration,
+            status: report.status,
+            forced: report.forced,
+            leaks: report.leaks.clone(),
+        };
         if let Ok(mut stopped) = self.stopped.lock() {
             *stopped = Some(report);
         }

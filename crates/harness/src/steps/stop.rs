@@ -15,7 +15,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// Stops the server.
 pub(super) fn run(step: &Stop, stage: &Stage, limit: Limit<'_>) -> Produced {
-    let nothing = || Produced::with([("exit", Value::Null), ("signal", Value::Null), ("killed", Value::List(Vec::new()))]);
+    let nothing =
+        || Produced::with([("exit", Value::Null), ("signal", Value::Null), ("killed", Value::List(Vec::new()))]);
     let signal = match signal::parse(step.signal.as_deref().unwrap_or("TERM")) {
         Ok(signal) => signal,
         Err(error) => {
@@ -33,7 +34,11 @@ pub(super) fn run(step: &Stop, stage: &Stage, limit: Limit<'_>) -> Produced {
             return produced;
         }
     };
-    let killed: Vec<Value> = if report.forced { vec![stage.parent().into()] } else { report.leaks.iter().map(|leak| leak.pid.into()).collect() };
+    let killed: Vec<Value> = if report.forced {
+        vec![stage.parent().into()]
+    } else {
+        report.leaks.iter().map(|leak| leak.pid.into()).collect()
+    };
     let mut produced = Produced::with([
         ("exit", report.status.and_then(|status| status.code()).into()),
         ("signal", report.status.and_then(|status| status.signal()).into()),

@@ -49,7 +49,8 @@ pub(super) fn run(step: &Wait, setting: &Setting<'_>) -> Produced {
 }
 
 fn describe(failure: &Failure) -> String {
-    let operands: Vec<String> = failure.operands.iter().map(|operand| format!("{} = {}", operand.label, operand.value)).collect();
+    let operands: Vec<String> =
+        failure.operands.iter().map(|operand| format!("{} = {}", operand.label, operand.value)).collect();
     if operands.is_empty() { failure.message.clone() } else { format!("{} ({})", failure.message, operands.join(", ")) }
 }
 
@@ -63,7 +64,15 @@ fn notes(timeline: &[(Duration, String)]) -> Vec<String> {
         }
     }
     let start = notes.len().saturating_sub(SHOWN);
-    notes[start..].iter().map(|(at, text, count)| format!("after {at:.0?}: {text}{}", if *count > 1 { format!(" (and {} more)", count - 1) } else { String::new() })).collect()
+    notes[start..]
+        .iter()
+        .map(|(at, text, count)| {
+            format!(
+                "after {at:.0?}: {text}{}",
+                if *count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
+            )
+        })
+        .collect()
 }
 
 /// The members of the last attempt, and those of the waiting.
@@ -83,7 +92,11 @@ mod tests {
 
     #[test]
     fn equal_attempts_are_counted() {
-        let timeline: Vec<_> = ["a", "a", "b", "a"].into_iter().enumerate().map(|(index, text)| (Duration::from_millis(index as u64 * 50), text.to_owned())).collect();
+        let timeline: Vec<_> = ["a", "a", "b", "a"]
+            .into_iter()
+            .enumerate()
+            .map(|(index, text)| (Duration::from_millis(index as u64 * 50), text.to_owned()))
+            .collect();
         assert_eq!(notes(&timeline), ["after 0ns: a (and 1 more)", "after 100ms: b", "after 150ms: a"]);
     }
 }

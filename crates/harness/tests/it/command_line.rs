@@ -22,7 +22,8 @@ fn out(command: &mut Command, code: i32) -> String {
     text
 }
 
-const GOOD: &str = "schema: harness/1\nid: good\ntitle: Good\ntags: [x]\nsteps: [{id: a, http: {get: /}}]\nhealthy: [a.ok]\n";
+const GOOD: &str =
+    "schema: harness/1\nid: good\ntitle: Good\ntags: [x]\nsteps: [{id: a, http: {get: /}}]\nhealthy: [a.ok]\n";
 
 #[test]
 fn exit_statuses() {
@@ -37,7 +38,9 @@ fn exit_statuses() {
     assert!(out(harness().arg("list").arg(&good).args(["-E", "tag(y)"]), 4).contains("no cell is selected"));
     assert!(out(harness().arg("list").arg(&good).args(["-E", "tga(y)"]), 2).contains("did you mean `tag`?"));
     assert!(out(harness().arg("list").arg(&good).arg("goood"), 4).contains("did you mean `good`?"));
-    assert!(out(harness().arg("list").arg(&good).args(["--httpd", "/nonexistent/httpd"]), 3).contains("/nonexistent/httpd"));
+    assert!(
+        out(harness().arg("list").arg(&good).args(["--httpd", "/nonexistent/httpd"]), 3).contains("/nonexistent/httpd")
+    );
     assert!(out(harness().arg("run").arg(folder.path().join("none.yaml")), 2).contains("there is no"));
     assert!(out(harness().args(["list", "--cell", "mpm=evnt"]), 2).contains("none of event, worker, prefork"));
     assert!(out(harness().arg("--help"), 0).contains("130  interrupted"));
@@ -47,7 +50,8 @@ fn exit_statuses() {
 fn every_file_is_read_before_it_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a", "b"] {
-        fs::write(folder.path().join(format!("{name}.yaml")), format!("schema: harness/1\nid: {name}\ntitel: x\n")).unwrap();
+        fs::write(folder.path().join(format!("{name}.yaml")), format!("schema: harness/1\nid: {name}\ntitel: x\n"))
+            .unwrap();
     }
     fs::write(folder.path().join("other.yaml"), "not: a scenario\n").unwrap();
     let text = out(harness().arg("lint").arg(folder.path()), 2);
@@ -82,7 +86,10 @@ fn a_new_scenario_is_a_good_one() {
     let listed = out(harness().arg("list").arg(&file).arg("--cells"), 0);
     assert!(listed.contains("signal-lost/problem") && listed.contains("signal-lost/workaround"), "{listed}");
     let explained = out(harness().arg("explain").arg(&file).arg("--no-config"), 0);
-    assert!(explained.contains("expects symptom") && explained.contains("script: /tmp/CELL/app/app.wsgi"), "{explained}");
+    assert!(
+        explained.contains("expects symptom") && explained.contains("script: /tmp/CELL/app/app.wsgi"),
+        "{explained}"
+    );
     assert!(out(&mut new("signal-lost"), 2).contains("exists already"));
     assert!(out(&mut new("../x"), 2).contains("is no id"));
 }
@@ -92,7 +99,10 @@ fn the_schema_in_the_catalogue_is_the_generated_one() {
     let generated = out(harness().arg("schema"), 0);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/schema.json");
     let kept = fs::read_to_string(&file).unwrap_or_default();
-    assert!(kept == generated, "scenarios/schema.json is out of date: run `harness schema --output scenarios/schema.json`");
+    assert!(
+        kept == generated,
+        "scenarios/schema.json is out of date: run `harness schema --output scenarios/schema.json`"
+    );
     let schema: serde_json::Value = serde_json::from_str(&generated).unwrap();
     assert_eq!(schema["properties"]["steps"]["items"]["$ref"], "#/$defs/Step");
     assert!(schema["$defs"]["confgen.Daemon"]["properties"]["threads"].is_object());

@@ -75,7 +75,9 @@ fn outcome(plan: &Plan, cell: usize, failures: Vec<Failure>) -> CellOutcome {
 #[test]
 fn conditions_that_do_not_hold() {
     let plan = planned();
-    let cells: Vec<_> = [0, 2].map(|cell| Failures { style: Style::Plain }.cell(&plan.cells[cell], &outcome(&plan, cell, Vec::new()))).into();
+    let cells: Vec<_> = [0, 2]
+        .map(|cell| Failures { style: Style::Plain }.cell(&plan.cells[cell], &outcome(&plan, cell, Vec::new())))
+        .into();
     insta::assert_snapshot!(cells.join("\n"));
 }
 
@@ -88,7 +90,10 @@ fn checks_that_do_not_hold() {
         let check: Check = serde_json::from_value(step.value()["check"].clone()).unwrap();
         failures.extend(assertions::check(&check, result, &Scope::new(), &format!("{}/check", step.pointer)));
     }
-    failures.push(Failure::new(FailureKind::Log, "", "an error in the log that the scenario does not allow").note("WSGI0147: line"));
+    failures.push(
+        Failure::new(FailureKind::Log, "", "an error in the log that the scenario does not allow")
+            .note("WSGI0147: line"),
+    );
     insta::assert_snapshot!(Failures { style: Style::Plain }.cell(&plan.cells[0], &outcome(&plan, 0, failures)));
 }
 

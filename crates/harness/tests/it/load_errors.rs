@@ -6,7 +6,7 @@ use std::sync::Arc;
 use confgen::diagnostic::Style;
 use harness::runner::history::History;
 use harness::runner::plan::{Selection, check_servers, plan};
-use harness::scenario::load::{load_text, Loaded};
+use harness::scenario::load::{Loaded, load_text};
 use harness::scenario::problem::Problem;
 
 use crate::machine::machine;

@@ -13,32 +13,51 @@ use harness::scenario::template::Places;
 use crate::machine::machine;
 
 fn planned(text: &str, machine: &Machine, selection: &Selection) -> Plan {
-    let text = format!("schema: harness/1\nid: x\ntitle: t\nsteps: [{{id: a, http: {{get: /}}}}]\nsymptom: [a.ok]\n{text}");
+    let text =
+        format!("schema: harness/1\nid: x\ntitle: t\nsteps: [{{id: a, http: {{get: /}}}}]\nsymptom: [a.ok]\n{text}");
     let scenario = load_text(Path::new("x.yaml"), text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
-    plan(&[Arc::new(scenario)], machine, selection, &History::default()).unwrap_or_else(|problems| panic!("{problems:?}"))
+    plan(&[Arc::new(scenario)], machine, selection, &History::default())
+        .unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 fn names(text: &str) -> Vec<String> {
-    planned(text, &machine(), &Selection::default()).cells.iter().map(|cell| format!("{} {}", cell.id, cell.expected.name())).collect()
+    planned(text, &machine(), &Selection::default())
+        .cells
+        .iter()
+        .map(|cell| format!("{} {}", cell.id, cell.expected.name()))
+        .collect()
 }
 
 fn skips(text: &str, machine: &Machine) -> Vec<String> {
-    planned(text, machine, &Selection::default()).cells.iter().map(|cell| cell.skip.clone().unwrap_or_default()).collect()
+    planned(text, machine, &Selection::default())
+        .cells
+        .iter()
+        .map(|cell| cell.skip.clone().unwrap_or_default())
+        .collect()
 }
 
 #[test]
 fn variants_times_axes() {
     assert_eq!(names(""), ["x/default healthy"]);
     assert_eq!(
-        names("matrix: {mpm: [event, worker], exclude: [{mpm: worker}], include: [{mpm: prefork, mode: embedded}]}\nvariants: {p: {expect: symptom}, w: {expect: healthy}}\n"),
-        ["x/p[mpm=event] symptom", "x/p[mpm=prefork,mode=embedded] symptom", "x/w[mpm=event] healthy", "x/w[mpm=prefork,mode=embedded] healthy"]
+        names(
+            "matrix: {mpm: [event, worker], exclude: [{mpm: worker}], include: [{mpm: prefork, mode: embedded}]}\nvariants: {p: {expect: symptom}, w: {expect: healthy}}\n"
+        ),
+        [
+            "x/p[mpm=event] symptom",
+            "x/p[mpm=prefork,mode=embedded] symptom",
+            "x/w[mpm=event] healthy",
+            "x/w[mpm=prefork,mode=embedded] healthy"
+        ]
     );
 }
 
 #[test]
 fn expectations_by_module_and_version() {
     let text = |map: &str| format!("matrix: {{module: [ours, mod_wsgi]}}\nvariants: {{p: {{expect: {map}}}}}\n");
-    let expected = |map: &str| names(&text(map)).iter().map(|name| name.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    let expected = |map: &str| {
+        names(&text(map)).iter().map(|name| name.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(expected("{mod_wsgi: symptom, ours: healthy}"), ["healthy", "symptom"]);
     assert_eq!(expected("{'ours python <3.12': symptom, else: healthy}"), ["symptom", "healthy"]);
     assert_eq!(expected("{'python >=3.12': symptom, else: healthy}"), ["healthy", "healthy"]);
@@ -62,8 +81,14 @@ fn unmet_needs_are_named() {
         assert_eq!(skips(&format!("needs: {{{needs}}}\n"), &machine), [reason]);
     }
     assert_eq!(skips("needs: {root: true}\n", &Machine { root: false, ..machine.clone() }), ["must run as root"]);
-    assert_eq!(skips("matrix: {module: [ours, mod_wsgi]}\n", &machine), ["", "C mod_wsgi is not installed: run `make peer`"]);
-    assert_eq!(skips("matrix: {mpm: prefork}\n", &Machine { mpms: vec!["event".into()], ..machine }), ["httpd has no MPM prefork"]);
+    assert_eq!(
+        skips("matrix: {module: [ours, mod_wsgi]}\n", &machine),
+        ["", "C mod_wsgi is not installed: run `make peer`"]
+    );
+    assert_eq!(
+        skips("matrix: {mpm: prefork}\n", &Machine { mpms: vec!["event".into()], ..machine }),
+        ["httpd has no MPM prefork"]
+    );
 }
 
 #[test]
@@ -78,7 +103,8 @@ variants: {p: {expect: symptom, server: {daemons: {d: {threads: 1}}}}}
     let machine = Machine { venv: Some("/venv".into()), ..machine() };
     let plan = planned(text, &machine, &Selection::default());
     let places = Places { dir: "/d".into(), port: 81, https_port: None, venv: None };
-    let server = |cell: usize| plan.cells[cell].server(&plan.cells[cell].scope(&places, &machine), &places).unwrap().to_json();
+    let server =
+        |cell: usize| plan.cells[cell].server(&plan.cells[cell].scope(&places, &machine), &places).unwrap().to_json();
     let daemon = server(0);
     assert_eq!(daemon["daemons"]["d"]["threads"], 1);
     assert_eq!(daemon["sites"]["main"]["apps"]["/"], serde_json::json!({"script": "/d/a.wsgi", "daemon": "d"}));
@@ -95,8 +121,13 @@ variants: {p: {expect: symptom, server: {daemons: {d: {threads: 1}}}}}
 
 #[test]
 fn cells_with_an_upper_time_bound_run_alone() {
-    let exclusive = |text: &str| planned(text, &machine(), &Selection::default()).cells.iter().map(|cell| cell.exclusive).collect::<Vec<_>>();
-    assert_eq!(exclusive("variants: {p: {expect: symptom}, w: {expect: healthy}}\nhealthy: [a.duration < 1s]\n"), [false, true]);
+    let exclusive = |text: &str| {
+        planned(text, &machine(), &Selection::default()).cells.iter().map(|cell| cell.exclusive).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        exclusive("variants: {p: {expect: symptom}, w: {expect: healthy}}\nhealthy: [a.duration < 1s]\n"),
+        [false, true]
+    );
     assert_eq!(exclusive("exclusive: true\n"), [true]);
 }
 
@@ -105,8 +136,18 @@ fn cells_are_selected() {
     let text = "tags: [a]\nmatrix: {mpm: [event, prefork]}\nvariants: {p: {expect: symptom}, w: {expect: healthy}}\n";
     let count = |selection: &Selection| planned(text, &machine(), selection).cells.len();
     let ids = |id: &str| Selection { ids: vec![id.to_owned()], ..Selection::default() };
-    assert_eq!(count(&Selection { filter: Some(Filter::parse("tag(a) & expect(symptom)").unwrap()), ..Selection::default() }), 2);
-    assert_eq!(count(&Selection { cell: vec![("mpm".into(), "event".into())], variant: Some("w".into()), ..Selection::default() }), 1);
+    assert_eq!(
+        count(&Selection { filter: Some(Filter::parse("tag(a) & expect(symptom)").unwrap()), ..Selection::default() }),
+        2
+    );
+    assert_eq!(
+        count(&Selection {
+            cell: vec![("mpm".into(), "event".into())],
+            variant: Some("w".into()),
+            ..Selection::default()
+        }),
+        1
+    );
     assert_eq!(count(&ids("x/p")), 2);
     assert_eq!(count(&ids("x*")), 4);
     assert_eq!(count(&ids("y")), 0);

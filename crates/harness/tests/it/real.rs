@@ -8,8 +8,11 @@ use crate::command_line::harness;
 /// A wsgi module to run with: the built one, else the C module.
 fn module() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_harness")).ancestors().nth(2).unwrap();
-    let found = [target.join("dist/mod_wsgi_rs.so"), target.join("peer/mod_wsgi.so")].into_iter().find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("there is no wsgi module below {}: run `make build` or `make peer` first", target.display()))
+    let found =
+        [target.join("dist/mod_wsgi_rs.so"), target.join("peer/mod_wsgi.so")].into_iter().find(|path| path.exists());
+    found.unwrap_or_else(|| {
+        panic!("there is no wsgi module below {}: run `make build` or `make peer` first", target.display())
+    })
 }
 
 fn scenario(folder: &Path, expected: &str) -> PathBuf {
@@ -38,7 +41,15 @@ healthy: [a.status == 200, stop.exit == 0]
 fn a_trivial_scenario_is_healthy() {
     let folder = tempfile::tempdir().unwrap();
     let (json, junit) = (folder.path().join("reports/r.json"), folder.path().join("r.xml"));
-    let output = harness().arg("run").arg(scenario(folder.path(), "hello ")).arg("--json").arg(&json).arg("--junit").arg(&junit).output().unwrap();
+    let output = harness()
+        .arg("run")
+        .arg(scenario(folder.path(), "hello "))
+        .arg("--json")
+        .arg(&json)
+        .arg("--junit")
+        .arg(&junit)
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("HEALTHY     static-file/default[mpm=prefork]"), "{text}");
@@ -105,7 +116,14 @@ fn an_interrupt_ends_the_run_in_order() {
 fn fail_fast_ends_with_the_first_failure() {
     let folder = tempfile::tempdir().unwrap();
     let file = with_step(folder.path(), "{http: {get: /a.txt}, check: {status: 404}}");
-    let output = harness().arg("run").arg(&file).args(["--jobs", "1", "--fail-fast"]).arg("--artifacts").arg(folder.path().join("out")).output().unwrap();
+    let output = harness()
+        .arg("run")
+        .arg(&file)
+        .args(["--jobs", "1", "--fail-fast"])
+        .arg("--artifacts")
+        .arg(folder.path().join("out"))
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("1 cells were not run") && text.ends_with("0 passed, 1 failed, 0 skipped\n"), "{text}");
@@ -129,7 +147,8 @@ fn a_server_is_kept_up() {
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();
-    let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_else(|| panic!("{line}"));
+    let address =
+        line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_else(|| panic!("{line}"));
     let mut connection = std::net::TcpStream::connect(address).unwrap();
     connection.write_all(b"GET /a.txt HTTP/1.0\r\n\r\n").unwrap();
     let mut answer = String::new();

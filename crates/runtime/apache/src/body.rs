@@ -42,11 +42,6 @@ impl<'r> Body<'r> {
         Self { request, waiting: None, ended: !announced, read: 0, limit: request.body_limit() }
     }
 
-    /// Whether there is certainly nothing left to read.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
     /// Reads into `buffer`, waiting for at least one byte; 0 is the end of the body. An empty buffer only starts the
     /// body (`100 Continue`).
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {

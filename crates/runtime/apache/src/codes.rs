@@ -10,10 +10,13 @@ pub(crate) struct Code {
     /// The level that it is logged at.
     pub(crate) level: Level,
     /// What happened.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) cause: &'static str,
     /// What became of the request or process.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) outcome: &'static str,
     /// What to do about it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) action: &'static str,
 }
 
@@ -221,13 +224,6 @@ pub(crate) static EMBEDDED_DISABLED: Code = code(
     "Status 500.",
     "Give the application a process group, or remove WSGIRestrictEmbedded.",
 );
-pub(crate) static HEAD_TOO_LONG: Code = code(
-    144,
-    Error,
-    "A response's head from a daemon process is too long.",
-    "Status 500.",
-    "Look for a header of unusual size, such as a cookie.",
-);
 pub(crate) static HEAD_TIMEOUT: Code = code(
     145,
     Error,
@@ -302,6 +298,7 @@ pub(crate) static DAEMON_DIED: Code = code(
 );
 
 /// All codes, by number.
+#[cfg(test)]
 pub(crate) static CODES: &[&Code] = &[
     &PYTHON_FAILED,
     &SOCKET_FAILED,
@@ -331,7 +328,6 @@ pub(crate) static CODES: &[&Code] = &[
     &CHUNKED_REQUEST,
     &CONTENT_LENGTH,
     &EMBEDDED_DISABLED,
-    &HEAD_TOO_LONG,
     &HEAD_TIMEOUT,
     &CLOSED_BEFORE_HEAD,
     &HEAD_READ_FAILED,

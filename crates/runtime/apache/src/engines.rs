@@ -25,8 +25,6 @@ pub(crate) struct Engine {
 pub(crate) struct DaemonEngine {
     /// `3.11`, `3.13t`.
     pub(crate) version: String,
-    /// Its path without links, for messages.
-    pub(crate) path: PathBuf,
     /// Opened with `O_PATH`.
     pub(crate) file: OwnedFd,
 }
@@ -181,9 +179,9 @@ impl Engine {
 
     /// Opens the daemon, and checks that a server which was started as root may execute just this file.
     pub(crate) fn open_daemon(self) -> Result<DaemonEngine, EngineError> {
-        let (path, file) = files::open_trusted(&self.daemon)
+        let file = files::open_trusted(&self.daemon)
             .map_err(|reason| EngineError::Refused { path: self.daemon.clone(), reason })?;
-        Ok(DaemonEngine { version: self.version, path, file })
+        Ok(DaemonEngine { version: self.version, file })
     }
 }
 

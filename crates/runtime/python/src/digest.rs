@@ -41,7 +41,12 @@ fn add_block(state: &mut [u32; 4], block: &[u8]) {
 }
 
 /// The integer part of 2³² × |sin(step + 1)|, as the RFC defines its table.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the RFC's own definition")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the RFC's own definition"
+)]
 fn constant(step: usize) -> u32 {
     (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32
 }

@@ -7,9 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wsgi_protocol::abi::{
-    ABI_VERSION, Bytes, EngineTable, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED,
-};
+use wsgi_protocol::abi::{ABI_VERSION, Bytes, EngineTable, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED};
 use wsgi_protocol::launch;
 use wsgi_protocol::request::Facts;
 
@@ -19,7 +17,7 @@ use crate::gateway::{Gateway, Head, Outcome, Process, ReadFailure, SendFailure};
 static HOST: OnceLock<Host> = OnceLock::new();
 static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
 
-/// Apache's threads are numbered as they come.
+/// Apache's threads are numbered as they begin to serve.
 static NEXT_THREAD: AtomicU32 = AtomicU32::new(1);
 
 thread_local! {
@@ -91,7 +89,12 @@ unsafe extern "C" fn serve(facts: *const Facts<'_>) -> u16 {
             return 500;
         };
         let mut gateway = HostGateway { table: host.0, request: facts.host };
-        let outcome = with_worker(engine, |worker| engine.serve(worker, facts, &mut gateway));
+        let outcome = with_worker(engine, |worker| {
+            if worker.number() == 0 {
+                worker.renumber(NEXT_THREAD.fetch_add(1, Ordering::Relaxed));
+            }
+            engine.serve(worker, facts, &mut gateway)
+        });
         match outcome {
             Outcome::Complete => SERVED,
             Outcome::Truncated => TRUNCATED,
@@ -111,9 +114,7 @@ unsafe extern "C" fn stop() {
 
 /// Uses this thread's worker, made on first use.
 fn with_worker<R>(engine: &'static Engine, work: impl FnOnce(&mut Worker) -> R) -> R {
-    WORKER.with_borrow_mut(|worker| {
-        work(worker.get_or_insert_with(|| engine.worker(NEXT_THREAD.fetch_add(1, Ordering::Relaxed))))
-    })
+    WORKER.with_borrow_mut(|worker| work(worker.get_or_insert_with(|| engine.worker(0))))
 }
 
 /// The Apache child.

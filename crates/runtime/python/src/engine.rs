@@ -35,6 +35,9 @@ pub struct Engine {
     keeper: OnceLock<Option<Keeper>>,
     workers: Mutex<Vec<Arc<Record>>>,
     stopping: AtomicBool,
+    /// Held by threads that visit interpreters; taken for good before interpreters end, as a thread that wants the GIL
+    /// of a Python that is no more would be ended in the middle of its Rust code.
+    visiting: RwLock<()>,
     /// The cap on interpreters was met and said so.
     full: AtomicBool,
 }
@@ -91,6 +94,7 @@ impl Engine {
             keeper: OnceLock::new(),
             workers: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
+            visiting: RwLock::new(()),
             full: AtomicBool::new(false),
         };
         Ok(Box::leak(Box::new(engine)))
@@ -172,9 +176,17 @@ impl Engine {
 
     fn serve_unguarded(&'static self, worker: &mut Worker, facts: &Facts<'_>, gateway: &mut dyn Gateway) -> Outcome {
         let daemon_start = if self.setting.embedded() { 0 } else { now() };
-        let interpreter = match self.interpreter(worker, facts.application_group.or_empty()) {
+        let group = facts.application_group.or_empty();
+        let interpreter = match self.interpreter(worker, group) {
             Ok(interpreter) => interpreter,
-            Err(outcome) => return outcome,
+            Err(outcome) => {
+                if outcome == Outcome::Status(500) {
+                    let name = String::from_utf8_lossy(group);
+                    let text = format!("WSGI0087: The interpreter '{name}' is not available for the request.");
+                    gateway.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
+                }
+                return outcome;
+            }
         };
         let Some(state) = worker.state(interpreter) else {
             let text = b"WSGI0191: No Python thread state could be created for the request.";
@@ -186,7 +198,7 @@ impl Engine {
         }
         gateway.accept();
         worker.record.requests.fetch_add(1, Ordering::Relaxed);
-        let moment = Moment { thread: worker.record.number, daemon_start, application_start: 0 };
+        let moment = Moment { thread: worker.record.number(), daemon_start, application_start: 0 };
         let mut outgoing = std::mem::take(&mut worker.outgoing);
         let record = &worker.record;
         // SAFETY: this thread's own state; the thread is not attached.
@@ -280,10 +292,16 @@ impl Engine {
         self.interpreters.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Runs `work` attached to an interpreter, on a thread that does not serve; `None` when that cannot be any more.
+    fn visit<R>(&self, interpreter: &Interpreter, work: impl for<'py> FnOnce(Python<'py>) -> R) -> Option<R> {
+        let _visit = self.visiting.try_read().ok()?;
+        visit(interpreter, work)
+    }
+
     /// Returns once the main interpreter's GIL was held: for a watchdog that sees whether it can be had.
     pub fn probe_gil(&'static self) {
         if !self.stopping.load(Ordering::SeqCst) {
-            visit(self.main, |_| ());
+            self.visit(self.main, |_| ());
         }
     }
 
@@ -293,7 +311,7 @@ impl Engine {
     pub fn interrupt(&'static self, number: u32) -> bool {
         let Some(record) = self.record(number) else { return false };
         let Some(interpreter) = self.serving(&record) else { return false };
-        let interrupted = visit(interpreter, |py| {
+        let interrupted = self.visit(interpreter, |py| {
             // Checked again with the GIL held: the request may have ended meanwhile.
             if record.serving.load(Ordering::Relaxed) != interpreter.index + 1 {
                 return false;
@@ -309,7 +327,7 @@ impl Engine {
 
     fn record(&self, number: u32) -> Option<Arc<Record>> {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.iter().find(|record| record.number == number).cloned()
+        workers.iter().find(|record| record.number() == number).cloned()
     }
 
     fn serving(&self, record: &Record) -> Option<&'static Interpreter> {
@@ -324,21 +342,21 @@ impl Engine {
             let name = |thread: u64| {
                 let known = workers.iter().find(|record| record.ident == thread);
                 match which {
-                    Stacks::All => Some(known.map_or(thread.to_string(), |record| record.number.to_string())),
+                    Stacks::All => Some(known.map_or(thread.to_string(), |record| record.number().to_string())),
                     Stacks::Worker(number) => {
-                        known.filter(|record| record.number == number).map(|record| record.number.to_string())
+                        known.filter(|record| record.number() == number).map(|record| record.number().to_string())
                     }
                 }
             };
             let wanted = match which {
                 Stacks::All => true,
                 Stacks::Worker(number) => {
-                    let record = workers.iter().find(|record| record.number == number);
+                    let record = workers.iter().find(|record| record.number() == number);
                     record.and_then(|record| self.serving(record)).is_some_and(|own| std::ptr::eq(own, interpreter))
                 }
             };
             if wanted {
-                visit(interpreter, |py| interpreter.dump_stacks(py, name));
+                self.visit(interpreter, |py| interpreter.dump_stacks(py, name));
             }
         }
     }
@@ -349,7 +367,7 @@ impl Engine {
             return;
         }
         for interpreter in self.all() {
-            if visit(interpreter, |py| crate::events::process_signal(py, interpreter, name, number)).is_none() {
+            if self.visit(interpreter, |py| crate::events::process_signal(py, interpreter, name, number)).is_none() {
                 let text = format!("WSGI0209: {name} could not be announced in the {}.", interpreter.label);
                 self.setting.log(Level::Error, &text);
             }
@@ -365,7 +383,7 @@ impl Engine {
         }
         let phrases = &self.setting.phrases;
         for interpreter in self.all() {
-            if visit(interpreter, |py| crate::events::process_stopping(py, interpreter, reason)).is_none() {
+            if self.visit(interpreter, |py| crate::events::process_stopping(py, interpreter, reason)).is_none() {
                 let text = format!("WSGI0104: The stop could not be announced in the {}.", interpreter.label);
                 self.setting.log(Level::Error, &text);
             }
@@ -377,9 +395,9 @@ impl Engine {
         // A thread that is inside an application must keep its states. Others can never attach again: `serve` sees
         // `stopping`.
         let idle = workers.iter().filter(|record| !record.busy.load(Ordering::SeqCst)).collect::<Vec<_>>();
-        let states =
-            |index| idle.iter().filter_map(|record| record.surrender(index)).collect::<Vec<State>>();
+        let states = |index| idle.iter().filter_map(|record| record.surrender(index)).collect::<Vec<State>>();
         let mut ended = idle.len() == workers.len();
+        let _no_more_visits = self.visiting.write().unwrap_or_else(PoisonError::into_inner);
         let subordinate: Vec<_> = self.all().into_iter().skip(1).collect();
         if let Some(Some(keeper)) = self.keeper.get() {
             self.setting.log(Level::Info, &format!("Destroying Python sub-interpreters {}.", phrases.in_process));

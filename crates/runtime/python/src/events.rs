@@ -15,7 +15,11 @@ use crate::wsgi::environ::{Moment, seconds};
 use crate::wsgi::session::Session;
 
 /// The list of callbacks with this name, when anybody is in it.
-fn subscribers<'py>(py: Python<'py>, interpreter: &Interpreter, list: &'static std::ffi::CStr) -> Option<Vec<Object<'py>>> {
+fn subscribers<'py>(
+    py: Python<'py>,
+    interpreter: &Interpreter,
+    list: &'static std::ffi::CStr,
+) -> Option<Vec<Object<'py>>> {
     let parts = interpreter.parts()?;
     let stored = match list.to_bytes() {
         b"event_callbacks" => &parts.event_callbacks,

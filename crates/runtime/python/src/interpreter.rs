@@ -11,8 +11,8 @@ use wsgi_protocol::abi::Level;
 
 use crate::logging::Setting;
 use crate::object::{
-    Object, Raise, Raised, call_method, dict, float, from_sys, get, import, is_none, owned, raise,
-    set, shown, system_error, system_exit, text, type_name,
+    Object, Raise, Raised, call_method, dict, float, from_sys, get, import, is_none, owned, raise, set, shown,
+    system_error, system_exit, text, type_name,
 };
 use crate::script::Loaded;
 use crate::thread::{GilCell, State};
@@ -159,7 +159,8 @@ impl Interpreter {
             let folder = crate::object::filesystem(py, eggs)?;
             call_method(&environ, c"__setitem__", &[&text(py, "PYTHON_EGG_CACHE")?, &folder])?;
         }
-        let interval = self.setting.scoped(&self.group, config.switch_interval, |scope| scope.switch_interval.map(Some));
+        let interval =
+            self.setting.scoped(&self.group, config.switch_interval, |scope| scope.switch_interval.map(Some));
         if let Some(interval) = interval.filter(|_| self.group.is_empty()) {
             let set_interval = from_sys(py, c"setswitchinterval")?;
             crate::object::call(&set_interval, &[&float(py, interval)?])?;
@@ -173,7 +174,9 @@ impl Interpreter {
         self.standard_streams(py, &module, &log, &text_wrapper);
         let restrict_signals = self.setting.scoped(&self.group, config.restrict.signal, |scope| scope.restrict_signal);
         if self.setting.is_service() {
-            if self.group.is_empty() && let Err(raised) = signals::leave_on_terminate(py) {
+            if self.group.is_empty()
+                && let Err(raised) = signals::leave_on_terminate(py)
+            {
                 self.complain(py, raised, "0090", "Unable to register the handler of SIGTERM.");
             }
         } else if restrict_signals && let Err(raised) = signals::intercept(py, self, &module) {
@@ -257,14 +260,26 @@ impl Interpreter {
         for name in [c"stdout", c"stderr"] {
             let flushed = from_sys(py, name).and_then(|stream| call_method(&stream, c"flush", &[]));
             if let Err(raised) = flushed {
-                // The application's own object in this place; the interpreter ends anyway.
+                // A restricted stream, or the application's own object in this place; the interpreter ends anyway.
                 raised.forget(py);
             }
         }
     }
 
-    /// Drops what the engine keeps of Python objects, so that the application's own end can run.
-    pub(crate) fn strip(&self, py: Python<'_>) {
+    /// Drops what the engine keeps of Python objects, so that the application's own end can run. A restricted
+    /// `sys.stdout` makes way for one that Python can flush when it ends.
+    pub(crate) fn strip(&'static self, py: Python<'_>) {
+        if let Some(parts) = self.parts() {
+            let log = Log::Stream(self, Stream::Stdout);
+            let stream = wsgi::errors::open(&parts.log.get(py), &parts.text_wrapper.get(py), log);
+            let replaced = stream.and_then(|(_, stream)| {
+                // SAFETY: alive, attached; the name ends in NUL.
+                crate::object::done(unsafe { ffi::PySys_SetObject(c"stdout".as_ptr(), stream.as_ptr()) })
+            });
+            if let Err(raised) = replaced {
+                raised.forget(py);
+            }
+        }
         let bundles = std::mem::take(&mut *self.bundles.borrow_mut(py));
         for bundle in bundles {
             bundle.release(py);

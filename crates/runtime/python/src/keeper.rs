@@ -88,7 +88,8 @@ fn make(
         ffi::PyEval_RestoreThread(visitor);
         let state = new_interpreter(setting, own_gil);
         let made = if state.is_null() {
-            let text = format!("WSGI0103: Sub-interpreter '{name}' could not be created {}.", setting.phrases.in_process);
+            let text =
+                format!("WSGI0103: Sub-interpreter '{name}' could not be created {}.", setting.phrases.in_process);
             setting.log(Level::Error, &text);
             None
         } else {
@@ -183,7 +184,8 @@ fn end(interpreter: &'static Interpreter, states: &[State]) -> bool {
     // SAFETY: the state was made on this thread and is not attached anywhere.
     let deserted = unsafe { enter(interpreter.first, |py| wind_up(py, interpreter, states)) };
     if !deserted {
-        let text = format!("Sub-interpreter '{name}' has threads of the application that do not end; it is left as it is.");
+        let text =
+            format!("Sub-interpreter '{name}' has threads of the application that do not end; it is left as it is.");
         setting.log(Level::Info, &text);
         return false;
     }
@@ -197,7 +199,7 @@ fn end(interpreter: &'static Interpreter, states: &[State]) -> bool {
 }
 
 /// Runs the application's own ends and deletes the idle states of serving threads. True: nobody else is left.
-pub(crate) fn wind_up(py: Python<'_>, interpreter: &Interpreter, states: &[State]) -> bool {
+pub(crate) fn wind_up(py: Python<'_>, interpreter: &'static Interpreter, states: &[State]) -> bool {
     interpreter.quiesce(py);
     interpreter.strip(py);
     for state in states {

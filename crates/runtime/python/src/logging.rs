@@ -26,7 +26,11 @@ impl Phrases {
     fn new(group: &[u8]) -> Self {
         if group.is_empty() {
             let embedded = "embedded mode".to_owned();
-            return Self { of_process: format!("in {embedded}"), in_process: format!("in {embedded}"), process: embedded };
+            return Self {
+                of_process: format!("in {embedded}"),
+                in_process: format!("in {embedded}"),
+                process: embedded,
+            };
         }
         let process = format!("daemon process '{}'", String::from_utf8_lossy(group));
         Self { of_process: format!("of {process}"), in_process: format!("in {process}"), process }

@@ -362,7 +362,8 @@ unsafe extern "C" fn log_slot(
 pub(crate) fn search_path(py: Python<'_>, interpreter: &Interpreter) -> Raise<()> {
     let setting = interpreter.setting;
     let scopes = setting.config.scopes.iter();
-    let scoped = scopes.filter(|scope| scope.application_group.as_ref().is_none_or(|group| *group == interpreter.group));
+    let scoped =
+        scopes.filter(|scope| scope.application_group.as_ref().is_none_or(|group| *group == interpreter.group));
     let entries: Vec<&Vec<u8>> = setting.config.path.iter().chain(scoped.flat_map(|scope| &scope.path)).collect();
     if !entries.is_empty() {
         add_site_folders(py, interpreter, &entries)?;

@@ -223,9 +223,7 @@ pub(crate) fn call_keywords<'py>(
     keywords: &Object<'py>,
 ) -> Raise<Object<'py>> {
     // SAFETY: attached; the arguments are a tuple and a dict.
-    unsafe {
-        owned(callable.py(), ffi::PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords.as_ptr()))
-    }
+    unsafe { owned(callable.py(), ffi::PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords.as_ptr())) }
 }
 
 /// `object.name(arguments…)`.
@@ -438,11 +436,7 @@ pub(crate) fn restore(exception: &Object<'_>) -> Raised {
 /// # Safety
 /// Attached; three owned references of one exception, the traceback possibly null.
 #[cfg_attr(Py_3_12, expect(deprecated, reason = "its successor takes no traceback, which re-raising needs"))]
-pub(crate) unsafe fn restore_parts(
-    kind: *mut ffi::PyObject,
-    value: *mut ffi::PyObject,
-    traceback: *mut ffi::PyObject,
-) {
+pub(crate) unsafe fn restore_parts(kind: *mut ffi::PyObject, value: *mut ffi::PyObject, traceback: *mut ffi::PyObject) {
     // SAFETY: promised by the caller.
     unsafe { ffi::PyErr_Restore(kind, value, traceback) };
 }

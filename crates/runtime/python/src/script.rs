@@ -271,7 +271,8 @@ fn unreadable(py: Python<'_>, path: &[u8], error: &std::io::Error) -> Raised {
         return raise(py, os_error(), &error.to_string());
     };
     let made = || -> Raise<Object<'_>> {
-        let reason = import(py, c"os").and_then(|os| crate::object::call_method(&os, c"strerror", &[&integer(py, i64::from(number))?]))?;
+        let reason = import(py, c"os")
+            .and_then(|os| crate::object::call_method(&os, c"strerror", &[&integer(py, i64::from(number))?]))?;
         // SAFETY: alive, attached; `OSError(errno, text, path)` chooses the subclass itself.
         let kind = unsafe { borrowed(py, os_error())? };
         call(&kind, &[&integer(py, i64::from(number))?, &reason, &crate::object::filesystem(py, path)?])

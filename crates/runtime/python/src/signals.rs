@@ -59,10 +59,7 @@ unsafe extern "C" fn call_slot(
             let setting = intercept.interpreter.setting;
             // A child that the application forked is its own.
             if std::process::id() != setting.pid {
-                return crate::object::owned(
-                    py,
-                    ffi::PyObject_Call(intercept.original.as_ptr(), arguments, keywords),
-                );
+                return crate::object::owned(py, ffi::PyObject_Call(intercept.original.as_ptr(), arguments, keywords));
             }
             let count = ffi::PyTuple_Size(arguments);
             let values: Vec<_> = (0..count).map(|index| ffi::PyTuple_GetItem(arguments, index)).collect();

@@ -242,7 +242,11 @@ pub(crate) struct NativeType<'a> {
 }
 
 /// Makes a native type whose objects hold a `T` and are made by the engine alone.
-pub(crate) fn native_type<'py, T>(py: Python<'py>, module: &Object<'py>, native: &NativeType<'_>) -> Raise<Object<'py>> {
+pub(crate) fn native_type<'py, T>(
+    py: Python<'py>,
+    module: &Object<'py>,
+    native: &NativeType<'_>,
+) -> Raise<Object<'py>> {
     let mut slots: Vec<ffi::PyType_Slot> =
         native.slots.iter().map(|(slot, function)| ffi::PyType_Slot { slot: *slot, pfunc: *function }).collect();
     slots.push(ffi::PyType_Slot { slot: ffi::Py_tp_dealloc, pfunc: deallocate::<T> as *mut c_void });

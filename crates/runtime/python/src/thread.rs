@@ -4,7 +4,7 @@
 //! throughput, and it knows the main interpreter only.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::{Python, ffi};
@@ -94,8 +94,8 @@ impl<T> GilCell<T> {
 
 /// What the engine knows of a serving thread, shared with the threads that watch it.
 pub(crate) struct Record {
-    /// `mod_wsgi.thread_id`.
-    pub(crate) number: u32,
+    /// `mod_wsgi.thread_id`; 0 until the thread serves.
+    number: AtomicU32,
     /// `threading.get_ident()`.
     pub(crate) ident: u64,
     /// The index of the interpreter whose application runs, plus one. Written with that interpreter's GIL held.
@@ -113,7 +113,7 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn new(number: u32) -> Arc<Self> {
         Arc::new(Self {
-            number,
+            number: AtomicU32::new(number),
             // SAFETY: no preconditions.
             ident: unsafe { libc::pthread_self() } as u64,
             serving: AtomicUsize::new(0),
@@ -122,6 +122,11 @@ impl Record {
             requests: AtomicU64::new(0),
             states: Mutex::new(Vec::new()),
         })
+    }
+
+    /// `mod_wsgi.thread_id`.
+    pub(crate) fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
     }
 
     /// Takes this thread's state in an interpreter away from it, for the interpreter's end.
@@ -151,7 +156,12 @@ impl Worker {
     /// `mod_wsgi.thread_id`: the number that [`crate::engine::Engine::worker`] was given.
     #[must_use]
     pub fn number(&self) -> u32 {
-        self.record.number
+        self.record.number()
+    }
+
+    /// Gives the thread its number, when it begins to serve only now.
+    pub(crate) fn renumber(&self, number: u32) {
+        self.record.number.store(number, Ordering::Relaxed);
     }
 
     /// The interpreter with this application group, when the thread has served it before.

@@ -109,9 +109,8 @@ pub(crate) fn trace(py: Python<'_>, exception: &Object<'_>, to: Destination<'_>)
 fn formatted(py: Python<'_>, exception: &Object<'_>) -> Raise<String> {
     let module = import(py, c"traceback")?;
     // SAFETY: attached; a new reference or null, without an exception.
-    let traceback = unsafe {
-        pyo3::Bound::from_owned_ptr_or_opt(py, pyo3::ffi::PyException_GetTraceback(exception.as_ptr()))
-    };
+    let traceback =
+        unsafe { pyo3::Bound::from_owned_ptr_or_opt(py, pyo3::ffi::PyException_GetTraceback(exception.as_ptr())) };
     let kind = get(exception, c"__class__")?;
     let traceback = traceback.unwrap_or_else(|| none(py));
     let lines = call_method(&module, c"format_exception", &[&kind, exception, &traceback])?;

@@ -28,7 +28,8 @@ enum Application {
 /// The spec of one application, its name, and what the serving user has to reach.
 pub(super) fn wanted(start: &Start, port: &HeldPort, context: &Context<'_>) -> Result<Wanted, Failure> {
     let given = start.application.as_deref().unwrap_or_default();
-    let folder = std::env::current_dir().map_err(|error| environment(Code::Io, format!("cannot find the working directory: {error}")))?;
+    let folder = std::env::current_dir()
+        .map_err(|error| environment(Code::Io, format!("cannot find the working directory: {error}")))?;
     let application = find(given, &folder)?;
     let account = serving(start, &application, &folder)?;
     let mut server = json!({
@@ -49,12 +50,19 @@ pub(super) fn wanted(start: &Start, port: &HeldPort, context: &Context<'_>) -> R
     if let Some(venv) = &start.venv {
         let venv = std::path::absolute(venv).map_err(|error| Failure::io("use", venv, &error))?;
         runtime["python"] = json!({"venv": venv.display().to_string()});
-    } else if let Some(venv) = context.environment.get("VIRTUAL_ENV").filter(|venv| Path::new(venv).join("pyvenv.cfg").is_file()) {
+    } else if let Some(venv) =
+        context.environment.get("VIRTUAL_ENV").filter(|venv| Path::new(venv).join("pyvenv.cfg").is_file())
+    {
         runtime["python"] = json!({"venv": venv});
     }
     let (app, name) = match &application {
-        Application::Script(path) => (json!({"script": path.display().to_string(), "daemon": "app"}), path.file_stem().map(|stem| stem.to_string_lossy().into_owned())),
-        Application::Module(reference, _) => (json!({"module": reference, "daemon": "app"}), reference.split([':', '.']).next().map(str::to_owned)),
+        Application::Script(path) => (
+            json!({"script": path.display().to_string(), "daemon": "app"}),
+            path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+        ),
+        Application::Module(reference, _) => {
+            (json!({"module": reference, "daemon": "app"}), reference.split([':', '.']).next().map(str::to_owned))
+        }
     };
     let spec = json!({"server": server, "runtime": runtime, "daemons": {"app": daemon}, "sites": {"main": {"apps": {"/": app}}}});
     let draft = draft(&spec)?;
@@ -78,19 +86,32 @@ fn draft(spec: &Json) -> Result<Draft, Failure> {
 
 /// A name for the registry out of a file's or a module's.
 fn instance_name(stem: &str) -> String {
-    let name: String = stem.chars().map(|character| if character.is_ascii_alphanumeric() || matches!(character, '_' | '-') { character } else { '-' }).take(64).collect();
+    let name: String = stem
+        .chars()
+        .map(
+            |character| {
+                if character.is_ascii_alphanumeric() || matches!(character, '_' | '-') { character } else { '-' }
+            },
+        )
+        .take(64)
+        .collect();
     if name.is_empty() { "main".to_owned() } else { name }
 }
 
 /// What an argument names. A file that exists is a script; otherwise a colon tells a module from a script that is not there.
 fn find(given: &str, folder: &Path) -> Result<Application, Failure> {
     let path = folder.join(given);
-    let wrong = |message: String, help: &str| Failure::new(Exit::Spec, Diagnostic::error(Code::MissingFile, message).help(help));
+    let wrong = |message: String, help: &str| {
+        Failure::new(Exit::Spec, Diagnostic::error(Code::MissingFile, message).help(help))
+    };
     if path.is_file() {
         return Ok(Application::Script(path.canonicalize().map_err(|error| Failure::io("use", &path, &error))?));
     }
     if path.is_dir() {
-        return Err(wrong(format!("{given} is a directory"), "name the WSGI script in it, or a `package.module:callable`"));
+        return Err(wrong(
+            format!("{given} is a directory"),
+            "name the WSGI script in it, or a `package.module:callable`",
+        ));
     }
     if let Some((module, callable)) = given.split_once(':')
         && !module.contains('/')
@@ -99,7 +120,10 @@ fn find(given: &str, folder: &Path) -> Result<Application, Failure> {
     {
         return Ok(Application::Module(given.to_owned(), module_file(module, folder)));
     }
-    Err(wrong(format!("there is no file {}", path.display()), "name a WSGI script, or a module and the application in it as `package.module:callable`"))
+    Err(wrong(
+        format!("there is no file {}", path.display()),
+        "name a WSGI script, or a module and the application in it as `package.module:callable`",
+    ))
 }
 
 /// The file of a module below the working directory.
@@ -114,14 +138,18 @@ fn serving(start: &Start, application: &Application, folder: &Path) -> Result<Op
     if !current.is_root() {
         return match &start.user {
             Some(user) if *user != current.name => {
-                let diagnostic = Diagnostic::error(Code::NeedsRoot, format!("serving as {user} needs a start as root; this is {}", current.name));
+                let diagnostic = Diagnostic::error(
+                    Code::NeedsRoot,
+                    format!("serving as {user} needs a start as root; this is {}", current.name),
+                );
                 Err(Failure::new(Exit::Environment, diagnostic.help("leave out `--user`, or start as root")))
             }
             _ => Ok(None),
         };
     }
     if let Some(user) = &start.user {
-        let account = Account::by_name(user).map_err(|error| Failure::new(Exit::Spec, Diagnostic::error(Code::UnknownUser, error.to_string())))?;
+        let account = Account::by_name(user)
+            .map_err(|error| Failure::new(Exit::Spec, Diagnostic::error(Code::UnknownUser, error.to_string())))?;
         if account.is_root() {
             return Err(as_root("--user names root"));
         }
@@ -135,7 +163,10 @@ fn serving(start: &Start, application: &Application, folder: &Path) -> Result<Op
     let account = if owner == 0 { None } else { Account::by_id(owner).ok() };
     match account.or_else(Account::of_web_server) {
         Some(account) => Ok(Some(account)),
-        None => Err(as_root(&format!("{} belongs to root, and there is none of the usual users of a web server", owned.display()))),
+        None => Err(as_root(&format!(
+            "{} belongs to root, and there is none of the usual users of a web server",
+            owned.display()
+        ))),
     }
 }
 
@@ -155,7 +186,9 @@ mod tests {
         fs::create_dir(folder.path().join("shop")).unwrap();
         fs::write(folder.path().join("shop/__init__.py"), "").unwrap();
         assert!(matches!(find("app.wsgi", folder.path()), Ok(Application::Script(_))));
-        assert!(matches!(find("shop:application", folder.path()), Ok(Application::Module(_, Some(path))) if path.ends_with("shop/__init__.py")));
+        assert!(
+            matches!(find("shop:application", folder.path()), Ok(Application::Module(_, Some(path))) if path.ends_with("shop/__init__.py"))
+        );
         assert!(matches!(find("elsewhere.wsgi:app", folder.path()), Ok(Application::Module(_, None))));
         for wrong in ["ap.wsgi", "shop", "a/b.wsgi:x", ":x", "x:"] {
             assert!(find(wrong, folder.path()).is_err(), "{wrong}");

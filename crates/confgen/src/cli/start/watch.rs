@@ -34,7 +34,11 @@ impl Signals {
     pub(super) fn take() -> io::Result<Self> {
         let signals = Self { stop: Arc::default(), graceful: Arc::default() };
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-            signal_hook::flag::register_conditional_shutdown(signal, i32::from(Exit::Environment as u8), Arc::clone(&signals.stop))?;
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                i32::from(Exit::Environment as u8),
+                Arc::clone(&signals.stop),
+            )?;
             signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
         }
         signal_hook::flag::register(SIGUSR1, Arc::clone(&signals.graceful))?;
@@ -57,7 +61,10 @@ pub(super) fn until_the_end(server: &mut Server, signals: &Signals, shown: Optio
             if status.success() {
                 return Ok(Exit::Ok);
             }
-            return Err(Failure::new(Exit::Environment, Diagnostic::error(Code::Start, format!("httpd ended by itself ({status})"))));
+            return Err(Failure::new(
+                Exit::Environment,
+                Diagnostic::error(Code::Start, format!("httpd ended by itself ({status})")),
+            ));
         }
         if signals.graceful.swap(false, Ordering::SeqCst) {
             // A server that is just ending shows in the next turn.
@@ -70,15 +77,20 @@ pub(super) fn until_the_end(server: &mut Server, signals: &Signals, shown: Optio
 }
 
 fn stop(server: &mut Server, mut logs: Option<Logs>) -> Result<Exit, Failure> {
-    let report = server.stop(Signal::SIGTERM, STOP_LIMIT, |_| {}).map_err(|error| Failure::new(Exit::Environment, Diagnostic::error(Code::Start, format!("cannot stop httpd: {error}"))))?;
+    let report = server.stop(Signal::SIGTERM, STOP_LIMIT, |_| {}).map_err(|error| {
+        Failure::new(Exit::Environment, Diagnostic::error(Code::Start, format!("cannot stop httpd: {error}")))
+    })?;
     if let Some(logs) = &mut logs {
         logs.show(Duration::ZERO);
     }
     let mut diagnostics = Vec::new();
     if report.forced {
-        diagnostics.push(Diagnostic::error(Code::Start, format!("httpd did not stop within {STOP_LIMIT:?} and was killed")));
+        diagnostics
+            .push(Diagnostic::error(Code::Start, format!("httpd did not stop within {STOP_LIMIT:?} and was killed")));
     }
-    diagnostics.extend(report.leaks.iter().map(|leak| Diagnostic::error(Code::Start, format!("process {} ({}) outlived httpd and was killed", leak.pid, leak.command))));
+    diagnostics.extend(report.leaks.iter().map(|leak| {
+        Diagnostic::error(Code::Start, format!("process {} ({}) outlived httpd and was killed", leak.pid, leak.command))
+    }));
     if diagnostics.is_empty() { Ok(Exit::Ok) } else { Err(Failure { exit: Exit::Environment, diagnostics }) }
 }
 

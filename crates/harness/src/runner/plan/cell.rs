@@ -74,7 +74,14 @@ pub struct Cell {
 }
 
 impl Cell {
-    pub(super) fn new(id: CellId, scenario: &Arc<Loaded>, key: Option<&str>, variant: &Variant, expected: Expectation, machine: &Machine) -> Self {
+    pub(super) fn new(
+        id: CellId,
+        scenario: &Arc<Loaded>,
+        key: Option<&str>,
+        variant: &Variant,
+        expected: Expectation,
+        machine: &Machine,
+    ) -> Self {
         let whole = &scenario.scenario;
         let own = |name: &str| key.map(|key| format!("/variants/{}/{name}", key.replace('~', "~0").replace('/', "~1")));
         let axes = id.axes;
@@ -82,23 +89,31 @@ impl Cell {
         let patch = own("server").and_then(|pointer| node_at(&scenario.root, &pointer));
         let spec = server::merge(scenario.root.get("server"), patch, axes.mpm, axes.mode, module, machine);
         let mpm = server::mpm_of(&spec).unwrap_or(Mpm::Event);
-        let list = |name: &str, overridden: bool| own(name).filter(|_| overridden).unwrap_or_else(|| format!("/{name}"));
+        let list =
+            |name: &str, overridden: bool| own(name).filter(|_| overridden).unwrap_or_else(|| format!("/{name}"));
         let steps = prepare(scenario, &list("steps", variant.steps.is_some()));
         let conditions = |name: &str, given: Option<&Vec<String>>, default: &Vec<String>| {
             let pointer = list(name, given.is_some());
             let sources = given.unwrap_or(default).iter().enumerate();
-            sources.map(|(index, source)| Condition { source: source.clone(), pointer: format!("{pointer}/{index}") }).collect::<Vec<_>>()
+            sources
+                .map(|(index, source)| Condition { source: source.clone(), pointer: format!("{pointer}/{index}") })
+                .collect::<Vec<_>>()
         };
         let symptom = conditions("symptom", variant.symptom.as_ref(), &whole.symptom);
         let healthy = conditions("healthy", variant.healthy.as_ref(), &whole.healthy);
         // Only the side that decides can be spoilt by other work on the machine.
         let deciding = if expected == Expectation::Symptom { &symptom } else { &healthy };
-        let bounded = deciding.iter().filter_map(|condition| Expression::parse(&condition.source).ok()).any(|expression| expression.bounds_time_from_above());
+        let bounded = deciding
+            .iter()
+            .filter_map(|condition| Expression::parse(&condition.source).ok())
+            .any(|expression| expression.bounds_time_from_above());
         let exclusive = whole.exclusive || bounded || steps.iter().any(PreparedStep::bounds_time_from_above);
-        let mut vars: IndexMap<String, Value> = whole.vars.iter().map(|(name, value)| (name.clone(), Value::from(value))).collect();
+        let mut vars: IndexMap<String, Value> =
+            whole.vars.iter().map(|(name, value)| (name.clone(), Value::from(value))).collect();
         vars.extend(variant.vars.iter().map(|(name, value)| (name.clone(), Value::from(value))));
         let pointer = |base: &str, path: &str| format!("{base}/{}", path.replace('~', "~0").replace('/', "~1"));
-        let mut files: IndexMap<_, _> = whole.files.iter().map(|(path, entry)| (path.clone(), (entry.clone(), pointer("/files", path)))).collect();
+        let mut files: IndexMap<_, _> =
+            whole.files.iter().map(|(path, entry)| (path.clone(), (entry.clone(), pointer("/files", path)))).collect();
         for (path, entry) in &variant.files {
             match entry {
                 Some(entry) => {
@@ -114,7 +129,8 @@ impl Cell {
         } else if !machine.mpms.iter().any(|installed| installed == mpm.name()) {
             Some(format!("httpd has no MPM {mpm}"))
         } else {
-            needs::unmet(&whole.needs, machine).or_else(|| variant.needs.as_ref().and_then(|needs| needs::unmet(needs, machine)))
+            needs::unmet(&whole.needs, machine)
+                .or_else(|| variant.needs.as_ref().and_then(|needs| needs::unmet(needs, machine)))
         };
         Self {
             scenario: Arc::clone(scenario),
@@ -143,7 +159,14 @@ impl Cell {
         let mut scope = Scope::new();
         let mode: Value = self.mode.map(Mode::name).into();
         scope.set("vars", Value::Record(self.vars.clone()));
-        scope.set("matrix", Value::record([("mpm", self.mpm.name().into()), ("mode", mode.clone()), ("module", self.module.name().into())]));
+        scope.set(
+            "matrix",
+            Value::record([
+                ("mpm", self.mpm.name().into()),
+                ("mode", mode.clone()),
+                ("module", self.module.name().into()),
+            ]),
+        );
         scope.set("mpm", self.mpm.name());
         scope.set("mode", mode);
         scope.set("module", self.module.name());
@@ -187,9 +210,15 @@ impl Cell {
         let mut files = Vec::new();
         for (path, (entry, pointer)) in &self.files {
             let target = PathBuf::from(path);
-            let inside = target.components().all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));
+            let inside = target
+                .components()
+                .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));
             if !inside || target.as_os_str().is_empty() {
-                return Err(Failure::new(crate::runner::outcome::FailureKind::Step, pointer, format!("`{path}` is not below ${{dir}}")));
+                return Err(Failure::new(
+                    crate::runner::outcome::FailureKind::Step,
+                    pointer,
+                    format!("`{path}` is not below ${{dir}}"),
+                ));
             }
             let text = if entry.interpolated() {
                 match template::fill(entry.text(), scope, places) {

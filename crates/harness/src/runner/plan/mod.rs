@@ -68,7 +68,8 @@ impl Selection {
         };
         let short = format!("{}/{}", cell.id.scenario, cell.id.variant);
         let whole = cell.id.to_string();
-        let by_id = |pattern: &String| [subject.id, &short, &whole].into_iter().any(|name| super::filter::glob(pattern, name));
+        let by_id =
+            |pattern: &String| [subject.id, &short, &whole].into_iter().any(|name| super::filter::glob(pattern, name));
         self.filter.as_ref().is_none_or(|filter| filter.matches(&subject))
             && self.cell.iter().all(|(name, value)| axis(name) == value)
             && (self.ids.is_empty() || self.ids.iter().any(by_id))
@@ -81,7 +82,12 @@ impl Selection {
 /// # Errors
 /// Everything that is wrong with them beyond each one's own text: equal ids, axes without an expectation, and mistakes of
 /// the merged servers.
-pub fn plan(scenarios: &[Arc<Loaded>], machine: &Machine, selection: &Selection, history: &History) -> Result<Plan, Vec<Problem>> {
+pub fn plan(
+    scenarios: &[Arc<Loaded>],
+    machine: &Machine,
+    selection: &Selection,
+    history: &History,
+) -> Result<Plan, Vec<Problem>> {
     let mut problems = duplicate_ids(scenarios);
     let mut cells = Vec::new();
     for scenario in scenarios {
@@ -124,8 +130,15 @@ fn duplicate_ids(scenarios: &[Arc<Loaded>]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, scenario) in scenarios.iter().enumerate() {
         if let Some(first) = scenarios[..index].iter().find(|other| other.scenario.id == scenario.scenario.id) {
-            let problem = Problem::error(Code::DuplicateScenario, format!("two scenarios have the id `{}`", scenario.scenario.id));
-            problems.push(problem.at(scenario.locate("/id", None), "the second one").at(first.locate("/id", None), "the first one"));
+            let problem = Problem::error(
+                Code::DuplicateScenario,
+                format!("two scenarios have the id `{}`", scenario.scenario.id),
+            );
+            problems.push(
+                problem
+                    .at(scenario.locate("/id", None), "the second one")
+                    .at(first.locate("/id", None), "the first one"),
+            );
         }
     }
     problems
@@ -146,7 +159,11 @@ fn positions(matrix: &Matrix) -> Vec<Axes> {
             }
         }
     }
-    let effective = |axes: &Axes| Axes { mpm: axes.mpm.or(Some(Mpm::Event)), mode: axes.mode, module: axes.module.or(Some(Module::Ours)) };
+    let effective = |axes: &Axes| Axes {
+        mpm: axes.mpm.or(Some(Mpm::Event)),
+        mode: axes.mode,
+        module: axes.module.or(Some(Module::Ours)),
+    };
     positions.retain(|position| !matrix.exclude.iter().any(|excluded| excluded.includes(&effective(position))));
     for included in &matrix.include {
         if !positions.contains(included) {
@@ -181,7 +198,9 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
         let matrix = variant.matrix.as_ref().unwrap_or(&scenario.scenario.matrix);
         let positions = positions(matrix);
         if positions.is_empty() {
-            let pointer = key.filter(|_| variant.matrix.is_some()).map_or_else(|| "/matrix".to_owned(), |key| format!("/variants/{key}/matrix"));
+            let pointer = key
+                .filter(|_| variant.matrix.is_some())
+                .map_or_else(|| "/matrix".to_owned(), |key| format!("/variants/{key}/matrix"));
             let problem = Problem::error(Code::NoCells, format!("the matrix leaves no cell of the variant `{name}`"));
             problems.push(problem.at(scenario.locate(&pointer, None), ""));
         }
@@ -191,9 +210,14 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
             match expectation(&variant.expect, module, machine) {
                 Ok(Some(expected)) => cells.push(Cell::new(id, scenario, key, variant, expected, machine)),
                 Ok(None) => {
-                    let message = format!("no condition of `expect` fits {module} with Python {}", machine.python_text());
+                    let message =
+                        format!("no condition of `expect` fits {module} with Python {}", machine.python_text());
                     let place = scenario.locate(&format!("/variants/{name}/expect"), None);
-                    problems.push(Problem::error(Code::Expectation, message).at(place, "").help("add `else: healthy` or another condition"));
+                    problems.push(
+                        Problem::error(Code::Expectation, message)
+                            .at(place, "")
+                            .help("add `else: healthy` or another condition"),
+                    );
                 }
                 Err(reason) => {
                     let place = scenario.locate(&format!("/variants/{name}/expect"), None);
@@ -218,10 +242,15 @@ fn expectation(expect: &Expect, module: Module, machine: &Machine) -> Result<Opt
             Some((before, version)) => (before.trim(), Some(version.trim())),
             None => (condition, None),
         };
-        let module_fits = match wanted {
-            "" | "else" => true,
-            name => module == name.parse::<Module>().map_err(|_| format!("`{condition}` is no condition: write ours, mod_wsgi, `python >=3.12`, both of these, or else"))?,
-        };
+        let module_fits =
+            match wanted {
+                "" | "else" => true,
+                name => module == name.parse::<Module>().map_err(|_| {
+                    format!(
+                        "`{condition}` is no condition: write ours, mod_wsgi, `python >=3.12`, both of these, or else"
+                    )
+                })?,
+            };
         let version_fits = version.map_or(Ok(true), |version| needs::version_fits(version, machine.python))?;
         if module_fits && version_fits {
             return Ok(Some(*expectation));
@@ -232,8 +261,14 @@ fn expectation(expect: &Expect, module: Module, machine: &Machine) -> Result<Opt
 
 /// The steps of a scenario or a variant, ready to run.
 fn prepare(scenario: &Loaded, pointer: &str) -> Vec<PreparedStep> {
-    let steps = crate::scenario::span::node_at(&scenario.root, pointer).and_then(confgen::document::Node::as_seq).unwrap_or_default();
-    steps.iter().enumerate().filter_map(|(index, step)| PreparedStep::new(&step.to_json(), &format!("{pointer}/{index}"))).collect()
+    let steps = crate::scenario::span::node_at(&scenario.root, pointer)
+        .and_then(confgen::document::Node::as_seq)
+        .unwrap_or_default();
+    steps
+        .iter()
+        .enumerate()
+        .filter_map(|(index, step)| PreparedStep::new(&step.to_json(), &format!("{pointer}/{index}")))
+        .collect()
 }
 
 /// Evaluates conditions in a scope.
@@ -241,7 +276,12 @@ fn judged(conditions: &[Condition], scope: &Scope<'_>) -> Vec<super::outcome::Ju
     conditions
         .iter()
         .map(|condition| {
-            let failure = crate::assertions::condition(&condition.source, scope, super::outcome::FailureKind::Expectation, &condition.pointer);
+            let failure = crate::assertions::condition(
+                &condition.source,
+                scope,
+                super::outcome::FailureKind::Expectation,
+                &condition.pointer,
+            );
             super::outcome::Judged { holds: failure.is_none(), failure }
         })
         .collect()

@@ -68,7 +68,14 @@ pub(super) fn has_tls(spec: &Node) -> bool {
 }
 
 /// Merges a cell's spec, holes and all.
-pub(super) fn merge(base: Option<&Node>, patch: Option<&Node>, axes_mpm: Option<Mpm>, mode: Option<Mode>, module: Module, machine: &Machine) -> Node {
+pub(super) fn merge(
+    base: Option<&Node>,
+    patch: Option<&Node>,
+    axes_mpm: Option<Mpm>,
+    mode: Option<Mode>,
+    module: Module,
+    machine: &Machine,
+) -> Node {
     let mut spec = defaults();
     for layer in [base, patch].into_iter().flatten() {
         if layer.as_map().is_some() {
@@ -151,9 +158,13 @@ fn walk(node: &Node, scope: &Scope<'_>, places: &Places, pointer: &str, failures
                 node.value.clone()
             }
         },
-        Value::Seq(items) => {
-            Value::Seq(items.iter().enumerate().map(|(index, item)| walk(item, scope, places, &format!("{pointer}/{index}"), failures)).collect())
-        }
+        Value::Seq(items) => Value::Seq(
+            items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| walk(item, scope, places, &format!("{pointer}/{index}"), failures))
+                .collect(),
+        ),
         Value::Map(map) => Value::Map(Map {
             entries: map
                 .entries

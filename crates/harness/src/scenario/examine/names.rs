@@ -29,7 +29,9 @@ impl Shape {
             }
         }
         if repeated {
-            members.extend(["results", "elapsed"].iter().filter(|name| !members.contains(name)).copied().collect::<Vec<_>>());
+            members.extend(
+                ["results", "elapsed"].iter().filter(|name| !members.contains(name)).copied().collect::<Vec<_>>(),
+            );
         }
         Self { members, kind: kind.name() }
     }
@@ -72,11 +74,18 @@ impl Names {
 
     /// Whether a name has a meaning of its own.
     pub(super) fn is_reserved(name: &str) -> bool {
-        SCOPE.iter().any(|member| member.name == name) || ["true", "false", "null", "and", "or", "not", "in", "matches", "contains"].contains(&name)
+        SCOPE.iter().any(|member| member.name == name)
+            || ["true", "false", "null", "and", "or", "not", "in", "matches", "contains"].contains(&name)
     }
 
     /// Checks every name of an expression. `place` turns a part of its text into a place of the file.
-    pub(super) fn check(&self, expression: &Expression, own: Option<&Shape>, place: &dyn Fn(&Range<usize>) -> Span, problems: &mut Vec<Problem>) {
+    pub(super) fn check(
+        &self,
+        expression: &Expression,
+        own: Option<&Shape>,
+        place: &dyn Fn(&Range<usize>) -> Span,
+        problems: &mut Vec<Problem>,
+    ) {
         for reference in expression.references() {
             let Some((name, part)) = reference.path.first() else { continue };
             let member = reference.path.get(1);
@@ -90,7 +99,11 @@ impl Names {
                         && !shape.members.contains(&member.as_str())
                     {
                         let message = format!("the result of `{name}` ({}) has no `{member}`", shape.kind);
-                        problems.push(Problem::error(Code::UnknownMember, message).at(place(part), "").did_you_mean(member, &shape.members));
+                        problems.push(
+                            Problem::error(Code::UnknownMember, message)
+                                .at(place(part), "")
+                                .did_you_mean(member, &shape.members),
+                        );
                     }
                     continue;
                 }
@@ -103,7 +116,11 @@ impl Names {
                     known.extend(self.plain.iter().map(String::as_str));
                     known.extend(own.into_iter().flat_map(|shape| shape.members.iter().copied()));
                     known.extend(SCOPE.iter().map(|member| member.name));
-                    problems.push(Problem::error(Code::UnknownName, format!("there is no `{name}` here")).at(place(part), "").did_you_mean(name, &known));
+                    problems.push(
+                        Problem::error(Code::UnknownName, format!("there is no `{name}` here"))
+                            .at(place(part), "")
+                            .did_you_mean(name, &known),
+                    );
                     continue;
                 }
             };
@@ -111,7 +128,11 @@ impl Names {
                 && !known.contains(&member.as_str())
                 && !METHODS.iter().any(|method| method.name == member)
             {
-                problems.push(Problem::error(Code::UnknownMember, format!("`{name}` has no `{member}`")).at(place(part), "").did_you_mean(member, &known));
+                problems.push(
+                    Problem::error(Code::UnknownMember, format!("`{name}` has no `{member}`"))
+                        .at(place(part), "")
+                        .did_you_mean(member, &known),
+                );
             }
         }
     }

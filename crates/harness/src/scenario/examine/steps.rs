@@ -36,9 +36,15 @@ pub(super) fn step(step: &Node, names: &mut Names, problems: &mut Vec<Problem>) 
         && let Some(name) = id.as_str()
     {
         if Names::is_reserved(name) {
-            problems.push(Problem::error(Code::DuplicateName, format!("`{name}` has a meaning already")).at(id.span.clone(), "not an id"));
+            problems.push(
+                Problem::error(Code::DuplicateName, format!("`{name}` has a meaning already"))
+                    .at(id.span.clone(), "not an id"),
+            );
         } else if names.has_result(name) {
-            problems.push(Problem::error(Code::DuplicateName, format!("two steps have the id `{name}`")).at(id.span.clone(), "the second one"));
+            problems.push(
+                Problem::error(Code::DuplicateName, format!("two steps have the id `{name}`"))
+                    .at(id.span.clone(), "the second one"),
+            );
         }
         names.add_result(name, shape);
     }
@@ -46,12 +52,15 @@ pub(super) fn step(step: &Node, names: &mut Names, problems: &mut Vec<Problem>) 
 
 /// Examines a step without defining anything; gives the members of its result.
 fn contents(step: &Node, outer: &Names, problems: &mut Vec<Problem>) -> Option<Shape> {
-    let kinds: Vec<(&StepDefinition, &Entry)> =
-        entries(step).iter().filter_map(|entry| STEPS.iter().find(|kind| kind.name == entry.key).map(|kind| (kind, entry))).collect();
+    let kinds: Vec<(&StepDefinition, &Entry)> = entries(step)
+        .iter()
+        .filter_map(|entry| STEPS.iter().find(|kind| kind.name == entry.key).map(|kind| (kind, entry)))
+        .collect();
     let Some((definition, own)) = kinds.first() else {
         let known: Vec<_> = STEPS.iter().map(|kind| kind.name).collect();
         // A key that is nearly a kind is reported as an unknown key already.
-        let misspelt = entries(step).iter().any(|entry| confgen::diagnostic::closest(&entry.key, known.iter().copied()).is_some());
+        let misspelt =
+            entries(step).iter().any(|entry| confgen::diagnostic::closest(&entry.key, known.iter().copied()).is_some());
         if !misspelt {
             let problem = Problem::error(Code::StepKind, "the step does nothing");
             problems.push(problem.at(first_key(step), "").help(format!("give one of {}", known.join(", "))));
@@ -59,8 +68,10 @@ fn contents(step: &Node, outer: &Names, problems: &mut Vec<Problem>) -> Option<S
         return None;
     };
     for (_, second) in &kinds[1..] {
-        let problem = Problem::error(Code::StepKind, format!("a step is of one kind, not `{}` and `{}`", own.key, second.key));
-        problems.push(problem.at(second.key_span.clone(), "the second kind").at(own.key_span.clone(), "the first kind"));
+        let problem =
+            Problem::error(Code::StepKind, format!("a step is of one kind, not `{}` and `{}`", own.key, second.key));
+        problems
+            .push(problem.at(second.key_span.clone(), "the second kind").at(own.key_span.clone(), "the first kind"));
     }
     let mut names = outer.clone();
     let repeated = step.get("repeat").is_some() || step.get("for-each").is_some();
@@ -78,7 +89,8 @@ fn contents(step: &Node, outer: &Names, problems: &mut Vec<Problem>) -> Option<S
     let mut nested = Vec::new();
     for entry in entries(&own.value) {
         if definition.nested.contains(&entry.key.as_str()) {
-            let inner: Vec<&Node> = entry.value.as_seq().map_or_else(|| vec![&entry.value], |steps| steps.iter().collect());
+            let inner: Vec<&Node> =
+                entry.value.as_seq().map_or_else(|| vec![&entry.value], |steps| steps.iter().collect());
             nested.extend(inner.into_iter().filter_map(|inner| contents(inner, &names, problems)));
         } else {
             templates(&entry.value, &names, problems);
@@ -106,9 +118,12 @@ fn details(kind: StepKind, own: &Entry, names: &Names, problems: &mut Vec<Proble
                 1 => {}
                 0 => {
                     let problem = Problem::error(Code::StepContent, "the request has no method");
-                    problems.push(problem.at(key.clone(), "").help("write `get: /path`, `post: /path` or another method"));
+                    problems
+                        .push(problem.at(key.clone(), "").help("write `get: /path`, `post: /path` or another method"));
                 }
-                _ => problems.push(Problem::error(Code::StepContent, "the request has more than one method").at(key.clone(), "")),
+                _ => problems.push(
+                    Problem::error(Code::StepContent, "the request has more than one method").at(key.clone(), ""),
+                ),
             }
             if http.payloads().count() > 1 {
                 problems.push(Problem::error(Code::StepContent, "the request has more than one body").at(key, ""));
@@ -118,12 +133,18 @@ fn details(kind: StepKind, own: &Entry, names: &Names, problems: &mut Vec<Proble
             let Ok(file) = from_node::<FileStep>(node) else { return };
             match file.actions().as_slice() {
                 [(_, Ok(_))] => {}
-                [(_, Err(reason))] => problems.push(Problem::error(Code::StepContent, format!("in the file step, {reason}")).at(key, "")),
+                [(_, Err(reason))] => {
+                    problems.push(Problem::error(Code::StepContent, format!("in the file step, {reason}")).at(key, ""))
+                }
                 [] => {
                     let problem = Problem::error(Code::StepContent, "the file step names no file").at(key, "");
-                    problems.push(problem.help("write one of touch, write, append, replace, chmod, remove, mkdir, read with a path"));
+                    problems
+                        .push(problem.help(
+                            "write one of touch, write, append, replace, chmod, remove, mkdir, read with a path",
+                        ));
                 }
-                _ => problems.push(Problem::error(Code::StepContent, "the file step does more than one thing").at(key, "")),
+                _ => problems
+                    .push(Problem::error(Code::StepContent, "the file step does more than one thing").at(key, "")),
             }
             if let Some(pattern) = node.get("match") {
                 regex(pattern, problems);
@@ -131,7 +152,10 @@ fn details(kind: StepKind, own: &Entry, names: &Names, problems: &mut Vec<Proble
         }
         StepKind::Log => {
             for list in ["matches", "absent"].iter().filter_map(|key| node.get(key)) {
-                list.as_seq().map_or_else(|| vec![list], |items| items.iter().collect()).into_iter().for_each(|pattern| regex(pattern, problems));
+                list.as_seq()
+                    .map_or_else(|| vec![list], |items| items.iter().collect())
+                    .into_iter()
+                    .for_each(|pattern| regex(pattern, problems));
             }
             if let Some(since) = node.get("since")
                 && let Some(id) = since.as_str()
@@ -145,12 +169,20 @@ fn details(kind: StepKind, own: &Entry, names: &Names, problems: &mut Vec<Proble
             }
         }
         StepKind::Process => {
-            for member in ["count", "zombies", "threads", "fds", "memory", "name"].iter().filter_map(|key| node.get(key)) {
+            for member in
+                ["count", "zombies", "threads", "fds", "memory", "name"].iter().filter_map(|key| node.get(key))
+            {
                 matcher(member, problems);
             }
         }
         StepKind::Raw => {
-            for pattern in node.get("exchange").and_then(Node::as_seq).unwrap_or_default().iter().filter_map(|act| act.get("expect")) {
+            for pattern in node
+                .get("exchange")
+                .and_then(Node::as_seq)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|act| act.get("expect"))
+            {
                 regex(pattern, problems);
             }
         }
@@ -163,11 +195,19 @@ fn check(node: &Node, names: &Names, shape: &Shape, problems: &mut Vec<Problem>)
     for entry in entries(node) {
         let first = entry.key.split('.').next().unwrap_or_default();
         match entry.key.as_str() {
-            "that" => entry.value.as_seq().unwrap_or_default().iter().for_each(|source| expression(source, names, Some(shape), problems)),
+            "that" => entry
+                .value
+                .as_seq()
+                .unwrap_or_default()
+                .iter()
+                .for_each(|source| expression(source, names, Some(shape), problems)),
             "all" | "any" => {
                 check(&entry.value, names, shape, problems);
                 if !shape.members.contains(&"results") {
-                    let problem = Problem::error(Code::UnknownMember, format!("`{}` is for concurrent and repeated steps", entry.key));
+                    let problem = Problem::error(
+                        Code::UnknownMember,
+                        format!("`{}` is for concurrent and repeated steps", entry.key),
+                    );
                     problems.push(problem.at(entry.key_span.clone(), ""));
                 }
             }
@@ -195,7 +235,8 @@ fn check(node: &Node, names: &Names, shape: &Shape, problems: &mut Vec<Problem>)
         {
             let mut known = shape.members.clone();
             known.extend(CHECK_WORDS.iter().filter(|word| !known.contains(word)).copied().collect::<Vec<_>>());
-            let problem = Problem::error(Code::UnknownMember, format!("the result of {} has no `{member}` to check", shape.kind));
+            let problem =
+                Problem::error(Code::UnknownMember, format!("the result of {} has no `{member}` to check", shape.kind));
             problems.push(problem.at(entry.key_span.clone(), "").did_you_mean(&entry.key, &known));
         }
     }
@@ -208,8 +249,14 @@ fn matcher(node: &Node, problems: &mut Vec<Problem>) {
     if operators > 0 && operators < entries.len() {
         for entry in entries.iter().filter(|entry| Operator::of_key(&entry.key).is_none()) {
             let known: Vec<_> = crate::scenario::schema::OPERATORS.iter().map(|(key, ..)| *key).collect();
-            let problem = Problem::error(Code::UnknownKey, format!("`{}` is no operator, but stands beside some", entry.key));
-            problems.push(problem.at(entry.key_span.clone(), "").did_you_mean(&entry.key, &known).note("to compare with an object that has such members, write {eq: {…}}"));
+            let problem =
+                Problem::error(Code::UnknownKey, format!("`{}` is no operator, but stands beside some", entry.key));
+            problems.push(
+                problem
+                    .at(entry.key_span.clone(), "")
+                    .did_you_mean(&entry.key, &known)
+                    .note("to compare with an object that has such members, write {eq: {…}}"),
+            );
         }
         return;
     }

@@ -66,7 +66,9 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
             match evaluate(index, scope)?.as_ref() {
                 Value::Text(key) => match value.members() {
                     // Header names are the members that need this form; they are kept in lower case.
-                    Some(members) => Ok(Cow::Owned(members.get(key).or_else(|| members.get(&key.to_lowercase())).cloned().unwrap_or_default())),
+                    Some(members) => Ok(Cow::Owned(
+                        members.get(key).or_else(|| members.get(&key.to_lowercase())).cloned().unwrap_or_default(),
+                    )),
                     None => member(value, key, &index.span),
                 },
                 Value::Int(position) => element(&value, *position, &index.span).map(Cow::Owned),
@@ -74,10 +76,13 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
             }
         }
         ExprKind::List(items) => {
-            let items = items.iter().map(|item| evaluate(item, scope).map(Cow::into_owned)).collect::<Result<_, _>>()?;
+            let items =
+                items.iter().map(|item| evaluate(item, scope).map(Cow::into_owned)).collect::<Result<_, _>>()?;
             Ok(Cow::Owned(Value::List(items)))
         }
-        ExprKind::Unary(UnaryOperator::Not, operand) => Ok(Cow::Owned(Value::Bool(!evaluate(operand, scope)?.truthy()))),
+        ExprKind::Unary(UnaryOperator::Not, operand) => {
+            Ok(Cow::Owned(Value::Bool(!evaluate(operand, scope)?.truthy())))
+        }
         ExprKind::Unary(UnaryOperator::Negate, operand) => match evaluate(operand, scope)?.as_ref() {
             Value::Int(value) => Ok(Cow::Owned(Value::Int(value.wrapping_neg()))),
             Value::Float(value) => Ok(Cow::Owned(Value::Float(-value))),
@@ -95,7 +100,9 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
             }
             _ => {
                 let (left, right) = (evaluate(left, scope)?, evaluate(right, scope)?);
-                apply(*operator, &left, &right).map(Cow::Owned).map_err(|message| EvaluationError::new(&expr.span, message))
+                apply(*operator, &left, &right)
+                    .map(Cow::Owned)
+                    .map_err(|message| EvaluationError::new(&expr.span, message))
             }
         },
     }
@@ -130,7 +137,9 @@ fn member<'a>(value: Cow<'a, Value>, name: &str, span: &Range<usize>) -> Evaluat
         }
         // What a concurrent or repeated step does not have itself, its results have.
         Value::Record(members) => match members.get("results") {
-            Some(results @ Value::List(_)) => member(Cow::Borrowed(results), name, span).map(|value| Cow::Owned(value.into_owned())),
+            Some(results @ Value::List(_)) => {
+                member(Cow::Borrowed(results), name, span).map(|value| Cow::Owned(value.into_owned()))
+            }
             _ => {
                 let known: Vec<_> = members.keys().map(String::as_str).collect();
                 let error = EvaluationError::new(span, format!("there is no `{name}`, only {}", known.join(", ")));
@@ -181,10 +190,14 @@ fn explain(name: &str, reason: &str) -> String {
 /// Applies an operator; the error is a message.
 fn apply(operator: BinaryOperator, left: &Value, right: &Value) -> Result<Value, String> {
     let order = || {
-        left.order(right).ok_or_else(|| format!("{} and {} have no order: {left} {} {right}", left.kind(), right.kind(), operator.symbol()))
+        left.order(right).ok_or_else(|| {
+            format!("{} and {} have no order: {left} {} {right}", left.kind(), right.kind(), operator.symbol())
+        })
     };
     let same = || {
-        left.same(right).ok_or_else(|| format!("{} and {} cannot be compared: {left} {} {right}", left.kind(), right.kind(), operator.symbol()))
+        left.same(right).ok_or_else(|| {
+            format!("{} and {} cannot be compared: {left} {} {right}", left.kind(), right.kind(), operator.symbol())
+        })
     };
     let holds = match operator {
         BinaryOperator::Equal => same()?,
@@ -248,20 +261,31 @@ fn arithmetic(operator: BinaryOperator, left: &Value, right: &Value) -> Result<V
     if matches!(operator, BinaryOperator::Divide | BinaryOperator::Remainder) && is_zero(right) {
         return Err(by_zero());
     }
-    let nanos = |value: f64| if value.abs() < i64::MAX as f64 { Ok(Value::Duration(value.round() as i64)) } else { Err(overflow()) };
+    let nanos = |value: f64| {
+        if value.abs() < i64::MAX as f64 { Ok(Value::Duration(value.round() as i64)) } else { Err(overflow()) }
+    };
     match (operator, left, right) {
         (BinaryOperator::Divide, Value::Duration(a), Value::Duration(b)) => Ok(Value::Float(*a as f64 / *b as f64)),
-        (BinaryOperator::Divide, Value::Int(a), Value::Int(b)) if a.checked_rem(*b) == Some(0) => a.checked_div(*b).map(Value::Int).ok_or_else(overflow),
-        (BinaryOperator::Add | BinaryOperator::Subtract | BinaryOperator::Remainder, Value::Duration(a), Value::Duration(b)) => {
-            integer(operator, *a, *b).map(Value::Duration).ok_or_else(overflow)
+        (BinaryOperator::Divide, Value::Int(a), Value::Int(b)) if a.checked_rem(*b) == Some(0) => {
+            a.checked_div(*b).map(Value::Int).ok_or_else(overflow)
         }
-        (BinaryOperator::Add | BinaryOperator::Subtract | BinaryOperator::Multiply | BinaryOperator::Remainder, Value::Int(a), Value::Int(b)) => {
-            integer(operator, *a, *b).map(Value::Int).ok_or_else(overflow)
-        }
-        (BinaryOperator::Multiply, Value::Duration(a), factor) | (BinaryOperator::Multiply, factor, Value::Duration(a)) => {
+        (
+            BinaryOperator::Add | BinaryOperator::Subtract | BinaryOperator::Remainder,
+            Value::Duration(a),
+            Value::Duration(b),
+        ) => integer(operator, *a, *b).map(Value::Duration).ok_or_else(overflow),
+        (
+            BinaryOperator::Add | BinaryOperator::Subtract | BinaryOperator::Multiply | BinaryOperator::Remainder,
+            Value::Int(a),
+            Value::Int(b),
+        ) => integer(operator, *a, *b).map(Value::Int).ok_or_else(overflow),
+        (BinaryOperator::Multiply, Value::Duration(a), factor)
+        | (BinaryOperator::Multiply, factor, Value::Duration(a)) => {
             nanos(*a as f64 * factor.as_number().ok_or_else(unsupported)?)
         }
-        (BinaryOperator::Divide, Value::Duration(a), divisor) => nanos(*a as f64 / divisor.as_number().ok_or_else(unsupported)?),
+        (BinaryOperator::Divide, Value::Duration(a), divisor) => {
+            nanos(*a as f64 / divisor.as_number().ok_or_else(unsupported)?)
+        }
         _ => {
             let (a, b) = left.as_number().zip(right.as_number()).ok_or_else(unsupported)?;
             Ok(Value::Float(match operator {
@@ -313,7 +337,8 @@ pub(super) fn test(source: &str, expr: &Expr, scope: &Scope<'_>) -> Result<Teste
         }
         ExprKind::Binary(operator, left, right) if operator.compares() => {
             let (left, right) = (operand(left)?, operand(right)?);
-            let holds = apply(*operator, &left.value, &right.value).map_err(|message| EvaluationError::new(&expr.span, message))?;
+            let holds = apply(*operator, &left.value, &right.value)
+                .map_err(|message| EvaluationError::new(&expr.span, message))?;
             Ok(Tested { holds: holds.truthy(), span: expr.span.clone(), operands: vec![left, right] })
         }
         _ => {

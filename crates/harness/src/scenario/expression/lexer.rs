@@ -35,8 +35,10 @@ pub struct Lexed {
 type Input<'a> = LocatingSlice<&'a str>;
 
 /// Symbols, longer ones before those they begin with.
-const SYMBOLS: &[&str] =
-    &["==", "!=", "<=", ">=", "&&", "||", "<", ">", "!", "(", ")", "[", "]", ".", ",", "+", "-", "*", "/", "%", "=", "&", "|"];
+const SYMBOLS: &[&str] = &[
+    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "!", "(", ")", "[", "]", ".", ",", "+", "-", "*", "/", "%", "=", "&",
+    "|",
+];
 
 /// What a piece of text is before its meaning is looked at.
 enum Raw<'a> {
@@ -60,7 +62,11 @@ fn number<'a>(input: &mut Input<'a>) -> winnow::Result<Raw<'a>> {
 /// A name: letters, digits, underscores, and dashes between them (`second-tokyo`), so a difference needs spaces.
 fn name<'a>(input: &mut Input<'a>) -> winnow::Result<Raw<'a>> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    (one_of(|c: char| c.is_ascii_alphabetic() || c == '_'), take_while(0.., word), repeat::<_, _, (), _, _>(0.., ('-', take_while(1.., word))))
+    (
+        one_of(|c: char| c.is_ascii_alphabetic() || c == '_'),
+        take_while(0.., word),
+        repeat::<_, _, (), _, _>(0.., ('-', take_while(1.., word))),
+    )
         .take()
         .map(Raw::Name)
         .parse_next(input)
@@ -80,7 +86,8 @@ fn escaped(input: &mut Input<'_>) -> winnow::Result<char> {
 
 /// `"…"` with escapes. An unknown escape such as `\d` keeps its backslash, as regular expressions need it.
 fn double_quoted<'a>(input: &mut Input<'a>) -> winnow::Result<Raw<'a>> {
-    let known = preceded(winnow::combinator::peek(('\\', one_of(['n', 'r', 't', '0', '\\', '"']))), escaped).map(String::from);
+    let known =
+        preceded(winnow::combinator::peek(('\\', one_of(['n', 'r', 't', '0', '\\', '"']))), escaped).map(String::from);
     let kept = ('\\', any).take().map(str::to_owned);
     let plain = none_of(['"', '\\']).map(String::from);
     let parts = repeat(0.., alt((known, kept, plain))).fold(String::new, |mut text, part: String| {
@@ -134,7 +141,9 @@ pub fn lex(text: &str) -> Result<Vec<Lexed>, ParseError> {
         let Ok((raw, span)) = parsed else {
             let first = rest.chars().next().unwrap_or(' ');
             return Err(match first {
-                '"' | '\'' => ParseError::new(start..text.len(), format!("the text that begins with {first} does not end")),
+                '"' | '\'' => {
+                    ParseError::new(start..text.len(), format!("the text that begins with {first} does not end"))
+                }
                 other => ParseError::new(start..start + other.len_utf8(), format!("`{other}` begins nothing here")),
             });
         };
@@ -151,7 +160,8 @@ pub fn lex(text: &str) -> Result<Vec<Lexed>, ParseError> {
 /// The value of a number with its unit, if it has one.
 fn quantity(number: &str, unit: &str, span: &Range<usize>) -> Result<Value, ParseError> {
     let digits = number.replace('_', "");
-    let float: f64 = digits.parse().map_err(|_| ParseError::new(span.clone(), format!("`{number}` is not a number")))?;
+    let float: f64 =
+        digits.parse().map_err(|_| ParseError::new(span.clone(), format!("`{number}` is not a number")))?;
     let whole = || digits.parse::<i64>().map_err(|_| ParseError::new(span.clone(), format!("`{number}` is too large")));
     if unit.is_empty() {
         return if digits.contains('.') { Ok(Value::Float(float)) } else { whole().map(Value::Int) };

@@ -27,31 +27,133 @@ impl Method {
 
 /// Every method.
 pub const METHODS: &[Method] = &[
-    Method { name: "min", help: "the smallest of a list", run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| extreme(l, Ordering::Less))) },
-    Method { name: "max", help: "the largest of a list", run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| extreme(l, Ordering::Greater))) },
-    Method { name: "sum", help: "the sum of a list", run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| sum(l))) },
-    Method { name: "mean", help: "the mean of a list", run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| mean(l))) },
-    Method { name: "percentile", help: "the value that so many percent of a list do not exceed", run: |v, a| list(v).map(|l| percentile(l, a)) },
-    Method { name: "count", help: "how many are in a list; with a value: how many equal it", run: |v, a| list(v).map(|l| count(l, a).map(Value::from)) },
-    Method { name: "all", help: "whether all of a list hold; with a value: whether all equal it", run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? == l.len()).into())) },
-    Method { name: "any", help: "whether any of a list holds; with a value: whether any equals it", run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? > 0).into())) },
-    Method { name: "none", help: "whether none of a list holds; with a value: whether none equals it", run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? == 0).into())) },
-    Method { name: "distinct", help: "a list without repetitions", run: |v, a| list(v).map(|l| no_arguments(a).map(|()| distinct(l))) },
-    Method { name: "sorted", help: "a list in order", run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| sorted(l).map(Value::List))) },
-    Method { name: "first", help: "the first of a list, or null", run: |v, a| list(v).map(|l| no_arguments(a).map(|()| l.first().cloned().into())) },
-    Method { name: "last", help: "the last of a list, or null", run: |v, a| list(v).map(|l| no_arguments(a).map(|()| l.last().cloned().into())) },
-    Method { name: "len", help: "the length of a text, list or object", run: |v, a| length(v).map(|n| no_arguments(a).map(|()| n.into())) },
-    Method { name: "keys", help: "the names of an object's members", run: |v, a| v.members().map(|m| no_arguments(a).map(|()| Value::List(m.keys().map(|k| k.as_str().into()).collect()))) },
-    Method { name: "values", help: "the values of an object's members", run: |v, a| v.members().map(|m| no_arguments(a).map(|()| Value::List(m.values().cloned().collect()))) },
-    Method { name: "lines", help: "the lines of a text", run: |v, a| v.as_text().map(|t| no_arguments(a).map(|()| Value::List(t.lines().map(Value::from).collect()))) },
-    Method { name: "lower", help: "a text in lower case", run: |v, a| v.as_text().map(|t| no_arguments(a).map(|()| t.to_lowercase().into())) },
-    Method { name: "trim", help: "a text without white space around it", run: |v, a| v.as_text().map(|t| no_arguments(a).map(|()| t.trim().into())) },
-    Method { name: "split", help: "the parts of a text between a separator", run: |v, a| v.as_text().map(|t| text_argument(a).map(|s| Value::List(t.split(s).map(Value::from).collect()))) },
-    Method { name: "match", help: "the first match of a regular expression: its first group, or all of it; or null", run: |v, a| v.as_text().map(|t| first_match(t, a)) },
-    Method { name: "find", help: "all matches of a regular expression: their first groups, or all of them", run: |v, a| v.as_text().map(|t| find(t, a)) },
-    Method { name: "number", help: "the number that a text holds", run: |v, a| v.as_text().map(|t| no_arguments(a).and_then(|()| number(t))) },
-    Method { name: "json", help: "the JSON value that a text holds", run: |v, a| v.as_text().map(|t| no_arguments(a).and_then(|()| json(t))) },
-    Method { name: "seconds", help: "a duration as a number of seconds", run: |v, a| duration(v).map(|d| no_arguments(a).map(|()| (d as f64 / 1e9).into())) },
+    Method {
+        name: "min",
+        help: "the smallest of a list",
+        run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| extreme(l, Ordering::Less))),
+    },
+    Method {
+        name: "max",
+        help: "the largest of a list",
+        run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| extreme(l, Ordering::Greater))),
+    },
+    Method {
+        name: "sum",
+        help: "the sum of a list",
+        run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| sum(l))),
+    },
+    Method {
+        name: "mean",
+        help: "the mean of a list",
+        run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| mean(l))),
+    },
+    Method {
+        name: "percentile",
+        help: "the value that so many percent of a list do not exceed",
+        run: |v, a| list(v).map(|l| percentile(l, a)),
+    },
+    Method {
+        name: "count",
+        help: "how many are in a list; with a value: how many equal it",
+        run: |v, a| list(v).map(|l| count(l, a).map(Value::from)),
+    },
+    Method {
+        name: "all",
+        help: "whether all of a list hold; with a value: whether all equal it",
+        run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? == l.len()).into())),
+    },
+    Method {
+        name: "any",
+        help: "whether any of a list holds; with a value: whether any equals it",
+        run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? > 0).into())),
+    },
+    Method {
+        name: "none",
+        help: "whether none of a list holds; with a value: whether none equals it",
+        run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? == 0).into())),
+    },
+    Method {
+        name: "distinct",
+        help: "a list without repetitions",
+        run: |v, a| list(v).map(|l| no_arguments(a).map(|()| distinct(l))),
+    },
+    Method {
+        name: "sorted",
+        help: "a list in order",
+        run: |v, a| list(v).map(|l| no_arguments(a).and_then(|()| sorted(l).map(Value::List))),
+    },
+    Method {
+        name: "first",
+        help: "the first of a list, or null",
+        run: |v, a| list(v).map(|l| no_arguments(a).map(|()| l.first().cloned().into())),
+    },
+    Method {
+        name: "last",
+        help: "the last of a list, or null",
+        run: |v, a| list(v).map(|l| no_arguments(a).map(|()| l.last().cloned().into())),
+    },
+    Method {
+        name: "len",
+        help: "the length of a text, list or object",
+        run: |v, a| length(v).map(|n| no_arguments(a).map(|()| n.into())),
+    },
+    Method {
+        name: "keys",
+        help: "the names of an object's members",
+        run: |v, a| {
+            v.members().map(|m| no_arguments(a).map(|()| Value::List(m.keys().map(|k| k.as_str().into()).collect())))
+        },
+    },
+    Method {
+        name: "values",
+        help: "the values of an object's members",
+        run: |v, a| v.members().map(|m| no_arguments(a).map(|()| Value::List(m.values().cloned().collect()))),
+    },
+    Method {
+        name: "lines",
+        help: "the lines of a text",
+        run: |v, a| v.as_text().map(|t| no_arguments(a).map(|()| Value::List(t.lines().map(Value::from).collect()))),
+    },
+    Method {
+        name: "lower",
+        help: "a text in lower case",
+        run: |v, a| v.as_text().map(|t| no_arguments(a).map(|()| t.to_lowercase().into())),
+    },
+    Method {
+        name: "trim",
+        help: "a text without white space around it",
+        run: |v, a| v.as_text().map(|t| no_arguments(a).map(|()| t.trim().into())),
+    },
+    Method {
+        name: "split",
+        help: "the parts of a text between a separator",
+        run: |v, a| v.as_text().map(|t| text_argument(a).map(|s| Value::List(t.split(s).map(Value::from).collect()))),
+    },
+    Method {
+        name: "match",
+        help: "the first match of a regular expression: its first group, or all of it; or null",
+        run: |v, a| v.as_text().map(|t| first_match(t, a)),
+    },
+    Method {
+        name: "find",
+        help: "all matches of a regular expression: their first groups, or all of them",
+        run: |v, a| v.as_text().map(|t| find(t, a)),
+    },
+    Method {
+        name: "number",
+        help: "the number that a text holds",
+        run: |v, a| v.as_text().map(|t| no_arguments(a).and_then(|()| number(t))),
+    },
+    Method {
+        name: "json",
+        help: "the JSON value that a text holds",
+        run: |v, a| v.as_text().map(|t| no_arguments(a).and_then(|()| json(t))),
+    },
+    Method {
+        name: "seconds",
+        help: "a duration as a number of seconds",
+        run: |v, a| duration(v).map(|d| no_arguments(a).map(|()| (d as f64 / 1e9).into())),
+    },
 ];
 
 fn list(value: &Value) -> Option<&[Value]> {

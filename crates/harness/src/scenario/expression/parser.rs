@@ -104,9 +104,15 @@ impl Parser {
             Some(Token::Symbol("=")) => ParseError::new(self.here(), "`=` is no operator").help("did you mean `==`?"),
             Some(Token::Symbol("&")) => ParseError::new(self.here(), "`&` is no operator").help("did you mean `and`?"),
             Some(Token::Symbol("|")) => ParseError::new(self.here(), "`|` is no operator").help("did you mean `or`?"),
-            Some(Token::Symbol(symbol)) => ParseError::new(self.here(), format!("`{symbol}` stands where {expected} is needed")),
-            Some(Token::Name(name)) => ParseError::new(self.here(), format!("`{name}` stands where {expected} is needed")),
-            Some(Token::Literal(value)) => ParseError::new(self.here(), format!("{value} stands where {expected} is needed")),
+            Some(Token::Symbol(symbol)) => {
+                ParseError::new(self.here(), format!("`{symbol}` stands where {expected} is needed"))
+            }
+            Some(Token::Name(name)) => {
+                ParseError::new(self.here(), format!("`{name}` stands where {expected} is needed"))
+            }
+            Some(Token::Literal(value)) => {
+                ParseError::new(self.here(), format!("{value} stands where {expected} is needed"))
+            }
         };
         match self.peek() {
             Some(Token::Name(name)) if error.help.is_none() && expected.starts_with("an operator") => {

@@ -49,7 +49,12 @@ impl<'p> Scope<'p> {
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.parent.map(Self::names).unwrap_or_default();
-        names.extend(self.names.keys().map(String::as_str).filter(|name| self.parent.is_none_or(|parent| parent.get(name).is_none())));
+        names.extend(
+            self.names
+                .keys()
+                .map(String::as_str)
+                .filter(|name| self.parent.is_none_or(|parent| parent.get(name).is_none())),
+        );
         names
     }
 }

@@ -19,14 +19,18 @@ fn scope() -> Scope<'static> {
     scope.set("ny", reply(12, 700));
     scope.set("second-tokyo", reply(11, 41));
     let results = Value::List(vec![reply(1, 10), reply(1, 20), reply(2, 3000)]);
-    scope.set("storm", Value::record([("ok", true.into()), ("elapsed", Value::Duration(3_100_000_000)), ("results", results)]));
+    scope.set(
+        "storm",
+        Value::record([("ok", true.into()), ("elapsed", Value::Duration(3_100_000_000)), ("results", results)]),
+    );
     scope.set("log", Value::record([("error", "caught signal 15\nbye".into())]));
     scope.set("failed", Value::record([("ok", false.into()), ("json", Value::Null), ("status", Value::Null)]));
     scope
 }
 
 fn value(source: &str) -> Result<Value, String> {
-    let expression = Expression::parse(source).map_err(|error| format!("{}: {}", &source[error.span.clone()], error.message))?;
+    let expression =
+        Expression::parse(source).map_err(|error| format!("{}: {}", &source[error.span.clone()], error.message))?;
     let scope = scope();
     expression.evaluate(&scope).map_err(|error| format!("{}: {}", &source[error.span.clone()], error.message))
 }
@@ -156,7 +160,8 @@ fn a_failed_test_names_the_part_and_its_operands() {
     let tested = Expression::parse(source).unwrap().test(&scope()).unwrap();
     assert!(!tested.holds);
     assert_eq!(&source[tested.span], "tokyo.json.hour == ny.json.pid");
-    let operands: Vec<_> = tested.operands.iter().map(|operand| format!("{} {}", operand.label, operand.value)).collect();
+    let operands: Vec<_> =
+        tested.operands.iter().map(|operand| format!("{} {}", operand.label, operand.value)).collect();
     assert_eq!(operands, ["tokyo.json.hour 9", "ny.json.pid 12"]);
     assert!(Expression::parse("not failed.ok").unwrap().test(&scope()).unwrap().holds);
 }
@@ -164,9 +169,20 @@ fn a_failed_test_names_the_part_and_its_operands() {
 #[test]
 fn references_and_time_bounds() {
     let expression = Expression::parse("a.b.c == d[e.f].g and h.count(i) > 1s").unwrap();
-    let paths: Vec<_> = expression.references().iter().map(|reference| reference.path.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")).collect();
+    let paths: Vec<_> = expression
+        .references()
+        .iter()
+        .map(|reference| reference.path.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join("."))
+        .collect();
     assert_eq!(paths, ["a.b.c", "d", "e.f", "h", "i"]);
-    for (source, bounded) in [("a < 1s", true), ("1s >= a", true), ("not (x.ok and a <= 5ms)", true), ("a > 1s", false), ("a < 5", false), ("a < b", false)] {
+    for (source, bounded) in [
+        ("a < 1s", true),
+        ("1s >= a", true),
+        ("not (x.ok and a <= 5ms)", true),
+        ("a > 1s", false),
+        ("a < 5", false),
+        ("a < b", false),
+    ] {
         assert_eq!(Expression::parse(source).unwrap().bounds_time_from_above(), bounded, "{source}");
     }
 }

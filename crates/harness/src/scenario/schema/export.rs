@@ -46,8 +46,22 @@ pub fn json_schema() -> Json {
 
 /// Definitions whose values may be filled when a step runs.
 fn in_steps(name: &str) -> bool {
-    !matches!(name, "SchemaTag" | "Axes" | "Matrix" | "Mode" | "Module" | "Mpm" | "Needs" | "Expect" | "Expectation" | "Variant" | "FileEntry" | "FileContent" | "LogAllowance")
-        && !name.starts_with("OneOrMany")
+    !matches!(
+        name,
+        "SchemaTag"
+            | "Axes"
+            | "Matrix"
+            | "Mode"
+            | "Module"
+            | "Mpm"
+            | "Needs"
+            | "Expect"
+            | "Expectation"
+            | "Variant"
+            | "FileEntry"
+            | "FileContent"
+            | "LogAllowance"
+    ) && !name.starts_with("OneOrMany")
 }
 
 fn refer_to_spec(holder: &mut Json) {

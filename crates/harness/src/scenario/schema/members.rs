@@ -51,19 +51,15 @@ pub(super) const RAW_MEMBERS: &[Member] = &[
 ];
 
 /// The concurrent step; also what a repeated step gives. Every other name gives the list of the results' members.
-pub(super) const CONCURRENT_MEMBERS: &[Member] = &[
-    member("results", "the results in order"),
-    member("elapsed", "the time from the first start to the last end"),
-];
+pub(super) const CONCURRENT_MEMBERS: &[Member] =
+    &[member("results", "the results in order"), member("elapsed", "the time from the first start to the last end")];
 
 /// The signal step.
 pub(super) const SIGNAL_MEMBERS: &[Member] = &[member("pids", "the processes that got it")];
 
 /// The wait step. Every other name is a member of the last attempt's result.
-pub(super) const WAIT_MEMBERS: &[Member] = &[
-    member("attempts", "how many attempts were made"),
-    member("last", "the last attempt's result"),
-];
+pub(super) const WAIT_MEMBERS: &[Member] =
+    &[member("attempts", "how many attempts were made"), member("last", "the last attempt's result")];
 
 /// The log step.
 pub(super) const LOG_MEMBERS: &[Member] = &[

@@ -224,8 +224,20 @@ pub struct StepDefinition {
 
 /// Every kind of steps.
 pub const STEPS: &[StepDefinition] = &[
-    StepDefinition { kind: StepKind::Http, name: "http", summary: "an HTTP request", members: HTTP_MEMBERS, nested: &[] },
-    StepDefinition { kind: StepKind::Raw, name: "raw", summary: "bytes sent and expected", members: RAW_MEMBERS, nested: &[] },
+    StepDefinition {
+        kind: StepKind::Http,
+        name: "http",
+        summary: "an HTTP request",
+        members: HTTP_MEMBERS,
+        nested: &[],
+    },
+    StepDefinition {
+        kind: StepKind::Raw,
+        name: "raw",
+        summary: "bytes sent and expected",
+        members: RAW_MEMBERS,
+        nested: &[],
+    },
     StepDefinition {
         kind: StepKind::Concurrent,
         name: "concurrent",
@@ -233,13 +245,43 @@ pub const STEPS: &[StepDefinition] = &[
         members: CONCURRENT_MEMBERS,
         nested: &["each"],
     },
-    StepDefinition { kind: StepKind::Signal, name: "signal", summary: "a signal to a process", members: SIGNAL_MEMBERS, nested: &[] },
-    StepDefinition { kind: StepKind::Wait, name: "wait", summary: "a step repeated until it succeeds", members: WAIT_MEMBERS, nested: &["for"] },
+    StepDefinition {
+        kind: StepKind::Signal,
+        name: "signal",
+        summary: "a signal to a process",
+        members: SIGNAL_MEMBERS,
+        nested: &[],
+    },
+    StepDefinition {
+        kind: StepKind::Wait,
+        name: "wait",
+        summary: "a step repeated until it succeeds",
+        members: WAIT_MEMBERS,
+        nested: &["for"],
+    },
     StepDefinition { kind: StepKind::Log, name: "log", summary: "what is in a log", members: LOG_MEMBERS, nested: &[] },
-    StepDefinition { kind: StepKind::Process, name: "process", summary: "the server's processes", members: PROCESS_MEMBERS, nested: &[] },
-    StepDefinition { kind: StepKind::File, name: "file", summary: "a change of a file", members: FILE_MEMBERS, nested: &[] },
+    StepDefinition {
+        kind: StepKind::Process,
+        name: "process",
+        summary: "the server's processes",
+        members: PROCESS_MEMBERS,
+        nested: &[],
+    },
+    StepDefinition {
+        kind: StepKind::File,
+        name: "file",
+        summary: "a change of a file",
+        members: FILE_MEMBERS,
+        nested: &[],
+    },
     StepDefinition { kind: StepKind::Exec, name: "exec", summary: "a program", members: EXEC_MEMBERS, nested: &[] },
-    StepDefinition { kind: StepKind::Stop, name: "stop", summary: "the server's stop", members: STOP_MEMBERS, nested: &[] },
+    StepDefinition {
+        kind: StepKind::Stop,
+        name: "stop",
+        summary: "the server's stop",
+        members: STOP_MEMBERS,
+        nested: &[],
+    },
 ];
 
 /// What a step does, by its kind.

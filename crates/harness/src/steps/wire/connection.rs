@@ -125,17 +125,30 @@ impl Connection {
     /// Opens a connection, encrypted if a host name is given for it.
     pub fn open(address: SocketAddr, tls_host: Option<&str>, limit: Limit<'_>) -> Result<Self, WireError> {
         limit.check()?;
-        let stream = TcpStream::connect_timeout(&address, limit.left().max(Duration::from_millis(1))).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => WireError::TimedOut,
-            _ => WireError::Connect(address, error.to_string()),
-        })?;
+        let stream =
+            TcpStream::connect_timeout(&address, limit.left().max(Duration::from_millis(1))).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::TimedOut => WireError::TimedOut,
+                    _ => WireError::Connect(address, error.to_string()),
+                }
+            })?;
         let prepare = || -> io::Result<()> {
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)
         };
         prepare().map_err(|error| WireError::System(error.to_string()))?;
-        let session = tls_host.map(tls::session).transpose().map_err(|error| WireError::Tls(error.to_string()))?.map(Box::new);
-        let mut connection = Self { stream, session, outgoing: Vec::new(), incoming: Vec::new(), closed: false, reset: false, first_byte: None, total: 0 };
+        let session =
+            tls_host.map(tls::session).transpose().map_err(|error| WireError::Tls(error.to_string()))?.map(Box::new);
+        let mut connection = Self {
+            stream,
+            session,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            closed: false,
+            reset: false,
+            first_byte: None,
+            total: 0,
+        };
         while connection.session.as_ref().is_some_and(|session| session.is_handshaking()) {
             if connection.closed {
                 return Err(WireError::Tls("the server closed the connection during the handshake".to_owned()));
@@ -217,7 +230,10 @@ impl Connection {
             }
             let slice = limit.left().min(SLICE).as_micros().div_ceil(1000);
             let mut entries = [PollFd::new(self.stream.as_fd(), interest)];
-            let ready = match poll(&mut entries, PollTimeout::try_from(i32::try_from(slice).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::ZERO)) {
+            let ready = match poll(
+                &mut entries,
+                PollTimeout::try_from(i32::try_from(slice).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::ZERO),
+            ) {
                 Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
                 Ok(_) => entries[0].revents().unwrap_or(PollFlags::POLLIN),
                 Err(error) => return Err(WireError::System(error.to_string())),
@@ -298,6 +314,7 @@ impl Connection {
     /// Closes with a reset: what the server sends or has in flight meets an error.
     pub fn reset(self) -> Result<(), WireError> {
         let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-        nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &linger).map_err(|error| WireError::System(error.to_string()))
+        nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &linger)
+            .map_err(|error| WireError::System(error.to_string()))
     }
 }

@@ -138,7 +138,8 @@ impl Reader {
             State::ChunkSize => {
                 let Some((line, count)) = line(bytes) else { return Ok(None) };
                 let digits = line.split(';').next().unwrap_or_default().trim();
-                let size = u64::from_str_radix(digits, 16).map_err(|_| WireError::Malformed(format!("`{digits}` is no size of a chunk")))?;
+                let size = u64::from_str_radix(digits, 16)
+                    .map_err(|_| WireError::Malformed(format!("`{digits}` is no size of a chunk")))?;
                 self.state = if size == 0 { State::Trailers } else { State::Chunk(size) };
                 Ok(Some(count))
             }
@@ -184,15 +185,19 @@ impl Reader {
             Err(error) => return Err(WireError::Malformed(error.to_string())),
         };
         let status = parsed.code.unwrap_or_default();
-        let headers: Vec<(String, String)> = parsed.headers.iter().map(|field| (field.name.to_owned(), text(field.value))).collect();
+        let headers: Vec<(String, String)> =
+            parsed.headers.iter().map(|field| (field.name.to_owned(), text(field.value))).collect();
         if (100..200).contains(&status) && status != 101 {
             self.interim.push(status);
             return Ok(Some(count));
         }
-        let mut response = Response { status, reason: parsed.reason.unwrap_or_default().to_owned(), headers, ..Response::default() };
+        let mut response =
+            Response { status, reason: parsed.reason.unwrap_or_default().to_owned(), headers, ..Response::default() };
         let connection = response.header("connection").unwrap_or_default().to_ascii_lowercase();
-        response.keeps = if parsed.version == Some(1) { !connection.contains("close") } else { connection.contains("keep-alive") };
-        let chunked = response.header("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"));
+        response.keeps =
+            if parsed.version == Some(1) { !connection.contains("close") } else { connection.contains("keep-alive") };
+        let chunked =
+            response.header("transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"));
         let length = response.values("content-length").next().and_then(|value| value.trim().parse::<u64>().ok());
         self.state = match length {
             _ if self.bodiless || status == 204 || status == 304 => State::Done,
@@ -244,11 +249,15 @@ mod tests {
 
     #[test]
     fn a_body_with_a_length_leaves_what_follows() {
-        let (reader, rest) = all("GET", "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX: a\r\nx: b\r\n\r\nhelloHTTP/1.1", false);
+        let (reader, rest) =
+            all("GET", "HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX: a\r\nx: b\r\n\r\nhelloHTTP/1.1", false);
         assert!(reader.is_done());
         assert_eq!(rest, b"HTTP/1.1");
         let response = reader.into_response().unwrap();
-        assert_eq!((response.status, response.reason.as_str(), response.body.as_slice()), (200, "Fine", b"hello".as_slice()));
+        assert_eq!(
+            (response.status, response.reason.as_str(), response.body.as_slice()),
+            (200, "Fine", b"hello".as_slice())
+        );
         assert_eq!(response.header("X").as_deref(), Some("a, b"));
         assert!(response.complete && response.keeps);
     }

@@ -24,11 +24,21 @@ impl ServerCertVerifier for AnyCertificate {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], certificate: &CertificateDer<'_>, signature: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], certificate: &CertificateDer<'_>, signature: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
     }
 
@@ -46,7 +56,10 @@ pub(super) fn session(host: &str) -> Result<ClientConnection, Error> {
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
     let name = host.parse::<IpAddr>().map_or_else(
-        |_| ServerName::try_from(host.to_owned()).map_err(|error| Error::General(format!("`{host}` is no host name: {error}"))),
+        |_| {
+            ServerName::try_from(host.to_owned())
+                .map_err(|error| Error::General(format!("`{host}` is no host name: {error}")))
+        },
         |address| Ok(ServerName::IpAddress(address.into())),
     )?;
     let mut session = ClientConnection::new(Arc::new(config), name)?;

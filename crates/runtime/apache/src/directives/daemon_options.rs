@@ -138,12 +138,16 @@ pub(crate) enum Value {
 /// One row of the table.
 pub(crate) struct DaemonOption {
     pub(crate) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) syntax: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) default: &'static str,
     /// What the reference calls it in `Invalid … for WSGI daemon process.`
     pub(crate) noun: &'static str,
     pub(crate) support: Support,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) extension: bool,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) help: &'static str,
     pub(crate) value: Value,
 }

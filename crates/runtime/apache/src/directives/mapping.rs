@@ -8,6 +8,7 @@ use crate::host::{Regex, server_relative};
 use crate::tokens::Token;
 
 /// Options of an alias: name, syntax, help.
+#[cfg(test)]
 pub(crate) const ALIAS_OPTIONS: &[(&str, &str, &str)] = &[
     ("process-group", "name|%{…}", "Daemon process group that runs the script."),
     ("application-group", "name|%{…}", "Interpreter that runs the script."),

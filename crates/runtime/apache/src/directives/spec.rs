@@ -35,6 +35,7 @@ pub(crate) enum Arity {
 
 impl Arity {
     /// As `directives.json` says it.
+    #[cfg(test)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Flag => "flag",
@@ -63,6 +64,7 @@ pub(crate) enum Place {
 
 impl Place {
     /// As `directives.json` says it.
+    #[cfg(test)]
     pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
             Self::Main => &["server"],
@@ -113,9 +115,11 @@ pub(crate) struct Directive {
     pub(crate) name: &'static CStr,
     pub(crate) arity: Arity,
     pub(crate) place: Place,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) syntax: &'static str,
     pub(crate) fallback: Fallback,
     pub(crate) options: &'static [&'static str],
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) extension: bool,
     pub(crate) help: &'static CStr,
     pub(crate) parse: Parse,
@@ -141,6 +145,7 @@ impl Directive {
     }
 
     /// Whether this version does it.
+    #[cfg(test)]
     pub(crate) fn support(&self) -> Support {
         if matches!(self.parse, Parse::Refuse) { Support::Known } else { Support::Supported }
     }

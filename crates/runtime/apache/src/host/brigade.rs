@@ -149,11 +149,6 @@ impl<'r> Sending<'r> {
         Self { request, brigade: Brigade::new(request) }
     }
 
-    /// Whether there is anything to send.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.brigade.is_empty()
-    }
-
     /// Copies bytes behind those that wait.
     pub(crate) fn copy(&mut self, data: &[u8]) -> Result<(), AprError> {
         // SAFETY: the brigade copies the bytes.

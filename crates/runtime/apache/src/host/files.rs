@@ -63,8 +63,8 @@ pub(crate) fn trusted(path: &Path) -> Result<PathBuf, PathError> {
     Ok(real)
 }
 
-/// Opens a file with `O_PATH` and checks what was opened as [`trusted`] does. Returns the path without links, too.
-pub(crate) fn open_trusted(path: &Path) -> Result<(PathBuf, OwnedFd), PathError> {
+/// Opens a file with `O_PATH` and checks what was opened as [`trusted`] does.
+pub(crate) fn open_trusted(path: &Path) -> Result<OwnedFd, PathError> {
     let unknown = |error: std::io::Error| PathError::Unknown(path.to_owned(), error.to_string());
     let mut options = std::fs::OpenOptions::new();
     let file = options.read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).map_err(unknown)?;
@@ -76,7 +76,7 @@ pub(crate) fn open_trusted(path: &Path) -> Result<(PathBuf, OwnedFd), PathError>
     if !opened.is_file() || opened.mode() & 0o111 == 0 {
         return Err(PathError::NotExecutable(real));
     }
-    Ok((real, file.into()))
+    Ok(file.into())
 }
 
 /// Whether a user can search all folders of a path without links and read the file at its end.

@@ -115,8 +115,3 @@ pub(crate) fn process(code: &Code, text: Arguments<'_>) {
 pub(crate) fn info(target: Target<'_>, text: Arguments<'_>) {
     target.format(Level::Info, text);
 }
-
-/// Logs text for those who debug.
-pub(crate) fn debug(target: Target<'_>, text: Arguments<'_>) {
-    target.format(Level::Debug, text);
-}

@@ -40,11 +40,6 @@ impl Mpm {
         }
     }
 
-    /// Which generation of the configuration runs.
-    pub(crate) fn generation() -> u32 {
-        query(sys::AP_MPMQ_GENERATION).and_then(|value| u32::try_from(value).ok()).unwrap_or(0)
-    }
-
     /// Whether the server is being stopped.
     pub(crate) fn is_stopping() -> bool {
         query(sys::AP_MPMQ_MPM_STATE) == Some(sys::AP_MPMQ_STOPPING.cast_signed())

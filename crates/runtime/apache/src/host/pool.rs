@@ -40,7 +40,6 @@ impl<'p> Pool<'p> {
     }
 
     /// Moves a plain value into the pool.
-    #[expect(clippy::mut_from_ref, reason = "each call returns fresh memory")]
     pub(crate) fn put<T: Copy>(self, value: T) -> &'p mut T {
         const { assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes") };
         let room = self.room(size_of::<T>()).cast::<T>();

@@ -290,7 +290,7 @@ impl<'r> Request<'r> {
     pub(crate) fn allows(self, option: u32) -> bool {
         // SAFETY: the request is alive.
         let options = unsafe { sys::ap_allow_options(self.raw()) };
-        u32::from(options.cast_unsigned()) & option != 0
+        options.cast_unsigned() & option != 0
     }
 
     /// `AcceptPathInfo Off`.
@@ -308,7 +308,7 @@ impl<'r> Request<'r> {
     fn core(&self) -> Option<&sys::core_dir_config> {
         // SAFETY: the core keeps its directory configuration at its module's index; the record is the core's own.
         unsafe {
-            let index = (*(&raw const sys::core_module)).module_index;
+            let index = sys::core_module.module_index;
             module_config(self.get().per_dir_config, index).cast::<sys::core_dir_config>().as_ref()
         }
     }
@@ -410,11 +410,5 @@ impl<'r> Request<'r> {
             self.headers_in().unset(c"Content-Length");
             sys::ap_internal_redirect_handler(location.as_ptr(), request);
         }
-    }
-
-    /// Reads and throws away what is left of the request's body.
-    pub(crate) fn discard_body(self) {
-        // SAFETY: the request is alive.
-        unsafe { sys::ap_discard_request_body(self.raw()) };
     }
 }

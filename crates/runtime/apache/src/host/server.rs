@@ -75,18 +75,6 @@ impl<'s> Server<'s> {
         self.get().timeout
     }
 
-    /// `ErrorLog`, when this server has one of its own.
-    pub(crate) fn error_log(self) -> Option<&'s CStr> {
-        // SAFETY: null or a text of the configuration.
-        unsafe { text(self.get().error_fname) }
-    }
-
-    /// Where this server's configuration began: file and line.
-    pub(crate) fn defined_at(self) -> (Option<&'s CStr>, u32) {
-        // SAFETY: null or a text of the configuration.
-        (unsafe { text(self.get().defn_name) }, self.get().defn_line_number)
-    }
-
     /// The next server in Apache's list.
     pub(crate) fn next(self) -> Option<Self> {
         NonNull::new(self.get().next).map(|raw| Self { raw, lives: PhantomData })

@@ -76,6 +76,10 @@ impl Bundle {
 
     /// Gives the objects up.
     pub(crate) fn release(self, py: Python<'_>) {
+        let data = self.session.state.borrow_mut(py).data.take();
+        if let Some(data) = data {
+            data.release(py);
+        }
         for object in [self.adapter, self.start_response, self.input, self.errors, self.errors_buffer] {
             object.release(py);
         }
@@ -133,12 +137,7 @@ pub(crate) fn serve(
     // SAFETY: closed when `opened` is dropped, before the gateway's borrow ends.
     unsafe { session.open(gateway) };
     let opened = Opened { py, session };
-    let serving = Serving {
-        py,
-        session,
-        facts,
-        interpreter,
-    };
+    let serving = Serving { py, session, facts, interpreter };
     let ended = serving.run(&bundle, &mut moment, &mut outgoing.body);
     errors::flush_request(py, session);
     errors::flush_streams(py, interpreter);
@@ -324,9 +323,8 @@ impl<'py> Serving<'_, 'py> {
     fn complete(&self, result: &Object<'py>, body: &mut Vec<u8>) -> Raise<Option<OwnedHead>> {
         let py = self.py;
         // SAFETY: alive, attached.
-        let (is_list, is_tuple) = unsafe {
-            (ffi::PyList_CheckExact(result.as_ptr()) != 0, ffi::PyTuple_CheckExact(result.as_ptr()) != 0)
-        };
+        let (is_list, is_tuple) =
+            unsafe { (ffi::PyList_CheckExact(result.as_ptr()) != 0, ffi::PyTuple_CheckExact(result.as_ptr()) != 0) };
         if (!is_list && !is_tuple) || self.session.state.borrow(py).response.sent {
             return Ok(None);
         }
@@ -339,7 +337,9 @@ impl<'py> Serving<'_, 'py> {
                 list_item(result, index)?
             } else {
                 // SAFETY: a tuple, alive, attached; the index is checked by CPython.
-                unsafe { crate::object::borrowed(py, ffi::PyTuple_GetItem(result.as_ptr(), crate::object::size(index)))? }
+                unsafe {
+                    crate::object::borrowed(py, ffi::PyTuple_GetItem(result.as_ptr(), crate::object::size(index)))?
+                }
             };
             let Some(block) = bytes_of(&item) else { return Err(self.not_bytes(&item)) };
             if body.len() + block.len() > SMALL_RESPONSE {
@@ -463,9 +463,8 @@ impl<'py> Serving<'_, 'py> {
     fn close(&self, result: &Object<'py>) {
         let py = self.py;
         // SAFETY: alive, attached.
-        let plain = unsafe {
-            ffi::PyList_CheckExact(result.as_ptr()) != 0 || ffi::PyTuple_CheckExact(result.as_ptr()) != 0
-        };
+        let plain =
+            unsafe { ffi::PyList_CheckExact(result.as_ptr()) != 0 || ffi::PyTuple_CheckExact(result.as_ptr()) != 0 };
         if plain {
             return;
         }
@@ -510,8 +509,8 @@ impl<'py> Serving<'_, 'py> {
 /// Sends a complete response without the GIL.
 pub(crate) fn send(gateway: &mut dyn Gateway, outgoing: &Outgoing, outcome: Outcome) -> Outcome {
     let Outgoing { head, body } = outgoing;
-    let sent = head.send(gateway).and_then(|()| {
-        if body.is_empty() { Ok(()) } else { gateway.send_body(body, outcome == Outcome::Complete) }
-    });
+    let sent = head
+        .send(gateway)
+        .and_then(|()| if body.is_empty() { Ok(()) } else { gateway.send_body(body, outcome == Outcome::Complete) });
     if sent.is_ok() { outcome } else { Outcome::Truncated }
 }

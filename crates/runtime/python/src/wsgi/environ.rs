@@ -163,12 +163,7 @@ pub(crate) fn seconds(microseconds: i64) -> f64 {
 
 impl Environs {
     /// Prepares an interpreter's templates.
-    pub(crate) fn new(
-        py: Python<'_>,
-        config: &launch::Python,
-        group: &[u8],
-        file_wrapper: &Object<'_>,
-    ) -> Raise<Self> {
+    pub(crate) fn new(py: Python<'_>, config: &launch::Python, group: &[u8], file_wrapper: &Object<'_>) -> Raise<Self> {
         let base = dict(py)?;
         put(&base, c"wsgi.version", &version(py, &[1, 0])?)?;
         put(&base, c"wsgi.url_scheme", &interned(py, c"http")?)?;

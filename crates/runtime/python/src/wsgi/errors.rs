@@ -69,11 +69,7 @@ pub(crate) fn make<'py>(py: Python<'py>, module: &Object<'py>) -> Raise<Object<'
 }
 
 /// Makes a buffer and the text object over it. `kind` is the type from [`make`], `wrapper` is `io.TextIOWrapper`.
-pub(crate) fn open<'py>(
-    kind: &Object<'py>,
-    wrapper: &Object<'py>,
-    log: Log,
-) -> Raise<(Object<'py>, Object<'py>)> {
+pub(crate) fn open<'py>(kind: &Object<'py>, wrapper: &Object<'py>, log: Log) -> Raise<(Object<'py>, Object<'py>)> {
     let py = kind.py();
     // SAFETY: `kind` was made for `Log`.
     let buffer = unsafe { instance(kind, log)? };
@@ -199,7 +195,8 @@ fn with_bytes<R>(py: Python<'_>, value: &Object<'_>, work: impl FnOnce(&[u8]) ->
         let mut view = std::mem::zeroed::<ffi::Py_buffer>();
         done(ffi::PyObject_GetBuffer(value.as_ptr(), &raw mut view, ffi::PyBUF_SIMPLE))?;
         let length = usize::try_from(view.len).unwrap_or(0);
-        let data = if length == 0 { Vec::new() } else { std::slice::from_raw_parts(view.buf.cast::<u8>(), length).to_vec() };
+        let data =
+            if length == 0 { Vec::new() } else { std::slice::from_raw_parts(view.buf.cast::<u8>(), length).to_vec() };
         ffi::PyBuffer_Release(&raw mut view);
         work(&data)
     }

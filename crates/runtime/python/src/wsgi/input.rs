@@ -6,7 +6,9 @@ use pyo3::{Python, ffi};
 
 use crate::gateway::ReadFailure;
 use crate::object::{Object, Raise, Raised, append, bytes, list, none, os_error, owned, raise, runtime_error, size};
-use crate::slot::{Arguments, Methods, NO_MORE_METHODS, NativeType, entered, method, native_type, plain_method, value_of};
+use crate::slot::{
+    Arguments, Methods, NO_MORE_METHODS, NativeType, entered, method, native_type, plain_method, value_of,
+};
 use crate::wsgi::session::Session;
 
 /// How much is read at once when lines are wanted or the body's length is unknown.

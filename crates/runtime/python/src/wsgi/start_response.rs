@@ -7,8 +7,8 @@ use wsgi_protocol::abi::Level;
 
 use crate::gateway::SendFailure;
 use crate::object::{
-    Object, Raise, Raised, bytes_of, full_type_name, is_none, none, os_error, raise, restore_parts,
-    runtime_error, type_error,
+    Object, Raise, Raised, bytes_of, full_type_name, is_none, none, os_error, raise, restore_parts, runtime_error,
+    type_error,
 };
 use crate::slot::{
     Arguments, Methods, NO_MORE_METHODS, NativeType, entered, function, keyword_method, native_type, no_keywords,
@@ -170,9 +170,7 @@ pub(crate) enum Output {
 fn send_failure(py: Python<'_>, failure: &SendFailure) -> Raised {
     match failure {
         SendFailure::ClientGone => raise(py, os_error(), "mod_wsgi client connection closed"),
-        SendFailure::Failed(text) => {
-            raise(py, os_error(), &format!("mod_wsgi failed to write response data: {text}"))
-        }
+        SendFailure::Failed(text) => raise(py, os_error(), &format!("mod_wsgi failed to write response data: {text}")),
     }
 }
 

@@ -16,10 +16,16 @@ fn own_keys_have_the_references_types_and_values() {
             ("environ['wsgi.version']", "(1, 0)"),
             ("environ['wsgi.url_scheme']", "'http'"),
             ("environ['wsgi.input_terminated']", "True"),
-            ("environ['wsgi.multithread'], environ['wsgi.multiprocess'], environ['wsgi.run_once']", "(True, False, False)"),
+            (
+                "environ['wsgi.multithread'], environ['wsgi.multiprocess'], environ['wsgi.run_once']",
+                "(True, False, False)",
+            ),
             ("environ['apache.version'], environ['mod_wsgi.version']", "((2, 4, 71), (6, 1, 1))"),
             ("environ['mod_wsgi.process_group'], environ['mod_wsgi.application_group']", "('', '')"),
-            ("environ['mod_wsgi.callable_object'], environ['mod_wsgi.request_handler']", "('application', 'wsgi-script')"),
+            (
+                "environ['mod_wsgi.callable_object'], environ['mod_wsgi.request_handler']",
+                "('application', 'wsgi-script')",
+            ),
             ("environ['mod_wsgi.handler_script']", "''"),
             ("environ['mod_wsgi.request_id']", "'request-id'"),
             ("type(environ['mod_wsgi.thread_id']) is int and environ['mod_wsgi.thread_id'] >= 1", "True"),

@@ -36,7 +36,10 @@ fn reads_in_all_ways() {
         ("body.readline(2), body.readline(2), body.readline(9)", "(b'on', b'e\\n', b'two\\n')"),
         ("body.readline(0)", "b''"),
         ("body.readlines()", "[b'one\\n', b'two\\n', b'three\\n', b'four']"),
-        ("body.readlines(4), body.readlines(5), body.readlines()", "([b'one\\n'], [b'two\\n', b'three\\n'], [b'four'])"),
+        (
+            "body.readlines(4), body.readlines(5), body.readlines()",
+            "([b'one\\n'], [b'two\\n', b'three\\n'], [b'four'])",
+        ),
         ("list(body)", "[b'one\\n', b'two\\n', b'three\\n', b'four']"),
         ("next(body), body.read(4), list(body)", "(b'one\\n', b'two\\n', [b'three\\n', b'four'])"),
         ("body.read(0), body.read(3)", "(b'', b'one')"),

@@ -111,8 +111,14 @@ fn stacks_of_a_stuck_request_are_shown() {
     serve(wait, Client::group("blocked"));
     engine().dump_stacks(Stacks::All);
     assert!(!journal(", in stuck_here").is_empty(), "the frame is in the dump");
-    assert!(journal("Thread ").iter().any(|line| line.text.contains(" executing file \"")), "its first line names the thread");
-    serve("import builtins\nbuiltins.release.set()\ndef application(e, s):\n    s('200 OK', [])\n    return []\n", Client::group("blocked"));
+    assert!(
+        journal("Thread ").iter().any(|line| line.text.contains(" executing file \"")),
+        "its first line names the thread"
+    );
+    serve(
+        "import builtins\nbuiltins.release.set()\ndef application(e, s):\n    s('200 OK', [])\n    return []\n",
+        Client::group("blocked"),
+    );
     assert_eq!(thread.join().expect("serves").outcome, Outcome::Complete);
 }
 

@@ -62,7 +62,10 @@ fn an_exception_while_loading_shows_frames_and_is_tried_again() {
 fn system_exit_while_loading_has_its_own_codes() {
     let reply = get("import sys\nsys.exit(2)\n");
     let errors = reply.errors();
-    assert!(errors[0].contains("] WSGI0107: SystemExit exception raised when doing exec of Python script file '"), "{errors:?}");
+    assert!(
+        errors[0].contains("] WSGI0107: SystemExit exception raised when doing exec of Python script file '"),
+        "{errors:?}"
+    );
     assert!(errors[1].starts_with("WSGI0175: [script "), "{errors:?}");
     assert_eq!(reply.outcome, Outcome::Status(500));
 }
@@ -74,7 +77,8 @@ fn a_missing_callable_is_404() {
     assert!(reply.errors()[0].contains("] WSGI0089: Target WSGI script '"), "{:?}", reply.errors());
     assert!(reply.errors()[0].ends_with("' does not contain WSGI application 'application'."));
     let client = Client { callable: "app", ..Client::default() };
-    let reply = serve("def app(e, s):\n    s('200 OK', [])\n    return [e['mod_wsgi.callable_object'].encode()]\n", client);
+    let reply =
+        serve("def app(e, s):\n    s('200 OK', [])\n    return [e['mod_wsgi.callable_object'].encode()]\n", client);
     assert_eq!(reply.text(), "app");
 }
 
@@ -95,17 +99,22 @@ fn a_changed_file_is_loaded_again_when_reloading_is_on() {
     touch(&script, 10);
     assert_eq!(request(&script, client(false)).text(), "1 3 VERSION", "off: the time is not looked at");
     assert_eq!(request(&script, client(true)).text(), "2 1 VERSION");
-    let line = format!("Reloading WSGI script '{}' into sub-interpreter 'reloading' in embedded mode.", script.display());
+    let line =
+        format!("Reloading WSGI script '{}' into sub-interpreter 'reloading' in embedded mode.", script.display());
     assert_eq!(journal(&line).len(), 1);
 }
 
 #[test]
 fn reload_required_decides_too_and_its_failure_is_logged() {
     let client = || Client { group: "hooks", reload: true, ..Client::default() };
-    let script = file("hook.wsgi", format!("{COUNTING}def reload_required(resource):\n    return len(state) >= 2\n").as_bytes());
+    let script =
+        file("hook.wsgi", format!("{COUNTING}def reload_required(resource):\n    return len(state) >= 2\n").as_bytes());
     let texts: Vec<String> = (0..3).map(|_| request(&script, client()).text()).collect();
     assert_eq!(texts, ["1 1 VERSION", "1 2 VERSION", "2 1 VERSION"]);
-    let script = file("bad_hook.wsgi", format!("{COUNTING}def reload_required(resource):\n    raise KeyError(resource)\n").as_bytes());
+    let script = file(
+        "bad_hook.wsgi",
+        format!("{COUNTING}def reload_required(resource):\n    raise KeyError(resource)\n").as_bytes(),
+    );
     request(&script, client());
     let reply = request(&script, client());
     assert!(reply.text().ends_with(" 2 VERSION"), "{}", reply.text());

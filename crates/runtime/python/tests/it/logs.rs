@@ -35,7 +35,8 @@ fn the_objects_have_the_references_interface() {
         ];
         let rows: Vec<(String, &str)> =
             rows.iter().map(|(expression, expected)| (expression.replace('X', object), *expected)).collect();
-        let rows: Vec<(&str, &str)> = rows.iter().map(|(expression, expected)| (expression.as_str(), *expected)).collect();
+        let rows: Vec<(&str, &str)> =
+            rows.iter().map(|(expression, expected)| (expression.as_str(), *expected)).collect();
         check("", Client::default(), &rows);
     }
 }
@@ -108,7 +109,17 @@ fn a_log_handler_maps_levels_and_splits_lines() {
          return [str(mod_wsgi.LogHandler.__mro__).encode()]\n",
     );
     let levels: Vec<(u8, String)> = reply.log.iter().map(|line| line.level).zip(lines(&reply)).collect();
-    let expected = [(2, "at 50"), (3, "at 45"), (3, "at 40"), (4, "at 35"), (4, "at 30"), (6, "at 25"), (6, "at 20"), (3, "two"), (3, "lines")];
+    let expected = [
+        (2, "at 50"),
+        (3, "at 45"),
+        (3, "at 40"),
+        (4, "at 35"),
+        (4, "at 30"),
+        (6, "at 25"),
+        (6, "at 20"),
+        (3, "two"),
+        (3, "lines"),
+    ];
     assert_eq!(levels, expected.map(|(level, text)| (level, text.to_owned())), "debug is below this log's level");
     assert!(reply.log[0].file.ends_with("app.wsgi") && reply.log[0].line == 6, "{:?}", reply.log[0]);
     assert!(reply.text().starts_with("(<class 'mod_wsgi.LogHandler'>, <class 'logging.Handler'>"), "{}", reply.text());

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use crate::server::{JOURNAL, file, folder, journal};
-use wsgi_protocol::launch::{Import, Python};
+use wsgi_protocol::launch::{Import, Python, Restrict};
 use wsgi_python::engine::Engine;
 
 /// Runs one of the tests below alone in a process of its own.
@@ -56,8 +56,14 @@ fn ends_inside() {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     let stopping = "process_stopping {'shutdown_reason': 'test_reason'} ";
-    let expected =
-        ["atexit ".to_owned(), "atexit sub".to_owned(), stopping.to_owned(), format!("{stopping}sub"), "thread ".to_owned(), "thread sub".to_owned()];
+    let expected = [
+        "atexit ".to_owned(),
+        "atexit sub".to_owned(),
+        stopping.to_owned(),
+        format!("{stopping}sub"),
+        "thread ".to_owned(),
+        "thread sub".to_owned(),
+    ];
     assert_eq!(lines, expected, "{:#?}", journal(""));
     assert_eq!(journal("Destroying sub-interpreter 'sub' in embedded mode.").len(), 1);
     assert_eq!(journal("Python runtime has shut down in embedded mode.").len(), 1);
@@ -168,7 +174,8 @@ fn a_virtual_environment_is_used_as_itself() {
     let bin = python.parent().expect("folder");
     std::os::unix::fs::symlink(&python, home.join("bin/python")).expect("links");
     let version = env!("ENGINE_TEST_PYTHON");
-    std::fs::write(home.join("pyvenv.cfg"), format!("home = {}\nversion = {version}\n", bin.display())).expect("writes");
+    std::fs::write(home.join("pyvenv.cfg"), format!("home = {}\nversion = {version}\n", bin.display()))
+        .expect("writes");
     std::fs::create_dir_all(home.join(format!("lib/python{version}/site-packages"))).expect("creates");
     passed("environment_inside", &home.display().to_string());
 }
@@ -208,4 +215,25 @@ fn service_inside() {
     assert_eq!(journal("").iter().filter(|line| line.level <= 4).count(), 0, "{:#?}", journal(""));
     let loading = "' into main interpreter of daemon process 'service'.";
     assert_eq!(journal(loading).len(), 1, "{:#?}", journal(""));
+}
+
+#[test]
+fn the_end_with_a_restricted_stdout_is_silent() {
+    let text = passed("restricted_end_inside", "");
+    assert!(!text.contains("Exception ignored"), "{text}");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn restricted_end_inside() {
+    let script = file("quiet.wsgi", b"x = 1\n").into_os_string().into_encoded_bytes();
+    let import = |group: &[u8]| Import { script: script.clone(), application_group: group.to_vec() };
+    let restrict = Restrict { stdout: true, stdin: true, signal: true };
+    let imports = vec![import(b""), import(b"sub")];
+    let config = Python { imports, restrict, destroy_interpreter: true, ..Python::default() };
+    let engine = Engine::start(config, &JOURNAL).expect("starts");
+    engine.run_imports();
+    engine.stop("");
+    assert_eq!(journal("").iter().filter(|line| line.level <= 4).count(), 0, "{:#?}", journal(""));
+    assert_eq!(journal("Python runtime has shut down in embedded mode.").len(), 1);
 }

@@ -55,12 +55,20 @@ fn events_of_a_request_reach_their_subscribers() {
     let first = request(&script, Client::group("events"));
     let text = first.text();
     assert!(text.starts_with("(True, ['request_started', 'response_started'], [('request_started', ["), "{text}");
-    assert!(first.logged("WSGI0112: KeyError exception raised by event callback for 'response_started'."), "{:#?}", first.log);
+    assert!(
+        first.logged("WSGI0112: KeyError exception raised by event callback for 'response_started'."),
+        "{:#?}",
+        first.log
+    );
     let entries = vec![("QUERY_STRING".to_owned(), Some(b"raise".to_vec()))];
     let failed = request(&script, Client { entries, group: "events", ..Client::default() });
     assert_eq!(failed.outcome, Outcome::Status(500));
     let text = request(&script, Client::group("events")).text();
-    for name in ["'response_started', ['exception_info', 'request_data', 'request_id', 'response_headers', 'response_status'", "'request_exception', ['exception_info', 'request_data', 'request_id'", "'request_finished', ['application_finish'"] {
+    for name in [
+        "'response_started', ['exception_info', 'request_data', 'request_id', 'response_headers', 'response_status'",
+        "'request_exception', ['exception_info', 'request_data', 'request_id'",
+        "'request_finished', ['application_finish'",
+    ] {
         assert!(text.contains(name), "{name} in {text}");
     }
 }

@@ -4,7 +4,9 @@ use crate::server::{Client, check, file, get, serve};
 use wsgi_python::gateway::{Outcome, SendFailure};
 
 fn returning(headers: &str, result: &str) -> String {
-    format!("import io\ndef application(environ, start_response):\n    start_response('200 OK', {headers})\n    return {result}\n")
+    format!(
+        "import io\ndef application(environ, start_response):\n    start_response('200 OK', {headers})\n    return {result}\n"
+    )
 }
 
 #[test]
@@ -108,12 +110,16 @@ fn responses_without_a_body_may_declare_a_length() {
 
 #[test]
 fn an_exception_before_the_headers_is_500_with_frames() {
-    let reply = get("def application(environ, start_response):\n    start_response('200 OK', [])\n    raise ValueError('boom')\n");
+    let reply = get(
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    raise ValueError('boom')\n",
+    );
     assert_eq!((reply.outcome, reply.status), (Outcome::Status(500), 0));
     let errors = reply.errors();
     assert!(errors[0].starts_with("WSGI0174: [script "), "{errors:?}");
     assert!(errors[0].contains("] ValueError exception raised processing WSGI script '"), "{errors:?}");
-    assert!(errors[0].contains("' for main interpreter in embedded mode. (Exception occurred processing WSGI script '"));
+    assert!(
+        errors[0].contains("' for main interpreter in embedded mode. (Exception occurred processing WSGI script '")
+    );
     assert_eq!(errors[1], "Traceback (most recent call last):");
     assert!(errors[2].ends_with("app.wsgi\", line 3, in application"), "{errors:?}");
     assert_eq!(errors.last(), Some(&"ValueError: boom"));
@@ -159,7 +165,9 @@ const CLOSING: &str = "calls = []\nclass Result:\n    def __init__(self, blocks)
 #[test]
 fn close_is_called_once_whatever_happens() {
     let closing = |blocks: &str| {
-        format!("{CLOSING}def application(environ, start_response):\n    start_response('200 OK', [])\n    return Result({blocks})\n")
+        format!(
+            "{CLOSING}def application(environ, start_response):\n    start_response('200 OK', [])\n    return Result({blocks})\n"
+        )
     };
     let closed = |reply: &crate::server::Reply| reply.log.iter().filter(|line| line.text.ends_with("] closed")).count();
     for (blocks, outcome) in [
@@ -191,7 +199,10 @@ fn a_failing_close_is_logged_and_changes_nothing() {
          def application(environ, start_response):\n    start_response('200 OK', [])\n    return C()\n",
     );
     assert_eq!((reply.outcome, reply.text().as_str()), (Outcome::Complete, "x"));
-    assert!(reply.errors()[0].contains("WSGI0194: Lookup of 'close' attribute on WSGI response iterable raised an exception."));
+    assert!(
+        reply.errors()[0]
+            .contains("WSGI0194: Lookup of 'close' attribute on WSGI response iterable raised an exception.")
+    );
     assert!(reply.errors().contains(&"ValueError: getting"));
 }
 

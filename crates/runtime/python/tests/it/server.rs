@@ -47,7 +47,14 @@ pub(crate) static JOURNAL: Journal = Journal(Mutex::new(Vec::new()));
 
 /// The records of the process so far whose text contains `part`.
 pub(crate) fn journal(part: &str) -> Vec<Line> {
-    JOURNAL.0.lock().expect("no test panics while logging").iter().filter(|line| line.text.contains(part)).cloned().collect()
+    JOURNAL
+        .0
+        .lock()
+        .expect("no test panics while logging")
+        .iter()
+        .filter(|line| line.text.contains(part))
+        .cloned()
+        .collect()
 }
 
 /// The configuration of the tests' process: embedded mode, and some application groups with restrictions.
@@ -231,8 +238,7 @@ impl Gateway for Recorder {
         self.reply.status = head.status;
         self.reply.line = text(head.line);
         let fields = head.fields.iter();
-        self.reply.fields =
-            fields.map(|field| (text(field.name.or_empty()), text(field.value.or_empty()))).collect();
+        self.reply.fields = fields.map(|field| (text(field.name.or_empty()), text(field.value.or_empty()))).collect();
         Ok(())
     }
 

@@ -11,7 +11,10 @@ fn arguments_are_checked_with_the_references_texts() {
         &[
             ("start_response()", "TypeError: start_response() takes at least 2 arguments (0 given)"),
             ("start_response(1)", "TypeError: start_response() takes at least 2 arguments (1 given)"),
-            ("start_response('200 OK', [], None, 4)", "TypeError: start_response() takes at most 3 arguments (4 given)"),
+            (
+                "start_response('200 OK', [], None, 4)",
+                "TypeError: start_response() takes at most 3 arguments (4 given)",
+            ),
             ("start_response(status='200 OK', headers=[])", "TypeError: start_response() takes no keyword arguments"),
             ("start_response('200 OK', ())", "TypeError: start_response() argument 2 must be list, not tuple"),
             (
@@ -37,10 +40,7 @@ fn the_status_line_is_checked() {
             ("start_response('abc OK', [])", "ValueError: status code must be a 3 digit integer: b'abc OK'"),
             ("start_response('', [])", "ValueError: status code must be a 3 digit integer: b''"),
             ("start_response('200OK', [])", "ValueError: no space following status code: b'200OK'"),
-            (
-                "start_response('200 OK\\n', [])",
-                "ValueError: control character in status reason phrase: b'200 OK\\n'",
-            ),
+            ("start_response('200 OK\\n', [])", "ValueError: control character in status reason phrase: b'200 OK\\n'"),
             (
                 "start_response('\\u1234', [])",
                 "UnicodeEncodeError: 'latin-1' codec can't encode character '\\u1234' in position 0: ordinal not in range(256)",
@@ -85,10 +85,8 @@ fn fields_pass_in_order_as_latin_1_and_end_at_a_nul() {
 
 #[test]
 fn a_second_call_before_the_headers_replaces_the_first() {
-    let reply = get(
-        "def application(environ, start_response):\n    start_response('200 OK', [('A', '1')])\n    \
-         start_response('404 Gone', [('B', '2')])\n    return [b'x']\n",
-    );
+    let reply = get("def application(environ, start_response):\n    start_response('200 OK', [('A', '1')])\n    \
+         start_response('404 Gone', [('B', '2')])\n    return [b'x']\n");
     assert_eq!((reply.status, reply.field("A"), reply.field("B")), (404, None, Some("2")));
 }
 
@@ -160,8 +158,5 @@ fn both_refuse_after_the_end() {
     );
     crate::server::request(&path, Client::default());
     let reply = crate::server::request(&path, Client::default());
-    assert_eq!(
-        reply.text(),
-        "start_response() called after request completed\nwrite() called after request completed"
-    );
+    assert_eq!(reply.text(), "start_response() called after request completed\nwrite() called after request completed");
 }

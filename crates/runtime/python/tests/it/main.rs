@@ -13,3 +13,4 @@ mod python_api;
 mod response;
 mod server;
 mod start_response;
+mod tables;

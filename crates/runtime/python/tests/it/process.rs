@@ -10,12 +10,13 @@ use wsgi_python::engine::Engine;
 fn alone(test: &str, argument: &str) -> Output {
     #[expect(clippy::disallowed_methods, reason = "a test process starts itself again")]
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    let name = format!("process::{test}");
+    let name = if test.contains("::") { test.to_owned() } else { format!("process::{test}") };
     command.args(["--exact", &name, "--ignored", "--nocapture", "--test-threads=1"]);
     command.env("ENGINE_TEST_ARGUMENT", argument).output().expect("starts")
 }
 
-fn passed(test: &str, argument: &str) -> String {
+/// Runs a test alone, which has to pass; gives what it wrote.
+pub(crate) fn passed(test: &str, argument: &str) -> String {
     let output = alone(test, argument);
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");

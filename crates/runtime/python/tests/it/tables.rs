@@ -1,0 +1,155 @@
+//! Embedded mode's C tables, called as the Apache module calls them.
+
+use std::ffi::c_void;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Mutex;
+
+use wsgi_protocol::abi::{ABI_VERSION, Bytes, Entry, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED};
+use wsgi_protocol::keys;
+use wsgi_protocol::launch::{self, Import, Python};
+use wsgi_protocol::request::Facts;
+use wsgi_python::embedded::mod_wsgi_rs_engine;
+
+use crate::server::file;
+
+/// What the host was told, a line each.
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn tell(text: String) {
+    TOLD.lock().expect("nobody panics here").push(text);
+}
+
+fn told() -> Vec<String> {
+    std::mem::take(&mut TOLD.lock().expect("nobody panics here"))
+}
+
+fn shown(bytes: Bytes<'_>) -> String {
+    String::from_utf8_lossy(bytes.or_empty()).into_owned()
+}
+
+unsafe extern "C" fn log(record: *const Record<'_>) {
+    // SAFETY: the engine passes a record.
+    let record = unsafe { &*record };
+    if record.level <= Level::Warning as u8 {
+        tell(format!("log {}", shown(record.text)));
+    }
+}
+
+unsafe extern "C" fn request_log(_: *mut c_void, record: *const Record<'_>) {
+    // SAFETY: the engine passes a record.
+    tell(format!("request log {}", shown(unsafe { &*record }.text)));
+}
+
+unsafe extern "C" fn log_level(_: *mut c_void) -> u8 {
+    Level::Info as u8
+}
+
+unsafe extern "C" fn read_body(_: *mut c_void, buffer: *mut u8, length: usize) -> isize {
+    if length < 4 {
+        return -1;
+    }
+    // SAFETY: room for `length` bytes.
+    unsafe { std::ptr::copy_nonoverlapping(b"body".as_ptr(), buffer, 4) };
+    4
+}
+
+unsafe extern "C" fn send_head(_: *mut c_void, head: *const RawHead<'_>) -> Sent {
+    // SAFETY: the engine passes a head with `count` fields.
+    let (head, fields) = unsafe { (&*head, std::slice::from_raw_parts((*head).fields, (*head).count)) };
+    let fields: Vec<String> =
+        fields.iter().map(|field| format!("{}={}", shown(field.name), shown(field.value))).collect();
+    tell(format!("head {} {} {}", head.status, shown(head.line), fields.join(" ")));
+    Sent::Ok
+}
+
+unsafe extern "C" fn send_body(request: *mut c_void, data: Bytes<'_>, flush: u8) -> Sent {
+    tell(format!("body {} {flush}", shown(data)));
+    if request.is_null() { Sent::Ok } else { Sent::ClientGone }
+}
+
+unsafe extern "C" fn send_file(_: *mut c_void, _: i32, offset: u64, length: u64) -> Sent {
+    tell(format!("file {offset} {length}"));
+    Sent::Failed
+}
+
+unsafe extern "C" fn error_text(_: *mut c_void) -> Bytes<'static> {
+    Bytes::new(b"the disk is on fire")
+}
+
+unsafe extern "C" fn request_id(_: *mut c_void) -> Bytes<'static> {
+    Bytes::new(b"id")
+}
+
+static HOST: HostTable = HostTable {
+    version: ABI_VERSION,
+    size: size_of::<HostTable>() as u32,
+    log,
+    request_log,
+    log_level,
+    read_body,
+    send_head,
+    send_body,
+    send_file,
+    error_text,
+    request_id,
+};
+
+#[test]
+fn another_version_gets_no_engine() {
+    let other = HostTable { version: ABI_VERSION + 1, ..HOST };
+    // SAFETY: a table, and no table.
+    unsafe {
+        assert!(mod_wsgi_rs_engine(&raw const other).is_null());
+        assert!(mod_wsgi_rs_engine(std::ptr::null()).is_null());
+    }
+}
+
+#[test]
+fn the_tables_serve() {
+    crate::process::passed("tables::serve_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn serve_inside() {
+    // SAFETY: the table is static.
+    let engine = unsafe { &*mod_wsgi_rs_engine(&raw const HOST) };
+    assert_eq!(engine.version, ABI_VERSION);
+    let script = file(
+        "tables.wsgi",
+        b"print('loaded')\ndef application(e, s):\n    p = e['PATH_INFO']\n    s('200 OK', [('A', 'b')])\n    if p == '/file': return \
+          e['wsgi.file_wrapper'](open(__file__, 'rb'))\n    return [e['wsgi.input'].read(4), e['mod_wsgi.request_id'].encode(), \
+          b' %d' % e['mod_wsgi.thread_id']]\n",
+    );
+    // SAFETY: the engine's functions, called with what they ask for.
+    unsafe {
+        assert_ne!((engine.start)(Bytes::new(b"no configuration")), 0);
+        assert!(told()[0].starts_with("log WSGI0036: "), "a broken configuration is logged");
+        let imports = vec![Import { script: script.as_os_str().as_bytes().to_vec(), application_group: Vec::new() }];
+        let config = Python { imports, destroy_interpreter: true, ..Python::default() };
+        assert_eq!((engine.start)(Bytes::new(&launch::encode(&config).expect("small"))), 0);
+        assert_eq!(told(), ["log loaded"]);
+        let serve = |path: &[u8], host: *mut c_void| {
+            let entries = [Entry { key: keys::id("PATH_INFO"), name: Bytes::NONE, value: Bytes::new(path) }];
+            let mut facts = Facts::new(&entries);
+            facts.host = host;
+            facts.script = Bytes::new(script.as_os_str().as_bytes());
+            facts.callable = Bytes::new(b"application");
+            facts.content_length = -1;
+            ((engine.serve)(&raw const facts), told())
+        };
+        let gone = std::ptr::dangling_mut::<u8>().cast();
+        assert_eq!(
+            serve(b"/", std::ptr::null_mut()),
+            (SERVED, vec!["head 200 200 OK A=b".into(), "body bodyid 1 1".into()])
+        );
+        assert_eq!(serve(b"/", gone).0, TRUNCATED);
+        let length = std::fs::metadata(&script).expect("is there").len();
+        let (outcome, lines) = serve(b"/file", std::ptr::null_mut());
+        assert_eq!(outcome, TRUNCATED);
+        assert_eq!(lines[..2], [format!("head 200 200 OK A=b Content-Length={length}"), format!("file 0 {length}")]);
+        assert!(lines[2].ends_with("The file of the response could not be sent: the disk is on fire"), "{lines:?}");
+        (engine.stop)();
+        assert_eq!(serve(b"/", std::ptr::null_mut()).0, 503);
+    }
+}

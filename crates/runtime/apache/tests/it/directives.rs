@@ -138,6 +138,9 @@ fn without_meaning_or_harm_is_accepted() {
 fn an_engine_that_is_not_there_is_refused_with_those_that_are() {
     let refused = refusal("WSGIDaemonProcess web python=3.4").expect("no such engine");
     assert!(refused.contains("WSGI0901: WSGIDaemonProcess web:"), "{refused}");
-    let refused = refusal("WSGIDaemonProcess web python-home=/nonexistent").expect("no such home");
-    assert!(refused.contains("Unable to stat Python home '/nonexistent'"), "{refused}");
+    let home = std::env::temp_dir().join("mod_wsgi_rs has no such home");
+    let refused = refusal(&format!("WSGIDaemonProcess web \"python-home={}\"", home.display()));
+    assert!(refused.is_some_and(|refused| refused.contains("Unknown option")), "quotes go around the value only");
+    let refused = refusal(&format!("WSGIDaemonProcess web python-home=\"{}\"", home.display())).expect("no such home");
+    assert!(refused.contains(&format!("Unable to stat Python home '{}'", home.display())), "{refused}");
 }

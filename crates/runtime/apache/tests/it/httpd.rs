@@ -27,7 +27,7 @@ impl Drop for Folder {
 }
 
 /// The module beside this test program.
-fn module() -> PathBuf {
+pub(crate) fn module() -> PathBuf {
     let program = std::env::current_exe().expect("a program knows its path");
     let folder = program.parent().expect("it lies in a folder");
     let beside = folder.join("libmod_wsgi_rs.so");

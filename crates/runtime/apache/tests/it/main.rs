@@ -2,3 +2,7 @@
 
 mod directives;
 mod httpd;
+mod mapping;
+mod request;
+mod response;
+mod server;

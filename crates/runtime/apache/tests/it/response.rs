@@ -1,0 +1,51 @@
+//! The response's way out, and the life of children.
+
+use crate::server::Server;
+
+fn server(name: &str, more: &str) -> Server {
+    Server::start(name, &["app.wsgi"], &format!("WSGIScriptAlias /a ROOT/app.wsgi\n{more}"))
+}
+
+#[test]
+fn responses_keep_their_status_and_fields() {
+    let server = server("fields", "");
+    let answer = server.get("/a?cookies");
+    assert!(answer.head().starts_with("HTTP/1.1 404 Gone Fishing\r\n"), "{}", answer.head());
+    assert!(answer.head().contains("Set-Cookie: a=1\r\nSet-Cookie: b=2"), "{}", answer.head());
+    assert_eq!(answer.body(), "no");
+    let answer = server.get("/a?empty");
+    assert!(answer.head().contains("Content-Length: 0"), "{}", answer.head());
+}
+
+#[test]
+fn a_cut_response_does_not_look_complete() {
+    let server = server("cut", "");
+    let answer = server.get("/a?cut");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.head().contains("Transfer-Encoding: chunked"), "{}", answer.head());
+    assert_eq!(answer.body(), "4\r\npart\r\n", "no final chunk");
+}
+
+#[test]
+fn the_engine_lives_in_children_only_and_ends_with_them() {
+    let server = server(
+        "life",
+        "WSGIImportScript ROOT/app.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}\nMaxConnectionsPerChild 3",
+    );
+    server.wait_for_log("engine started", 1);
+    assert!(server.log().contains("import "), "{}", server.log());
+    for _ in 0..8 {
+        assert_eq!(server.get("/a").status(), 200);
+    }
+    server.wait_for_log("engine stopped", 2);
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log("resuming normal operations", 2);
+    assert_eq!(server.get("/a").status(), 200);
+    server.signal(libc::SIGHUP);
+    server.wait_for_log("resuming normal operations", 3);
+    assert_eq!(server.get("/a").status(), 200);
+    let log = server.stop();
+    let count = |text: &str| log.matches(text).count();
+    assert_eq!(count("engine started"), count("engine stopped"), "{log}");
+    assert!(!log.contains("[wsgi:crit]") && !log.contains("exit signal"), "{log}");
+}

@@ -6,4 +6,5 @@ mod fixture;
 mod httpd;
 mod refused;
 mod render;
+mod start;
 mod tls;

@@ -102,6 +102,7 @@ fn act(
     started: Instant,
 ) {
     let Arranged { stage, places, scope, .. } = arranged;
+    let mut asked_to_end = false;
     for (number, step) in cell.steps.iter().enumerate() {
         context.events.send(Event::StepStarted {
             cell: index,
@@ -130,8 +131,9 @@ fn act(
         }
         context.events.send(Event::StepFinished { cell: index, step: number, outcome: Arc::new(outcome.clone()) });
         record.steps.push(outcome);
+        asked_to_end |= ends_parent(step);
         if let Some(status) = stage.has_died()
-            && !ends_parent(step)
+            && !asked_to_end
         {
             record.failures.push(Failure::new(
                 FailureKind::Leak,

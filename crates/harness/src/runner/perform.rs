@@ -10,7 +10,7 @@ use crate::assertions;
 use crate::scenario::Value;
 use crate::scenario::expression::Scope;
 use crate::scenario::prepared::PreparedStep;
-use crate::scenario::schema::{COMMON_MEMBERS, LogFile, Step};
+use crate::scenario::schema::{COMMON_MEMBERS, Check, LogFile, Step};
 use crate::scenario::template::Places;
 use crate::steps::wire::{Connection, Limit};
 use crate::steps::{self, Produced, Setting, Stage};
@@ -86,6 +86,17 @@ impl Performer<'_> {
         scope: &Scope<'_>,
         limit: Limit<'_>,
     ) -> Performed {
+        self.carry_out_as(prepared, ready, scope, limit, false)
+    }
+
+    fn carry_out_as(
+        &self,
+        prepared: &PreparedStep,
+        ready: Ready,
+        scope: &Scope<'_>,
+        limit: Limit<'_>,
+        turn: bool,
+    ) -> Performed {
         let step = match ready.step {
             Ok(step) => step,
             Err(failure) => return broken(prepared, failure),
@@ -114,7 +125,12 @@ impl Performer<'_> {
         }
         let mut result = assemble(prepared, &produced, duration, &failures);
         spread_durations(&mut result);
-        if let Some(check) = &step.check {
+        // Of a repeated step each turn is checked by itself; `all` and `any` look at the turns together.
+        let check = step
+            .check
+            .as_ref()
+            .map(|check| if turn { Check { all: None, any: None, ..check.clone() } } else { check.clone() });
+        if let Some(check) = &check {
             failures.extend(assertions::check(check, &result, scope, &format!("{}/check", prepared.pointer)));
             set_success(&mut result, &failures);
         }
@@ -139,12 +155,15 @@ impl Performer<'_> {
         let started = Instant::now();
         let mut all = Performed::default();
         let mut results = Vec::new();
+        let mut together: Option<Check> = None;
         for names in turns {
             let mut turn = scope.child();
             for (name, value) in names {
                 turn.set(name, value);
             }
-            let performed = self.carry_out(step, self.prepare(step, &turn, limit, false), &turn, limit);
+            let ready = self.prepare(step, &turn, limit, false);
+            together = ready.step.as_ref().ok().and_then(|step| step.check.clone());
+            let performed = self.carry_out_as(step, ready, &turn, limit, true);
             let ends = step.ends_with(&performed.result, &turn);
             results.push(performed.result);
             let number = results.len() - 1;
@@ -167,6 +186,11 @@ impl Performer<'_> {
         all.result =
             Value::Record(produced.members.into_iter().chain(common(all.duration, &all.failures, false)).collect());
         spread_durations(&mut all.result);
+        if let Some(Check { all: every, any, .. }) = together {
+            let check = Check { all: every, any, ..Check::default() };
+            all.failures.extend(assertions::check(&check, &all.result, scope, &format!("{}/check", step.pointer)));
+            set_success(&mut all.result, &all.failures);
+        }
         all
     }
 

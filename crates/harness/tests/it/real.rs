@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::command_line::harness;
 
 /// A wsgi module to run with: the built one, else the C module.
-fn module() -> PathBuf {
+pub(crate) fn module() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_harness")).ancestors().nth(2).unwrap();
     let found =
         [target.join("dist/mod_wsgi_rs.so"), target.join("peer/mod_wsgi.so")].into_iter().find(|path| path.exists());

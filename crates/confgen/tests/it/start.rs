@@ -1,0 +1,229 @@
+//! `confgen start` and the commands about running servers.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use confgen::httpd::{Handle, process};
+
+use crate::fixture::this_machine;
+
+const APPLICATION: &str = r#"import os
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getcwd()} {os.getuid()} {environ['PATH_INFO']}".encode()]
+"#;
+
+/// A folder with an application, and a place for the records of running servers.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+/// A server in the foreground of a child process.
+struct Started {
+    child: Child,
+    errors: BufReader<ChildStderr>,
+    url: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(folder.path().join("site")).unwrap();
+        fs::create_dir(folder.path().join("run")).unwrap();
+        fs::write(folder.path().join("site/app.wsgi"), APPLICATION).unwrap();
+        Self { folder }
+    }
+
+    fn site(&self) -> std::path::PathBuf {
+        self.folder.path().join("site")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the program under test is read from while it runs")]
+    fn confgen(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_confgen"));
+        command.args(arguments).current_dir(self.site()).env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("XDG_RUNTIME_DIR", self.folder.path().join("run"));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.confgen(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    fn start(&self, arguments: &[&str]) -> Started {
+        let module = this_machine().wsgi.module.expect("asserted there").display().to_string();
+        let mut all = vec!["start", "app.wsgi", "--port", "0", "--module", &module];
+        all.extend(arguments);
+        let mut child = self.confgen(&all).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        // Warnings may come first; the line with the address comes when the server answers.
+        while !said.contains("serving ") {
+            assert!(errors.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        let url = said.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        Started { child, errors, url }
+    }
+}
+
+impl Started {
+    fn get(&self, path: &str) -> String {
+        let address = self.url.trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1");
+        let mut connection = TcpStream::connect(address).unwrap();
+        write!(connection, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.errors.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+/// A failed assertion must not leave a server behind: it is tied to the thread of `confgen start`.
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_script_is_served_from_its_folder_by_its_owner_and_stopped_by_name() {
+    let place = Place::new();
+    let script = place.site().join("app.wsgi");
+    let root = nix::unistd::Uid::effective().is_root();
+    if root {
+        std::os::unix::fs::chown(&script, Some(65_534), None).unwrap();
+    }
+    let started = place.start(&[]);
+    let user = if root { 65_534 } else { nix::unistd::Uid::effective().as_raw() };
+    let site = place.site().canonicalize().unwrap();
+    let answer = started.get("/x");
+    assert!(answer.ends_with(&format!("{} {user} /x", site.display())), "{answer}");
+
+    let (code, out, _) = place.run(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, Some(0));
+    let server = &status["servers"][0];
+    assert_eq!((&server["name"], &server["running"]), (&"app".into(), &true.into()), "{out}");
+    assert_eq!(server["daemons"]["app"].as_array().map(Vec::len), Some(1), "{out}");
+
+    let pid = u32::try_from(server["pid"].as_u64().unwrap()).unwrap();
+    let handle = Handle::open(pid).unwrap();
+    for command in ["graceful", "restart"] {
+        let (code, out, err) = place.run(&[command]);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+        assert!(started.get("/y").ends_with("/y"));
+    }
+    let (code, out, err) = place.run(&["stop", "app"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "stopped app (app.wsgi)\n", ""));
+    assert!(handle.wait(Duration::ZERO));
+    assert_eq!(started.end().0, Some(0));
+    assert_eq!(place.run(&["status"]).0, Some(1));
+}
+
+impl Started {
+    fn interrupt(&self) {
+        Handle::open(self.child.id()).unwrap().signal(process::Signal::SIGINT).unwrap();
+    }
+}
+
+#[test]
+fn an_interrupt_stops_the_server_in_order() {
+    let place = Place::new();
+    let started = place.start(&["--name", "second"]);
+    let (_, out, _) = place.run(&["status", "second", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let root = status["servers"][0]["server-root"].as_str().unwrap().to_owned();
+    assert!(Path::new(&root).join("httpd.conf").is_file());
+    started.interrupt();
+    let (code, said) = started.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!Path::new(&root).exists(), "the temporary root is removed");
+    assert_eq!(place.run(&["stop", "second"]).0, Some(1));
+}
+
+#[test]
+fn a_killed_start_takes_its_server_along_and_leaves_a_record_that_is_seen_to_be_stale() {
+    let place = Place::new();
+    let mut started = place.start(&[]);
+    let (_, out, _) = place.run(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let handle = Handle::open(u32::try_from(status["servers"][0]["pid"].as_u64().unwrap()).unwrap()).unwrap();
+    started.child.kill().unwrap();
+    assert!(handle.wait(Duration::from_secs(20)));
+    let (code, out, _) = place.run(&["status"]);
+    assert_eq!(code, Some(1));
+    assert!(out.starts_with("app  stale: it has ended"), "{out}");
+    let (code, _, err) = place.run(&["stop"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("the server app does not run: it has ended"), "{err}");
+    assert_eq!(place.run(&["status"]).1, "no server is running\n");
+}
+
+#[test]
+fn a_busy_port_a_taken_name_and_a_missing_script_are_named() {
+    let place = Place::new();
+    let started = place.start(&[]);
+    let (code, _, err) = place.run(&["start", "app.wsgi", "--port", "0"]);
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains("an instance named app is running already (pid "), "{err}");
+    let port = started.url.trim_end_matches('/').rsplit(':').next().unwrap().to_owned();
+    let (code, _, err) = place.run(&["start", "app.wsgi", "--port", &port, "--name", "other"]);
+    assert_eq!(code, Some(4), "{err}");
+    assert!(err.contains(&format!("127.0.0.1:{port} is in use by pid ")), "{err}");
+    let (code, _, err) = place.run(&["start", "ap.wsgi"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("error[CG113]: there is no file "), "{err}");
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
+}
+
+#[test]
+fn a_folder_that_the_serving_user_cannot_enter_is_named() {
+    if !nix::unistd::Uid::effective().is_root() {
+        // Only a start as root serves as somebody else.
+        return;
+    }
+    let place = Place::new();
+    fs::set_permissions(place.site(), fs::Permissions::from_mode(0o700)).unwrap();
+    let (code, _, err) = place.run(&["start", "app.wsgi", "--port", "0", "--user", "nobody"]);
+    assert_eq!(code, Some(4));
+    let expected =
+        format!("the user nobody may not enter the folder {}", place.site().canonicalize().unwrap().display());
+    assert!(err.contains("error[CG408]") && err.contains(&expected), "{err}");
+    let (code, _, err) = place.run(&["start", "app.wsgi", "--port", "0", "--user", "root"]);
+    assert_eq!(code, Some(4));
+    assert!(err.contains("error[CG117]"), "{err}");
+}
+
+#[test]
+fn a_restart_with_a_broken_configuration_is_refused_and_the_server_goes_on() {
+    let place = Place::new();
+    let started = place.start(&[]);
+    let (_, out, _) = place.run(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let config = Path::new(status["servers"][0]["server-root"].as_str().unwrap()).join("httpd.conf");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + "Frobnicate on\n").unwrap();
+    for command in ["graceful", "restart"] {
+        let (code, _, err) = place.run(&[command]);
+        assert_eq!(code, Some(3), "{err}");
+        assert!(err.contains("Invalid command 'Frobnicate'") && err.contains("goes on as it was"), "{err}");
+    }
+    assert!(started.get("/still").ends_with("/still"));
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
+}

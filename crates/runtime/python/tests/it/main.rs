@@ -3,6 +3,7 @@
 //! The gateway is a recording one written here: it stands for the other end of either transport, not for Apache or for
 //! Python. What a real server makes of it is shown by the scenarios.
 
+mod daemon;
 mod environ;
 mod input;
 mod interpreters;

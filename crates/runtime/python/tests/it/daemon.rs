@@ -1,0 +1,517 @@
+//! The executable `wsgi-daemon` with a real Python, spoken to as the Apache module does: frames on its socket, packets
+//! from its log, signals and pipes around it.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use wsgi_protocol::abi::{Bytes, Entry};
+use wsgi_protocol::frame::{self, END_LAST, FailureCode, HEADER, Kind, Secret};
+use wsgi_protocol::launch::{self, Descriptors, LEAVE, Python, Timeouts};
+use wsgi_protocol::page::{Layout, Page, State};
+use wsgi_protocol::request::{self, BODY_INCLUDED, Facts};
+use wsgi_protocol::{head, keys, line};
+
+const SECRET: Secret = [42; 32];
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const APPLICATION: &str = r#"
+import os, time
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/wait":
+        open(environ["QUERY_STRING"]).read()
+    if path == "/boom":
+        raise ValueError("boom")
+    if path == "/fds":
+        body = "\n".join(sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}"))).encode()
+    elif path == "/large":
+        body = b"x" * 3_000_000
+    else:
+        data = environ["wsgi.input"].read()
+        body = b"%s got %d" % (environ["REQUEST_METHOD"].encode(), len(data))
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"#;
+
+/// A folder of one test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wsgi-daemon-it-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder can be made");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn memory(seals: i32, size: usize, bytes: &[u8]) -> OwnedFd {
+    // SAFETY: a constant name and a fresh descriptor.
+    unsafe {
+        let descriptor = libc::memfd_create(c"test".as_ptr(), libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC);
+        assert!(descriptor >= 0, "a memfd can be made");
+        let file = std::fs::File::from(OwnedFd::from_raw_fd(descriptor));
+        file.set_len(size as u64).expect("it has room");
+        file.write_all_at(bytes, 0).expect("it has room");
+        assert_eq!(libc::fcntl(descriptor, libc::F_ADD_SEALS, seals), 0);
+        file.into()
+    }
+}
+
+/// A daemon process and the server's ends of everything.
+struct Daemon {
+    child: Child,
+    folder: Folder,
+    script: PathBuf,
+    log: OwnedFd,
+    control: Option<OwnedFd>,
+    page: Page,
+    lines: std::cell::RefCell<Vec<String>>,
+}
+
+impl Daemon {
+    fn start(name: &str, change: impl FnOnce(&mut launch::Daemon)) -> Self {
+        let folder = Folder::new(name);
+        let script = folder.0.join("app.wsgi");
+        std::fs::write(&script, APPLICATION).expect("own folder");
+        let layout = Layout::new(1, 2, 0).expect("small");
+        let page_memory = memory(libc::F_SEAL_SHRINK | libc::F_SEAL_GROW, layout.size(), b"");
+        // SAFETY: the whole file is mapped and stays so.
+        let page = unsafe {
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            let base =
+                libc::mmap(std::ptr::null_mut(), layout.size(), access, libc::MAP_SHARED, page_memory.as_raw_fd(), 0);
+            assert_ne!(base, libc::MAP_FAILED);
+            Page::new(base.cast(), layout)
+        };
+        page.initialise();
+        let listener = UnixListener::bind(folder.0.join("socket")).expect("own folder");
+        let (log, their_log) = packets();
+        let (their_control, control) = std::io::pipe().expect("a pipe");
+        let mut daemon = launch::Daemon {
+            python: Python {
+                process_group: b"web".to_vec(),
+                threads_per_process: 2,
+                multithread: true,
+                ..Python::default()
+            },
+            group: b"web".to_vec(),
+            page_processes: 1,
+            threads: 2,
+            timeouts: Timeouts { shutdown: 10_000, graceful: 10_000, deadlock: 300_000, ..Timeouts::default() },
+            descriptors: Descriptors { listener: 4, overflow: None, log: 5, page: 6, control: 7, predecessor: None },
+            secret: SECRET,
+            log_level: 7,
+            dumpable: true,
+            ..launch::Daemon::default()
+        };
+        change(&mut daemon);
+        let bytes = launch::encode(&daemon).expect("small");
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
+        let launch = memory(seals, bytes.len(), &bytes);
+        let sources: [RawFd; 5] = [
+            launch.as_raw_fd(),
+            listener.as_raw_fd(),
+            their_log.as_raw_fd(),
+            page_memory.as_raw_fd(),
+            their_control.as_raw_fd(),
+        ];
+        let child = spawn(&sources);
+        let lines = std::cell::RefCell::default();
+        Self { child, folder, script, log, control: Some(OwnedFd::from(control)), page, lines }
+    }
+
+    fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.folder.0.join("socket")).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a plain socket");
+        stream
+    }
+
+    fn greeted(&self) -> UnixStream {
+        let mut stream = self.connect();
+        let mut out = Vec::new();
+        frame::put(Kind::Hello, &SECRET, &mut out).expect("fits");
+        stream.write_all(&out).expect("it listens");
+        stream
+    }
+
+    fn request(&self, path: &str, query: &str, body: &[u8], length: i64) -> Vec<u8> {
+        let entry = |key, value| Entry { key, name: Bytes::NONE, value: Bytes::new(value) };
+        let method: &[u8] = if length == 0 { b"GET" } else { b"POST" };
+        let uri = format!("{path}?{query}");
+        let entries = [
+            entry(keys::id("REQUEST_METHOD"), method),
+            entry(keys::id("REQUEST_URI"), uri.as_bytes()),
+            entry(keys::id("PATH_INFO"), path.as_bytes()),
+            entry(keys::id("QUERY_STRING"), query.as_bytes()),
+            entry(keys::id("SERVER_NAME"), b"localhost"),
+            entry(keys::id("SERVER_PORT"), b"80"),
+        ];
+        let mut facts = Facts::new(&entries);
+        let script = self.script.as_os_str().as_encoded_bytes().to_vec();
+        facts.script = Bytes::new(&script);
+        facts.application_group = Bytes::new(b"");
+        facts.callable = Bytes::new(b"application");
+        facts.content_length = length;
+        if length == 0 || !body.is_empty() {
+            facts.flags |= BODY_INCLUDED;
+        }
+        let mut out = Vec::new();
+        let open = frame::begin(Kind::Request, &mut out);
+        request::encode(&facts, body, &mut out).expect("fits");
+        frame::finish(open, &mut out).expect("fits");
+        out
+    }
+
+    /// Waits for a line of its log.
+    fn wait_for_line(&self, wanted: &str) -> String {
+        if let Some(known) = self.lines.borrow().iter().find(|line| line.contains(wanted)) {
+            return known.clone();
+        }
+        loop {
+            let mut buffer = [0u8; line::MAX_LINE];
+            let mut entry = libc::pollfd { fd: self.log.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one entry; room for as many bytes as it says.
+            let count = unsafe {
+                assert!(libc::poll(&raw mut entry, 1, 30_000) > 0, "no line {wanted:?} in {:?}", self.lines);
+                libc::recv(self.log.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0)
+            };
+            let count = usize::try_from(count).expect("the log can be read");
+            assert!(count > 0, "the process ended without {wanted:?}: {:?}", self.lines);
+            let (_, record) = line::decode(&buffer[..count]).expect("a packet");
+            let text = String::from_utf8_lossy(record.text.or_empty()).into_owned();
+            self.lines.borrow_mut().push(text.clone());
+            if text.contains(wanted) {
+                return text;
+            }
+        }
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: the child was not waited for.
+        unsafe { libc::kill(libc::pid_t::try_from(self.child.id()).expect("a pid"), signal) };
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("own child")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn packets() -> (OwnedFd, OwnedFd) {
+    let mut ends = [-1; 2];
+    // SAFETY: room for two fresh descriptors.
+    unsafe {
+        let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+        assert_eq!(libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()), 0);
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    }
+}
+
+/// Starts the executable with these descriptors at 3 and the numbers that follow.
+#[expect(clippy::disallowed_methods, reason = "the crate's tests start the daemon here only")]
+fn spawn(sources: &[RawFd; 5]) -> Child {
+    let sources = *sources;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wsgi-daemon"));
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    // SAFETY: only duplicates descriptors, above the numbers first that are to be taken.
+    unsafe {
+        command.pre_exec(move || {
+            let above = sources.map(|source| libc::fcntl(source, libc::F_DUPFD_CLOEXEC, 30));
+            for (number, source) in (3..).zip(above) {
+                libc::dup2(source, number);
+            }
+            Ok(())
+        });
+    }
+    command.spawn().expect("the daemon was built")
+}
+
+/// A frame from the daemon.
+fn next(stream: &mut UnixStream) -> Option<(Kind, Vec<u8>)> {
+    let mut header = [0u8; HEADER];
+    stream.read_exact(&mut header).ok()?;
+    let (kind, length) = frame::header(header).expect("a frame");
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).expect("a whole frame");
+    Some((kind, payload))
+}
+
+/// Everything up to the end of an exchange: kinds in their order, the status, the body, what was logged.
+#[derive(Debug, Default)]
+struct Response {
+    kinds: Vec<Kind>,
+    status: u16,
+    body: Vec<u8>,
+    log: String,
+    last: bool,
+    failure: Option<(FailureCode, String)>,
+}
+
+fn answer(stream: &mut UnixStream, upload: &[u8]) -> Response {
+    let mut response = Response::default();
+    let mut upload = upload;
+    loop {
+        let (kind, payload) = next(stream).unwrap_or_else(|| panic!("the connection ended: {response:?}"));
+        response.kinds.push(kind);
+        match kind {
+            Kind::Head => {
+                let mut fields = Vec::new();
+                response.status = head::decode(&payload, &mut fields).expect("a head").0;
+            }
+            Kind::Data => response.body.extend(payload),
+            Kind::Log => {
+                let record = frame::log(&payload).expect("a record");
+                response.log.push_str(&String::from_utf8_lossy(record.text.or_empty()));
+                response.log.push('\n');
+            }
+            Kind::Pull => {
+                let wanted = frame::number(&payload).expect("a number") as usize;
+                let (part, rest) = upload.split_at(wanted.min(upload.len()));
+                upload = rest;
+                let mut out = Vec::new();
+                frame::put(Kind::Body, part, &mut out).expect("fits");
+                stream.write_all(&out).expect("it reads");
+            }
+            Kind::End => {
+                response.last = payload[0] & END_LAST != 0;
+                return response;
+            }
+            Kind::Failure => {
+                let (code, flags, text) = frame::failure(&payload).expect("a failure");
+                response.last = flags & END_LAST != 0;
+                response.failure = Some((code, String::from_utf8_lossy(text).into_owned()));
+                return response;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn requests_follow_each_other_on_one_connection() {
+    let daemon = Daemon::start("kept", |_| ());
+    let mut stream = daemon.greeted();
+    for _ in 0..3 {
+        stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+        let response = answer(&mut stream, b"");
+        assert_eq!((response.status, &response.body[..]), (200, &b"GET got 0"[..]));
+        let transport: Vec<Kind> = response.kinds.into_iter().filter(|kind| *kind != Kind::Log).collect();
+        assert_eq!(transport, [Kind::Accepted, Kind::Head, Kind::Data, Kind::End]);
+        assert!(!response.last);
+    }
+    let slot = daemon.page.process(0).expect("is there");
+    assert_eq!(State::from_number(slot.state.load(Ordering::Relaxed)), State::Ready);
+    assert_eq!(slot.requests.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn bodies_travel_along_or_are_pulled() {
+    let daemon = Daemon::start("bodies", |_| ());
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/", "", &[b'x'; 9000], 9000)).expect("it reads");
+    let response = answer(&mut stream, b"");
+    assert_eq!(response.body, b"POST got 9000");
+    assert!(!response.kinds.contains(&Kind::Pull));
+
+    let upload = vec![b'x'; 500_000];
+    stream.write_all(&daemon.request("/", "", b"", 500_000)).expect("it reads");
+    let response = answer(&mut stream, &upload);
+    assert_eq!(response.body, b"POST got 500000");
+    assert!(response.kinds.contains(&Kind::Pull));
+}
+
+#[test]
+fn a_large_response_arrives_whole() {
+    let daemon = Daemon::start("large", |_| ());
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/large", "", b"", 0)).expect("it reads");
+    let response = answer(&mut stream, b"");
+    assert_eq!(response.body.len(), 3_000_000);
+    assert_eq!(response.kinds.last(), Some(&Kind::End));
+}
+
+#[test]
+fn an_exception_is_logged_to_the_request_and_answered() {
+    let daemon = Daemon::start("exception", |_| ());
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/boom", "", b"", 0)).expect("it reads");
+    let response = answer(&mut stream, b"");
+    assert_eq!(response.failure, Some((FailureCode::Status, "500".to_owned())));
+    assert!(response.log.contains("ValueError: boom"), "{}", response.log);
+}
+
+#[test]
+fn another_program_of_the_same_user_cannot_speak_to_it() {
+    let daemon = Daemon::start("secret", |_| ());
+    let mut stream = daemon.connect();
+    let mut out = Vec::new();
+    frame::put(Kind::Hello, &[1; 32], &mut out).expect("fits");
+    out.extend(daemon.request("/", "", b"", 0));
+    stream.write_all(&out).expect("it listens");
+    assert!(next(&mut stream).is_none(), "it answered");
+    daemon.wait_for_line("WSGI0034");
+    let mut stream = daemon.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it listens");
+    assert!(next(&mut stream).is_none(), "it answered");
+    daemon.wait_for_line("WSGI0033");
+}
+
+#[test]
+fn nothing_of_the_start_is_left_open() {
+    let daemon = Daemon::start("descriptors", |_| ());
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/fds", "", b"", 0)).expect("it reads");
+    let body = String::from_utf8(answer(&mut stream, b"").body).expect("text");
+    assert!(!body.contains("memfd"), "launch configuration or status page: {body}");
+}
+
+#[test]
+fn it_runs_only_for_the_server() {
+    let folder = Folder::new("alone");
+    let plain = std::fs::File::create(folder.0.join("file")).expect("own folder").as_raw_fd();
+    let mut child = spawn(&[plain, plain, plain, plain, plain]);
+    assert_eq!(child.wait().expect("own child").code(), Some(64));
+}
+
+/// A FIFO whose opening for reading waits for the writer.
+fn fifo(folder: &Path) -> PathBuf {
+    let path = folder.join("fifo");
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("no NUL");
+    // SAFETY: a C string.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    path
+}
+
+/// Begins a request that lasts until the returned file is dropped.
+fn long_request(daemon: &Daemon, stream: &mut UnixStream) -> std::fs::File {
+    let path = fifo(&daemon.folder.0);
+    let query = path.to_str().expect("plain");
+    stream.write_all(&daemon.request("/wait", query, b"", 0)).expect("it reads");
+    assert_eq!(next(stream).map(|(kind, _)| kind), Some(Kind::Accepted));
+    std::fs::OpenOptions::new().write(true).open(path).expect("the application reads")
+}
+
+#[test]
+fn the_status_page_names_the_request_that_is_served() {
+    let daemon = Daemon::start("page", |_| ());
+    let mut stream = daemon.greeted();
+    let waits = long_request(&daemon, &mut stream);
+    let serving: Vec<String> = (0..2)
+        .filter_map(|thread| daemon.page.thread(0, thread))
+        .filter(|thread| thread.request_start.load(Ordering::Acquire) != 0)
+        .map(wsgi_protocol::page::ThreadSlot::description)
+        .collect();
+    assert_eq!(serving.len(), 1);
+    assert!(serving[0].starts_with("GET /wait?"), "{serving:?}");
+    drop(waits);
+    assert_eq!(answer(&mut stream, b"").status, 200);
+}
+
+#[test]
+fn a_termination_lets_the_request_finish() {
+    let mut daemon = Daemon::start("term", |_| ());
+    let mut stream = daemon.greeted();
+    let waits = long_request(&daemon, &mut stream);
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_line("Shutdown requested for daemon process 'web'.");
+    drop(waits);
+    let response = answer(&mut stream, b"");
+    assert_eq!((response.status, response.last), (200, true));
+    daemon.wait_for_line("Exiting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_request_that_never_ends_is_aborted() {
+    let mut daemon = Daemon::start("abort", |launch| launch.timeouts.shutdown = 100);
+    let mut stream = daemon.greeted();
+    let _waits = long_request(&daemon, &mut stream);
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_line("Shutdown timeout expired; aborting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(255));
+    assert!(next(&mut stream).is_none(), "the child sees the end of the connection");
+}
+
+#[test]
+fn a_successor_makes_it_leave_without_losing_a_request() {
+    let mut daemon = Daemon::start("leave", |_| ());
+    let mut idle = daemon.greeted();
+    idle.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut idle, b"").status, 200);
+    let mut busy = daemon.greeted();
+    let waits = long_request(&daemon, &mut busy);
+    let control = daemon.control.take().expect("is open");
+    std::fs::File::from(control.try_clone().expect("a descriptor")).write_all(&[LEAVE]).expect("it reads");
+    daemon.wait_for_line("Successor is serving");
+    // The kept connection takes no further request: it can be given to the successor, whatever its method.
+    assert!(next(&mut idle).is_none());
+    assert!(idle.write_all(&daemon.request("/", "", b"", 0)).is_err());
+    drop(waits);
+    let response = answer(&mut busy, b"");
+    assert_eq!((response.status, response.last), (200, true));
+    daemon.wait_for_line("Requests have completed");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn it_ends_with_the_server() {
+    let mut daemon = Daemon::start("orphan", |_| ());
+    drop(daemon.control.take());
+    daemon.wait_for_line("Exiting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn maximum_requests_end_the_process() {
+    let mut daemon = Daemon::start("maximum", |launch| launch.maximum_requests = 2);
+    let mut stream = daemon.greeted();
+    for _ in 0..2 {
+        stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+        assert_eq!(answer(&mut stream, b"").status, 200);
+    }
+    daemon.wait_for_line("Maximum requests reached; triggering immediate shutdown of daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_changed_script_sends_the_request_to_another_process() {
+    let mut daemon = Daemon::start("changed", |_| ());
+    let mut stream = daemon.greeted();
+    let with_time = |time: i64| {
+        let mut bytes = daemon.request("/", "", b"", 0);
+        // Flags first, then the script's time.
+        let flags = HEADER..HEADER + 4;
+        let old = u32::from_le_bytes(bytes[flags.clone()].try_into().expect("four bytes"));
+        bytes[flags].copy_from_slice(&(old | request::RELOAD).to_le_bytes());
+        bytes[HEADER + 4..HEADER + 12].copy_from_slice(&time.to_le_bytes());
+        bytes
+    };
+    stream.write_all(&with_time(1_000_000)).expect("it reads");
+    assert_eq!(answer(&mut stream, b"").status, 200);
+    stream.write_all(&with_time(2_000_000)).expect("it reads");
+    let response = answer(&mut stream, b"");
+    assert_eq!(response.failure.map(|(code, _)| code), Some(FailureCode::Rejected));
+    assert_eq!(response.kinds, [Kind::Failure], "it was not accepted");
+    daemon.wait_for_line("Forcing restart of daemon process 'web' due to modification of script");
+    assert_eq!(daemon.wait().code(), Some(0));
+}

@@ -257,6 +257,13 @@ impl Interpreter {
                 self.complain(py, raised, code, text);
             }
         }
+        // Python calls `threading._shutdown` again at the interpreter's end, and in a sub-interpreter of some versions
+        // the second call fails an assertion. Any callable without arguments does as "nothing more to do".
+        let threading = import(py, c"threading");
+        let done = import(py, c"builtins").and_then(|builtins| get(&builtins, c"list"));
+        if let Err(raised) = threading.and_then(|threading| set(&threading, c"_shutdown", &done?)) {
+            raised.forget(py);
+        }
         for name in [c"stdout", c"stderr"] {
             let flushed = from_sys(py, name).and_then(|stream| call_method(&stream, c"flush", &[]));
             if let Err(raised) = flushed {

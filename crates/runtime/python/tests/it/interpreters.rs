@@ -35,6 +35,22 @@ fn the_gilstate_api_works_in_every_interpreter_of_a_thread() {
 }
 
 #[test]
+fn an_interpreter_may_have_a_gil_of_its_own_where_python_can_do_that() {
+    let script = file(
+        "own.wsgi",
+        b"def application(e, s):\n    s('200 OK', [])\n    print('here', file=e['wsgi.errors'])\n    yield e['wsgi.input'].read()\n",
+    );
+    for _ in 0..3 {
+        let mut client = Client::post(&[b"body"]);
+        client.group = "own-gil";
+        let reply = request(&script, client);
+        assert_eq!((reply.text().as_str(), reply.log.len()), ("body", 1), "{:#?}", reply.log);
+    }
+    let warned = !journal("WSGI0198: WSGIPerInterpreterGIL needs Python 3.12 or newer and is ignored.").is_empty();
+    assert_eq!(warned, cfg!(not(Py_3_12)));
+}
+
+#[test]
 fn thread_locals_and_identity_survive_across_requests() {
     let script = file(
         "locals.wsgi",

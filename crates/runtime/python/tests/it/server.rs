@@ -66,6 +66,7 @@ pub(crate) fn configuration() -> Python {
             Scope { restrict_stdout: Some(true), ..scope("no-stdout") },
             Scope { restrict_stdin: Some(true), ..scope("no-stdin") },
             Scope { restrict_signal: Some(false), ..scope("signals") },
+            Scope { own_gil: Some(true), ..scope("own-gil") },
         ],
         server: Server {
             version: (2, 4, 71),

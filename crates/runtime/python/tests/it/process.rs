@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::server::{JOURNAL, file, folder, journal};
+use crate::server::{Client, JOURNAL, file, folder, journal, request};
 use wsgi_protocol::launch::{Import, Python, Restrict};
 use wsgi_python::engine::Engine;
 
@@ -237,4 +237,37 @@ fn restricted_end_inside() {
     engine.stop("");
     assert_eq!(journal("").iter().filter(|line| line.level <= 4).count(), 0, "{:#?}", journal(""));
     assert_eq!(journal("Python runtime has shut down in embedded mode.").len(), 1);
+}
+
+#[test]
+fn requests_leave_nothing_behind() {
+    passed("leak_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn leak_inside() {
+    let source = b"import sys, gc, io, mod_wsgi\nkept = []\ndef application(e, s):\n    kind = e['QUERY_STRING']\n    if kind == 'blocks':\n        \
+                   gc.collect()\n        s('200 OK', [])\n        return [b'%d' % sys.getallocatedblocks()]\n    if kind == 'keep':\n        \
+                   kept[:] = [e, s, e['wsgi.input'], e['wsgi.errors']]\n        mod_wsgi.request_data()['x'] = 1\n    if kind == 'raise': raise ValueError('x')\n    \
+                   if kind == 'cycle': e['self'] = e\n    if kind == 'file':\n        s('200 OK', [])\n        return e['wsgi.file_wrapper'](open(__file__, 'rb'))\n    \
+                   if kind == 'refused':\n        try: s('200 OK', [('a b', 'c')])\n        except ValueError: pass\n    write = s('200 OK', [('A', 'b')])\n    \
+                   if kind == 'write': write(b'x')\n    e['wsgi.input'].read(1); e['wsgi.input'].readline(); print('line', file=e['wsgi.errors'])\n    \
+                   return iter([b'a', b'b']) if kind == 'generator' else [b'a']\n";
+    let script = file("leak.wsgi", source);
+    let serve = |kind: &str| {
+        let mut client = Client::post(&[b"some\n", b"body"]);
+        client.entries.push(("QUERY_STRING".to_owned(), Some(kind.as_bytes().to_vec())));
+        request(&script, client)
+    };
+    for kind in ["list", "generator", "keep", "raise", "cycle", "file", "refused", "write"] {
+        let round = |count| (0..count).for_each(|_| drop(serve(kind)));
+        let blocks = || serve("blocks").text().parse::<i64>().expect("a number");
+        // The first rounds fill caches and free lists; then ten times as many requests must not take more.
+        round(100);
+        let before = blocks();
+        round(1000);
+        let grown = blocks() - before;
+        assert!(grown < 300, "{kind}: {grown} blocks more after 1000 requests");
+    }
 }

@@ -6,4 +6,4 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$(dirname "$here")"
-exec "${CARGO:-cargo}" bench --quiet --locked --package harness --bench numbers -- "$@"
+exec "${CARGO:-cargo}" bench --quiet --locked --profile tools --package harness --bench numbers -- "$@"

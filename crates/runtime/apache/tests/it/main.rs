@@ -1,5 +1,6 @@
 //! Tests with a real httpd: what it says about the module.
 
+mod daemon;
 mod directives;
 mod httpd;
 mod mapping;

@@ -39,12 +39,12 @@ impl Port {
     }
 }
 
-/// The engine beside this test program.
-fn engine() -> PathBuf {
+/// An engine beside this test program.
+fn example(name: &str) -> PathBuf {
     let module = module();
     let deps = module.parent().expect("it lies in a folder");
     let root = if deps.ends_with("deps") { deps.parent().expect("deps lies in a folder") } else { deps };
-    root.join("examples/libecho_engine.so")
+    root.join("examples").join(name)
 }
 
 /// A server of one test, stopped when it is dropped.
@@ -65,7 +65,12 @@ impl Server {
             std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("own folder");
             std::fs::write(path, "").expect("own folder");
         }
-        for (from, to) in [(module(), "mod_wsgi_rs.so"), (engine(), "wsgi_python-3.11.so")] {
+        let files = [
+            (module(), "mod_wsgi_rs.so"),
+            (example("libecho_engine.so"), "wsgi_python-3.11.so"),
+            (example("probe_daemon"), "wsgi-daemon-3.11"),
+        ];
+        for (from, to) in files {
             std::fs::copy(&from, root.join(to)).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
         }
         let port = Port::held();
@@ -137,6 +142,14 @@ impl Server {
             assert!(Instant::now() < end, "the log has no {times} × {wanted:?}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// What httpd says when it checks the configuration.
+    #[expect(clippy::disallowed_methods, reason = "the crate's tests start servers here only")]
+    pub(crate) fn check(&self) -> String {
+        let file = self.root().join("httpd.conf");
+        let output = Command::new(env!("HTTPD")).arg("-t").arg("-f").arg(file).output().expect("httpd is installed");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned() + &self.log()
     }
 
     /// Stops the server and returns its log.

@@ -1,0 +1,196 @@
+//! Stands in for `wsgi-daemon` in the tests with httpd: tells what kind of process it was started as, and misbehaves on
+//! demand. It knows frames and no Python.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use wsgi_protocol::abi::{Bytes, Field};
+use wsgi_protocol::frame::{self, HEADER, Kind};
+use wsgi_protocol::launch::{self, Daemon, LAUNCH_DESCRIPTOR};
+use wsgi_protocol::page::State;
+use wsgi_protocol::request::{self, BODY_INCLUDED, Facts, Storage};
+use wsgi_protocol::{head, keys};
+
+fn main() {
+    // What the server left, before anything is opened.
+    let descriptors = descriptors();
+    // SAFETY: no pointers.
+    let seals = unsafe { libc::fcntl(LAUNCH_DESCRIPTOR, libc::F_GET_SEALS) };
+    // SAFETY: the server left each number to one owner.
+    let (launch, listener, page) =
+        unsafe { (OwnedFd::from_raw_fd(LAUNCH_DESCRIPTOR), OwnedFd::from_raw_fd(4), OwnedFd::from_raw_fd(6)) };
+    let launch = std::fs::File::from(launch);
+    let mut bytes = vec![0; launch.metadata().map_or(0, |data| usize::try_from(data.len()).unwrap_or(0))];
+    launch.read_exact_at(&mut bytes, 0).expect("the launch configuration can be read");
+    let daemon: Daemon = launch::decode(&bytes).expect("the launch configuration is one");
+    drop(launch);
+    let page = std::fs::File::from(page);
+    let probe: &'static Probe = Box::leak(Box::new(Probe { descriptors, seals, page, daemon }));
+    probe.ready();
+    for stream in UnixListener::from(listener).incoming() {
+        let Ok(stream) = stream else { continue };
+        std::thread::spawn(move || probe.connection(stream));
+    }
+}
+
+/// Number and target of every open descriptor.
+fn descriptors() -> String {
+    let mut found = String::new();
+    for number in 0..1024 {
+        if let Ok(target) = std::fs::read_link(format!("/proc/self/fd/{number}")) {
+            let target = target.display().to_string();
+            let kind = target.split_once(':').map_or(target.as_str(), |(kind, _)| kind);
+            let shown = if kind == "/memfd" { &target } else { kind };
+            let _ = writeln!(found, "fd{number}={shown}");
+        }
+    }
+    found
+}
+
+struct Probe {
+    descriptors: String,
+    seals: i32,
+    page: std::fs::File,
+    daemon: Daemon,
+}
+
+fn status(name: &str) -> String {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Probe {
+    /// Says on the status page that the process accepts: the state follows the pid in the process's slot.
+    fn ready(&self) {
+        let slot = 64 * (1 + u64::from(self.daemon.index));
+        let _ = self.page.write_at(&(State::Ready as u32).to_ne_bytes(), slot + 4);
+    }
+
+    fn connection(&self, mut stream: UnixStream) {
+        let mut storage = Storage::default();
+        while let Some((kind, payload)) = read(&mut stream) {
+            match kind {
+                Kind::Hello => assert_eq!(payload, self.daemon.secret, "the child knows the secret"),
+                Kind::Request => {
+                    let (facts, included) = request::decode(&payload, &mut storage).expect("a request");
+                    self.serve(&mut stream, &facts, included.len());
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn serve(&self, stream: &mut UnixStream, facts: &Facts<'_>, included: usize) {
+        let entry = |name: &str| {
+            let entry = facts.entries().iter().find(|entry| keys::name(entry.key) == Some(name));
+            String::from_utf8_lossy(entry.map_or(b"", |entry| entry.value.or_empty())).into_owned()
+        };
+        let path = entry("PATH_INFO");
+        send(stream, Kind::Accepted, &self.daemon.index.to_le_bytes());
+        match path.as_str() {
+            "/die" => {
+                self.begin(&path);
+                std::process::abort();
+            }
+            "/exit" => {
+                self.begin(&path);
+                // SAFETY: ends the process as an application may.
+                unsafe { libc::_exit(11) };
+            }
+            "/garbage" => {
+                let size = self.page.metadata().map_or(0, |data| data.len());
+                let _ = self.page.write_all_at(&vec![0xff; usize::try_from(size).unwrap_or(0)], 0);
+                respond(stream, "", b"garbage written");
+            }
+            "/split-head" => respond(stream, "a\r\nSet-Cookie: stolen", b"x"),
+            "/no-frame" => {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            }
+            "/half" => {
+                send(stream, Kind::Head, &encoded_head("x"));
+                send(stream, Kind::Data, b"the first half");
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            "/body" => {
+                let mut length = included;
+                while !facts.has(BODY_INCLUDED) {
+                    send(stream, Kind::Pull, &4096u32.to_le_bytes());
+                    match read(stream) {
+                        Some((Kind::Body, part)) if !part.is_empty() => length += part.len(),
+                        _ => break,
+                    }
+                }
+                respond(stream, "x", format!("{} {length}", entry("REQUEST_METHOD")).as_bytes());
+            }
+            _ => respond(stream, "x", self.facts().as_bytes()),
+        }
+    }
+
+    /// What the parent reads when the process dies: the first thread's slot follows all processes' slots.
+    fn begin(&self, path: &str) {
+        let thread = 64 * (1 + u64::from(self.daemon.page_processes))
+            + u64::from(self.daemon.index) * u64::from(self.daemon.threads) * 128;
+        let text = format!("GET {path}");
+        let _ = self.page.write_all_at(&u32::try_from(text.len()).unwrap_or(0).to_ne_bytes(), thread + 16);
+        let _ = self.page.write_all_at(text.as_bytes(), thread + 20);
+        let _ = self.page.write_all_at(&1i64.to_ne_bytes(), thread);
+    }
+
+    fn facts(&self) -> String {
+        let mut text = self.descriptors.clone();
+        let mut add = |name: &str, value: String| {
+            let _ = writeln!(text, "{name}={value}");
+        };
+        add("seals", self.seals.to_string());
+        add("pid", std::process::id().to_string());
+        for name in ["Uid", "Gid", "Groups", "SigBlk", "CapEff", "CapPrm", "Umask"] {
+            add(name, status(name));
+        }
+        // SAFETY: cannot fail.
+        add(
+            "own-process-group",
+            (unsafe { libc::getpgrp() } == libc::pid_t::try_from(std::process::id()).unwrap_or(0)).to_string(),
+        );
+        add("cwd", std::env::current_dir().map_or(String::new(), |path| path.display().to_string()));
+        add("argument0", std::env::args().next().unwrap_or_default());
+        for (name, value) in std::env::vars_os() {
+            add(&format!("env-{}", name.to_string_lossy()), value.to_string_lossy().into_owned());
+        }
+        // SAFETY: no pointers.
+        let shrinks = unsafe { libc::ftruncate(self.page.as_raw_fd(), 0) } == 0;
+        add("page-shrinks", shrinks.to_string());
+        text
+    }
+}
+
+fn read(stream: &mut UnixStream) -> Option<(Kind, Vec<u8>)> {
+    let mut header = [0u8; HEADER];
+    stream.read_exact(&mut header).ok()?;
+    let (kind, length) = frame::header(header).ok()?;
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).ok()?;
+    Some((kind, payload))
+}
+
+fn send(stream: &mut UnixStream, kind: Kind, payload: &[u8]) {
+    let mut out = Vec::new();
+    frame::put(kind, payload, &mut out).expect("it fits");
+    let _ = stream.write_all(&out);
+}
+
+fn encoded_head(value: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let field = Field { name: Bytes::new(b"X-Probe"), value: Bytes::new(value.as_bytes()) };
+    head::encode(200, b"200 OK", &[field], &mut out).expect("it fits");
+    out
+}
+
+fn respond(stream: &mut UnixStream, field: &str, body: &[u8]) {
+    send(stream, Kind::Head, &encoded_head(field));
+    send(stream, Kind::Data, body);
+    send(stream, Kind::End, &[0]);
+}

@@ -1,0 +1,181 @@
+//! Daemon mode with a real httpd and a process that stands in for the engine (`examples/probe_daemon.rs`): how daemons
+//! are started, and what becomes of requests when they misbehave.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use crate::server::Server;
+
+const GROUP: &str = "WSGIRestrictEmbedded On\nWSGISocketPrefix ROOT/s\n\
+                     WSGIScriptAlias / ROOT/app.wsgi process-group=web application-group=%{GLOBAL}\n";
+
+fn start(name: &str, options: &str) -> Server {
+    // The group has to be there before it is named.
+    Server::start(name, &["app.wsgi"], &format!("WSGIDaemonProcess web threads=2 {options}\n{GROUP}"))
+}
+
+fn is_root() -> bool {
+    // SAFETY: cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[test]
+fn a_daemon_inherits_what_it_needs_and_nothing_else() {
+    let server = start("inherits", "");
+    let answer = server.get("/");
+    assert_eq!(answer.status(), 200, "{}", server.log());
+    let open: Vec<&str> = answer.body().lines().filter(|line| line.starts_with("fd")).collect();
+    let expected = [
+        "fd0=/dev/null",
+        "fd1=pipe",
+        "fd2=pipe",
+        "fd3=/memfd:wsgi launch (deleted)",
+        "fd4=socket",
+        "fd5=socket",
+        "fd6=/memfd:wsgi status (deleted)",
+        "fd7=pipe",
+    ];
+    assert_eq!(open, expected);
+    let all_seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    assert_eq!(answer.entry("seals"), Some(all_seals.to_string().as_str()));
+    assert_eq!(answer.entry("page-shrinks"), Some("false"));
+    assert_eq!(answer.entry("SigBlk"), Some("0000000000000000"));
+    assert_eq!(answer.entry("own-process-group"), Some("true"));
+}
+
+#[test]
+fn privileges_are_given_up_before_the_engine_runs() {
+    let server = start("privileges", "umask=0027 home=ROOT setenv=A=1 setenv=B=x=y");
+    let answer = server.get("/");
+    if is_root() {
+        for name in ["Uid", "Gid"] {
+            assert_eq!(answer.entry(name), Some("65534 65534 65534 65534"));
+        }
+        assert_eq!(answer.entry("Groups"), Some("65534"));
+        assert_eq!(
+            (answer.entry("CapEff"), answer.entry("CapPrm")),
+            (Some("0000000000000000"), Some("0000000000000000"))
+        );
+    }
+    assert_eq!(answer.entry("Umask"), Some("0027"));
+    assert_eq!(answer.entry("cwd"), Some("ROOT"));
+    assert_eq!((answer.entry("env-A"), answer.entry("env-B")), (Some("1"), Some("x=y")));
+    assert_eq!(answer.entry("argument0"), Some("wsgi-daemon-3.11"));
+}
+
+#[test]
+fn the_socket_is_for_the_serving_user_alone() {
+    let server = start("socket", "");
+    assert_eq!(server.get("/").status(), 200);
+    let sockets: Vec<_> = std::fs::read_dir(server.root())
+        .expect("own folder")
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().ends_with(".sock"))
+        .map(|entry| entry.metadata().expect("it is there"))
+        .collect();
+    assert_eq!(sockets.len(), 1);
+    assert_eq!(sockets[0].permissions().mode() & 0o777, 0o600);
+    if is_root() {
+        assert_eq!(sockets[0].uid(), 65534);
+    }
+    let root = server.root().to_owned();
+    drop(server);
+    assert!(!root.exists(), "the folder goes with the server");
+}
+
+#[test]
+fn a_daemon_that_cannot_be_set_up_is_not_run_at_all() {
+    let server = start("setup", "home=ROOT/missing connect-timeout=1");
+    server.wait_for_log("WSGI0009", 1);
+    // Between two tries nothing of the group runs, and requests are told so.
+    server.wait_for_log("WSGI0902", 2);
+    assert_eq!(server.get("/").status(), 503, "{}", server.log());
+}
+
+#[test]
+fn the_engine_that_was_checked_is_the_one_that_is_executed() {
+    let server = start("replaced", "");
+    let first = server.get("/").entry("pid").map(str::to_owned);
+    let engine = server.root().join("wsgi-daemon-3.11");
+    std::fs::rename(&engine, server.root().join("moved")).expect("own folder");
+    std::fs::write(&engine, "#!/bin/sh\ntouch ROOT/executed\n").expect("own folder");
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o755)).expect("own folder");
+    assert_eq!(server.get("/exit").status(), 502);
+    let answer = server.get("/");
+    assert_eq!(answer.status(), 200, "{}", server.log());
+    assert_ne!(answer.entry("pid").map(str::to_owned), first, "it was started again");
+}
+
+#[test]
+fn the_log_tells_exit_statuses_from_signals_and_names_the_request() {
+    let server = start("deaths", "");
+    assert_eq!(server.get("/die").status(), 502);
+    server.wait_for_log("of group 'web' died of signal 6 (SIGABRT) while serving GET /die", 1);
+    assert_eq!(server.get("/exit").status(), 502);
+    server.wait_for_log("of group 'web' ended with exit code 11 while serving GET /exit", 1);
+}
+
+#[test]
+fn a_response_that_breaks_off_does_not_look_complete() {
+    let server = start("half", "");
+    let answer = server.get("/half");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.body().contains("the first half"), "{}", answer.body());
+    assert!(!answer.body().ends_with("0\r\n\r\n"), "{}", answer.body());
+    server.wait_for_log("WSGI0119", 1);
+}
+
+#[test]
+fn heads_of_daemons_are_not_trusted() {
+    let server = start("heads", "");
+    for path in ["/split-head", "/no-frame"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status(), 500, "{path}");
+        assert!(!answer.head().contains("stolen"), "{}", answer.head());
+    }
+    server.wait_for_log("WSGI0148", 2);
+}
+
+#[test]
+fn a_status_page_full_of_garbage_hurts_nobody() {
+    let server = start("garbage", "");
+    assert_eq!(server.get("/garbage").status(), 200);
+    for _ in 0..3 {
+        assert_eq!(server.get("/").status(), 200, "{}", server.log());
+    }
+    assert_eq!(server.get("/exit").status(), 502);
+    assert_eq!(server.get("/").status(), 200, "{}", server.log());
+}
+
+#[test]
+fn a_kept_connection_to_a_process_that_has_gone_is_no_failure() {
+    let server = start("kept", "");
+    let pid = server.get("/").entry("pid").and_then(|pid| pid.parse().ok()).expect("a pid");
+    // SAFETY: a daemon of this server.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    let body = vec![b'x'; 100_000];
+    let head = format!("POST /body HTTP/1.1\nHost: localhost:PORT\nContent-Length: {}", body.len());
+    let answer = server.ask(&head, &body);
+    assert_eq!((answer.status(), answer.body().contains("POST 100000")), (200, true), "{}", server.log());
+}
+
+#[test]
+fn bodies_reach_the_daemon_whole() {
+    let server = start("bodies", "");
+    for length in [1, 16_384, 16_385, 300_000] {
+        let head = format!("POST /body HTTP/1.1\nHost: localhost:PORT\nContent-Length: {length}");
+        let answer = server.ask(&head, &vec![b'x'; length]);
+        assert!(answer.body().contains(&format!("POST {length}")), "{length}: {}", answer.body());
+    }
+}
+
+#[test]
+fn an_engine_that_others_can_write_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let server = start("writable", "");
+    let engine = server.root().join("wsgi-daemon-3.11");
+    std::fs::set_permissions(&engine, std::fs::Permissions::from_mode(0o775)).expect("own folder");
+    let output = server.check();
+    assert!(output.contains("can be written by group or others"), "{output}");
+}

@@ -23,7 +23,7 @@ use crate::scenario::quantity::Time;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     catalogue: CatalogueArgs,
-    /// How many cells at once. Default: twice the number of processors.
+    /// How many cells at once. Default: four times the number of processors, as cells wait more than they compute.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// End with the first failed cell.
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) ->
     output.problems(&prepared.warnings);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let options = RunOptions {
-        jobs: args.jobs.map_or(processors * 2, usize::from),
+        jobs: args.jobs.map_or(processors * 4, usize::from),
         fail_fast: args.fail_fast,
         artifacts: args.artifacts.clone(),
         hold_on_failure: args.hold_on_failure,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use confgen::document::{Document, Format, Node, Span, from_node, schema as document_schema};
 
@@ -24,6 +25,9 @@ pub struct Loaded {
     /// What is odd, but does not keep it from running.
     pub warnings: Vec<Problem>,
 }
+
+/// The schema of scenarios; made once, as a catalogue has many.
+static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(document_schema::of::<Scenario>);
 
 /// The file of a scenario that is a folder.
 pub const FILE_OF_FOLDER: &str = "scenario.yaml";
@@ -118,7 +122,7 @@ pub fn load_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<L
     let document = Document::parse(name, text, Format::of(&file.display().to_string()))
         .map_err(|error| vec![Problem::from(confgen::diagnostic::Diagnostic::from(error))])?;
     let root = document.root;
-    let mut problems: Vec<Problem> = document_schema::check(&document_schema::of::<Scenario>(), &root)
+    let mut problems: Vec<Problem> = document_schema::check(&SCHEMA, &root)
         .into_iter()
         // A hole may stand for a value of any type; what fills it is checked when the step runs.
         .filter(|diagnostic| !diagnostic.span().is_some_and(|span| span.text().contains("${{")))

@@ -76,6 +76,16 @@ pub(crate) enum EngineError {
         /// Its value.
         home: PathBuf,
     },
+    /// Apache's user cannot use the Python home.
+    #[error("{asked_by}: Python home '{}' cannot be used: {reason}.", home.display())]
+    HomeUnreachable {
+        /// The directive or option.
+        asked_by: String,
+        /// Its value.
+        home: PathBuf,
+        /// What is in the way.
+        reason: PathError,
+    },
     /// An engine's file must not be used.
     #[error("The engine '{}' is refused: {reason}.", path.display())]
     Refused {
@@ -183,6 +193,17 @@ impl Engine {
             .map_err(|reason| EngineError::Refused { path: self.daemon.clone(), reason })?;
         Ok(DaemonEngine { version: self.version, file })
     }
+}
+
+/// Checks that Apache's children can use a Python home: their user can search every folder of it.
+pub(crate) fn check_home(asked_by: &str, home: &[u8], user: &ServingUser) -> Result<(), EngineError> {
+    let home = PathBuf::from(OsStr::from_bytes(home));
+    let real = home.canonicalize().map_err(|error| PathError::Unknown(home.clone(), error.to_string()));
+    real.and_then(|real| files::reachable(&real, user)).map_err(|reason| EngineError::HomeUnreachable {
+        asked_by: asked_by.to_owned(),
+        home,
+        reason,
+    })
 }
 
 /// The version that a Python home asks for.

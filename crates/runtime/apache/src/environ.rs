@@ -98,8 +98,11 @@ pub(crate) fn collect<'r>(job: &Job<'r>) -> Facts<'r> {
     let mut entries = Entries::new(request.pool(), FIXED + headers.len() + variables.len());
 
     for (name, value) in variables.iter() {
-        if !is_internal(name.to_bytes()) {
-            entries.put_literal(name.to_bytes(), value.map(CStr::to_bytes));
+        match (name.to_bytes(), value) {
+            // mod_ssl's: it decides on the scheme and is not shown.
+            (b"HTTPS", Some(value)) => entries.put(key!("HTTPS"), value.to_bytes()),
+            (name, value) if !is_internal(name) => entries.put_literal(name, value.map(CStr::to_bytes)),
+            _ => {}
         }
     }
     let changes = trusted_changes(request, job.settings);

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use crate::config::{Generation, Registry, ServerConfig, uses_embedded};
-use crate::engines::{Engine, EngineError, Engines, Wanted};
+use crate::engines::{Engine, EngineError, Engines, Wanted, check_home};
 use crate::guard::wall;
 use crate::host::status::Answer;
 use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, serving_user};
@@ -216,7 +216,12 @@ fn generation(registry: &Registry) -> Result<Generation, ConfigError> {
     let version = main.python.as_deref().map(|version| ("WSGIPython", version));
     let home = main.python_home.as_deref().map(|home| ("WSGIPythonHome", home));
     let engine = if uses_embedded(&main, &draft.imports) {
-        Some(engines.choose(Wanted { version, home })?.check_library(&serving_user())?)
+        let user = serving_user();
+        let engine = engines.choose(Wanted { version, home })?.check_library(&user)?;
+        if let Some((asked_by, home)) = home {
+            check_home(asked_by, home, &user)?;
+        }
+        Some(engine)
     } else {
         None
     };

@@ -1,9 +1,10 @@
 //! Daemon process groups: `WSGIDaemonProcess`, what loads scripts into them, and their sockets.
 
 use crate::config::ImportScript;
-use crate::directives::daemon_options::{self, DaemonGroup};
+use crate::directives::daemon_group::DaemonGroup;
 use crate::directives::spec::{Arity, Command, Directive, Fallback, Parse, Place, Refusal};
 use crate::directives::words::{next_option, next_word};
+use crate::directives::{daemon_options, daemon_reading};
 use crate::host::{Target, log, server_relative};
 use crate::tokens::Token;
 
@@ -90,7 +91,7 @@ fn daemon_process(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     if registry.draft().borrow().groups.iter().any(|group| group.name == name) {
         return Err(Refusal::new("Name duplicates previous WSGI daemon definition."));
     }
-    let group = daemon_options::read(command.pool(), command.server(), name, rest)?;
+    let group = daemon_reading::read(command.pool(), command.server(), name, rest)?;
     registry.draft().borrow_mut().groups.push(group);
     Ok(())
 }

@@ -200,7 +200,8 @@ fn names_are_unique_and_options_stand_in_their_tables() {
 
 #[test]
 fn the_options_of_the_table_have_the_defaults_of_a_new_group() {
-    use crate::directives::daemon_options::{DaemonGroup, Value};
+    use crate::directives::daemon_group::DaemonGroup;
+    use crate::directives::daemon_reading::Value;
     let mut group = DaemonGroup::for_tests();
     for option in OPTIONS {
         let (shown, scale) = match option.value {

@@ -2,7 +2,9 @@
 
 mod auth;
 mod daemon;
+mod daemon_group;
 mod daemon_options;
+mod daemon_reading;
 #[cfg(test)]
 mod json;
 mod mapping;
@@ -14,7 +16,7 @@ mod telemetry;
 mod words;
 
 pub(crate) use daemon::{Access, access};
-pub(crate) use daemon_options::DaemonGroup;
+pub(crate) use daemon_group::DaemonGroup;
 pub(crate) use mapping::CASE_SENSITIVITY;
 pub(crate) use python::{
     DESTROY_INTERPRETER, DONT_WRITE_BYTECODE, MAXIMUM_INTERPRETERS, RESTRICT_EMBEDDED, RESTRICT_SIGNAL, RESTRICT_STDIN,

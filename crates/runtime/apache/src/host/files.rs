@@ -79,7 +79,7 @@ pub(crate) fn open_trusted(path: &Path) -> Result<OwnedFd, PathError> {
     Ok(file.into())
 }
 
-/// Whether a user can search all folders of a path without links and read the file at its end.
+/// Whether a user can search all folders of a path without links and read the file at its end, if it is one.
 pub(crate) fn reachable(path: &Path, user: &ServingUser) -> Result<(), PathError> {
     if user.id == 0 {
         return Ok(());
@@ -89,7 +89,7 @@ pub(crate) fn reachable(path: &Path, user: &ServingUser) -> Result<(), PathError
     for (position, part) in parts.iter().rev().enumerate() {
         let metadata = examine(part)?;
         let last = position + 1 == parts.len();
-        let (bit, what) = if last { (4, "read") } else { (1, "search") };
+        let (bit, what) = if last && !metadata.is_dir() { (4, "read") } else { (1, "search") };
         let shift = if metadata.uid() == user.id {
             6
         } else if groups.contains(&metadata.gid()) {

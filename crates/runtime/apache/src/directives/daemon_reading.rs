@@ -1,0 +1,226 @@
+//! What an option of `WSGIDaemonProcess` is, and how a definition is read by the table of them.
+
+use std::ffi::CStr;
+
+use crate::directives::daemon_group::DaemonGroup;
+use crate::directives::daemon_options::{NAMES, OPTIONS};
+use crate::directives::spec::{Refusal, Support};
+use crate::directives::words::{leading_integer, next_option};
+use crate::host::{Pool, Server, User, group_id, user};
+
+use Value::{Own, Seconds, Size, Text};
+
+/// What an option's value is.
+pub(crate) enum Value {
+    /// A path or other text.
+    Text(fn(&mut DaemonGroup) -> &mut Option<Vec<u8>>),
+    /// Milliseconds, given in seconds.
+    Seconds(fn(&mut DaemonGroup) -> &mut u64),
+    /// A number of bytes or the like, 0 or more.
+    Size(fn(&mut DaemonGroup) -> &mut u64),
+    /// Something with rules of its own.
+    Own(fn(&mut Reading<'_>, &[u8]) -> Result<(), Refusal>),
+}
+
+/// One row of the table.
+pub(crate) struct DaemonOption {
+    pub(crate) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
+    pub(crate) syntax: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
+    pub(crate) default: &'static str,
+    /// What the reference calls it in `Invalid … for WSGI daemon process.`
+    pub(crate) noun: &'static str,
+    pub(crate) support: Support,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
+    pub(crate) extension: bool,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
+    pub(crate) help: &'static str,
+    pub(crate) value: Value,
+}
+
+impl DaemonOption {
+    pub(super) const fn new(
+        name: &'static str,
+        default: &'static str,
+        noun: &'static str,
+        help: &'static str,
+        value: Value,
+    ) -> Self {
+        let syntax = match value {
+            Value::Text(_) => "TEXT",
+            Value::Seconds(_) => "SECONDS",
+            Value::Size(_) => "BYTES",
+            Value::Own(_) => "VALUE",
+        };
+        Self { name, syntax, default, noun, support: Support::Supported, extension: false, help, value }
+    }
+
+    pub(super) const fn known(self) -> Self {
+        Self { support: Support::Known, ..self }
+    }
+
+    pub(super) const fn extension(self) -> Self {
+        Self { extension: true, ..self }
+    }
+
+    pub(super) const fn syntax(self, syntax: &'static str) -> Self {
+        Self { syntax, ..self }
+    }
+
+    /// The reference's refusal of a value.
+    pub(super) fn invalid(&self) -> Refusal {
+        Refusal::new(format!("Invalid {} for WSGI daemon process.", self.noun))
+    }
+}
+
+/// A definition while it is read.
+pub(crate) struct Reading<'g> {
+    pub(super) group: &'g mut DaemonGroup,
+    pub(super) option: &'static DaemonOption,
+    pool: Pool<'static>,
+    pub(super) root: bool,
+}
+
+impl Reading<'_> {
+    /// A number of at least `least`, by C's rules.
+    pub(super) fn number(&self, value: &[u8], least: i64) -> Result<i64, Refusal> {
+        let number = leading_integer(value);
+        if value.is_empty() || number < least { Err(self.option.invalid()) } else { Ok(number) }
+    }
+
+    pub(super) fn small(&self, value: &[u8], least: i64) -> Result<u32, Refusal> {
+        u32::try_from(self.number(value, least)?).map_err(|_| self.option.invalid())
+    }
+
+    /// 0, or a number of at least `least`, with a text of its own for what lies between.
+    pub(super) fn buffer(&self, value: &[u8], least: u32, text: &'static str) -> Result<u32, Refusal> {
+        let size = self.small(value, i64::MIN).map_err(|_| Refusal::new(text))?;
+        if size == 0 || size >= least { Ok(size) } else { Err(Refusal::new(text)) }
+    }
+
+    pub(super) fn text(&self, value: &[u8]) -> &'static CStr {
+        self.pool.text(value)
+    }
+
+    pub(super) fn user(&self, value: &[u8]) -> Result<User, Refusal> {
+        if value.is_empty() {
+            return Err(self.option.invalid());
+        }
+        user(self.pool, self.text(value))
+            .ok_or_else(|| Refusal::new(format!("bad user name {}", String::from_utf8_lossy(value))))
+    }
+
+    pub(super) fn group_id(&self, value: &[u8]) -> Result<u32, Refusal> {
+        if value.is_empty() {
+            return Err(self.option.invalid());
+        }
+        group_id(self.pool, self.text(value))
+            .ok_or_else(|| Refusal::new(format!("bad group name {}", String::from_utf8_lossy(value))))
+    }
+}
+
+/// An absolute path.
+pub(super) fn directory(value: &[u8], what: &str) -> Result<Vec<u8>, Refusal> {
+    if value.starts_with(b"/") {
+        Ok(value.to_vec())
+    } else {
+        Err(Refusal::new(format!("Invalid {what} directory for WSGI daemon process.")))
+    }
+}
+
+/// Reads the options of a group's definition.
+pub(crate) fn read(
+    pool: Pool<'static>,
+    server: Server<'static>,
+    name: Vec<u8>,
+    line: &[u8],
+) -> Result<DaemonGroup, Refusal> {
+    const INVALID: &str = "Invalid option to WSGI daemon process definition.";
+    let mut group = DaemonGroup::new(name, server);
+    // SAFETY: a plain call.
+    let root = unsafe { libc::geteuid() } == 0;
+    let mut rest = line.trim_ascii();
+    while !rest.is_empty() {
+        let (name, value) =
+            next_option(&mut rest).map_err(|word| Refusal::option(INVALID, &word, NAMES.iter().copied()))?;
+        let Some(option) = OPTIONS.iter().find(|option| option.name == name) else {
+            return Err(Refusal::option(INVALID, &name, NAMES.iter().copied()));
+        };
+        if option.support == Support::Known {
+            return Err(Refusal::new(format!("Option '{name}' of WSGIDaemonProcess is known, not supported yet.")));
+        }
+        match option.value {
+            Text(_) if value.is_empty() => return Err(option.invalid()),
+            Text(slot) => *slot(&mut group) = Some(value),
+            Seconds(slot) | Size(slot) => {
+                let number = leading_integer(&value);
+                if value.is_empty() || number < 0 {
+                    return Err(option.invalid());
+                }
+                let scale = if matches!(option.value, Seconds(_)) { 1000 } else { 1 };
+                *slot(&mut group) = number.unsigned_abs().saturating_mul(scale);
+            }
+            Own(parse) => parse(&mut Reading { group: &mut group, option, pool, root }, &value)?,
+        }
+    }
+    Ok(group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only for options that look up neither users nor groups.
+    fn read_line(line: &str) -> Result<DaemonGroup, String> {
+        read(Pool::nowhere(), Server::nowhere(), b"web".to_vec(), line.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_read_by_the_reference() {
+        let group = read_line("processes=3 threads=7junk request-timeout=60 python-path=/a:/b display-name=%{GROUP}");
+        let group = group.expect("a good definition");
+        assert_eq!((group.processes, group.threads, group.multiprocess), (3, 7, true));
+        assert_eq!(group.timeouts.request, 60_000);
+        assert_eq!(group.python_path.as_deref(), Some(&b"/a:/b"[..]));
+        let group = read_line("threads=abc umask=0027 setenv=A=b=c setenv=B=").expect("a good definition");
+        assert_eq!((group.threads, group.umask, group.multiprocess), (0, Some(0o027), false));
+        let environment: Vec<_> = group.environment.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+        assert_eq!(environment, [(&b"A"[..], &b"b=c"[..]), (b"B", b"")]);
+    }
+
+    #[test]
+    fn wrong_values_have_the_texts_of_the_reference() {
+        for (line, text) in [
+            ("processes=0", "Invalid process count for WSGI daemon process."),
+            ("threads=-1", "Invalid thread count for WSGI daemon process."),
+            ("threads=65534", "Invalid thread count for WSGI daemon process."),
+            ("request-timeout=-1", "Invalid request timeout for WSGI daemon process."),
+            ("stack-size=0", "Invalid stack size for WSGI daemon process."),
+            ("home=relative", "Invalid home directory for WSGI daemon process."),
+            ("listen-backlog=0", "Invalid listen backlog for WSGI daemon process."),
+            ("python=three", "Invalid python version for WSGI daemon process."),
+            ("setenv=NAME", "Invalid environment variable for WSGI daemon process."),
+            ("user=", "Invalid user for WSGI daemon process."),
+        ] {
+            assert_eq!(read_line(line).map(|_| ()), Err(text.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_names_the_nearest() {
+        let refused = read_line("thread=5").expect_err("unknown");
+        assert_eq!(
+            refused,
+            "Invalid option to WSGI daemon process definition. Unknown option 'thread'; did you mean 'threads'?"
+        );
+        let refused = read_line("threads").expect_err("no value");
+        assert!(refused.ends_with("'threads' needs a value, as in threads=VALUE"), "{refused}");
+    }
+
+    #[test]
+    fn a_known_option_is_refused_by_name() {
+        let refused = read_line("chroot=/srv").expect_err("not yet");
+        assert_eq!(refused, "Option 'chroot' of WSGIDaemonProcess is known, not supported yet.");
+    }
+}

@@ -48,6 +48,8 @@ pub(crate) struct Supervisor {
     saved: RefCell<Saved>,
     /// Per group and slot: how many processes in a row ended before they accepted a request.
     failures: RefCell<Vec<Vec<u32>>>,
+    /// Processes that were asked to end. A second signal could cut short what the first one began.
+    asked: RefCell<Vec<i32>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -121,6 +123,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         user,
         parent: std::process::id(),
         failures: RefCell::new(failures),
+        asked: RefCell::default(),
         groups,
         saved: RefCell::new(saved),
         weak: OnceLock::new(),
@@ -452,12 +455,13 @@ impl Supervisor {
         }
     }
 
-    /// Asks a process to end, with its process group when it has one.
+    /// Asks a daemon process to end, once.
     fn end(&self, pid: i32) {
         let is_writer = self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid);
-        if !is_writer {
-            // SAFETY: a child of this process that was not waited for.
-            unsafe { libc::kill(pid, libc::SIGTERM) };
+        let mut asked = self.asked.borrow_mut();
+        if !is_writer && !asked.contains(&pid) {
+            asked.push(pid);
+            watch::ask_to_end(pid);
         }
     }
 
@@ -584,7 +588,7 @@ impl Supervisor {
         if std::process::id() != self.parent || main_state() == MainState::DestroyConfig {
             return;
         }
-        let saved = std::mem::take(&mut *self.saved.borrow_mut());
+        let saved = self.saved.borrow().clone();
         let longest = self.groups.iter().map(|group| group.plan.shutdown).max().unwrap_or_default();
         let processes: Vec<i32> = saved
             .groups
@@ -594,7 +598,8 @@ impl Supervisor {
             .collect();
         // shutdown-timeout=0 means that a process is never forced; a server that ends cannot wait for ever.
         let patience = if longest.is_zero() { LONGEST_DELAY } else { longest + Duration::from_secs(1) };
-        watch::end_all(&processes, patience);
+        processes.iter().for_each(|pid| self.end(*pid));
+        watch::wait_for_all(&processes, patience);
         for group in &saved.groups {
             for listener in group.slots.iter().map(|slot| &slot.listener).chain(&group.overflow) {
                 unlink(listener);

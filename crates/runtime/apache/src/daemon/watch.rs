@@ -111,12 +111,14 @@ pub(crate) fn server_shuts_down() -> bool {
     }
 }
 
-/// Ends child processes: asks them, waits, and forces those that are left.
-pub(crate) fn end_all(processes: &[i32], patience: Duration) {
-    for pid in processes {
-        // SAFETY: children that were not waited for.
-        unsafe { libc::kill(*pid, libc::SIGTERM) };
-    }
+/// Asks a child process to end.
+pub(crate) fn ask_to_end(pid: i32) {
+    // SAFETY: a child that was not waited for.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+}
+
+/// Waits for child processes that were asked to end, and forces those that are left.
+pub(crate) fn wait_for_all(processes: &[i32], patience: Duration) {
     let end = Instant::now() + patience;
     for pid in processes {
         if !wait_for(*pid, end.saturating_duration_since(Instant::now())) {

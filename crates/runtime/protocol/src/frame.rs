@@ -1,6 +1,9 @@
 //! Frames on the socket between an Apache child and a daemon process: `[version u8][kind u8][length u32 LE]` and the
 //! payload.
 //!
+//! A worker that takes a request says so by the request's ticket on the status page, which costs no frame and outlives
+//! the process; the frame is for requests without a ticket and for those that came over the overflow listener.
+//!
 //! One connection carries one request at a time and is kept for the next. The exchange:
 //!
 //! ```text

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 /// First word of the page.
 pub const MAGIC: u32 = 0x5753_4752;
 /// Layout version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most bytes of a request's description in a [`ThreadSlot`].
-pub const DESCRIPTION: usize = 104;
+pub const DESCRIPTION: usize = 96;
 /// The most processes of one group.
 pub const MAX_PROCESSES: u32 = 1024;
 /// The most threads of one process (the reference's bound).
@@ -40,6 +40,8 @@ pub struct Header {
     pub waiting: AtomicU32,
     /// 1 while the group is at capacity and that was logged.
     pub at_capacity: AtomicU32,
+    /// A number that no other page has: who sees another one looks at another page.
+    pub identity: AtomicU64,
 }
 
 /// What a process is doing.
@@ -102,6 +104,8 @@ pub struct ThreadSlot {
     pub length: AtomicU32,
     /// `METHOD /uri` of the request it serves, cut to what fits: what a log line about its death names.
     pub description: [AtomicU32; DESCRIPTION / 4],
+    /// The ticket of the request that it took last ([`crate::request::Facts::ticket`]).
+    pub ticket: AtomicU64,
 }
 
 /// One Apache child.
@@ -221,12 +225,22 @@ impl Page {
         self.layout.threads
     }
 
+    /// Whether a worker has taken the request with this ticket. Tickets stay where they are after the request and after
+    /// the process, until the thread takes another request.
+    #[must_use]
+    pub fn has_taken(&self, ticket: u64) -> bool {
+        let mut threads = (0..self.layout.processes)
+            .flat_map(|process| (0..self.layout.threads).filter_map(move |thread| self.thread(process, thread)));
+        threads.any(|thread| thread.ticket.load(Ordering::Acquire) == ticket)
+    }
+
     /// Writes the header of a fresh page.
-    pub fn initialise(&self) {
+    pub fn initialise(&self, identity: u64) {
         let header = self.header();
         header.processes.store(self.layout.processes, Ordering::Relaxed);
         header.threads.store(self.layout.threads, Ordering::Relaxed);
         header.children.store(self.layout.children, Ordering::Relaxed);
+        header.identity.store(identity, Ordering::Relaxed);
         header.version.store(VERSION, Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
     }
@@ -321,7 +335,7 @@ mod tests {
         let mut memory = vec![Line([0; 64]); layout.size().div_ceil(64)];
         // SAFETY: the vector is aligned, large enough, and outlives the page.
         let page = unsafe { Page::new(memory.as_mut_ptr().cast(), layout) };
-        page.initialise();
+        page.initialise(1);
         test(&page);
     }
 
@@ -366,6 +380,15 @@ mod tests {
             assert_eq!(slot.description().len(), DESCRIPTION);
             slot.length.store(u32::MAX, Ordering::Relaxed);
             assert_eq!(slot.description().len(), DESCRIPTION);
+        });
+    }
+
+    #[test]
+    fn a_ticket_is_found_wherever_it_was_taken() {
+        with_page(Layout::new(2, 3, 0).expect("small"), |page| {
+            assert!(!page.has_taken(77));
+            page.thread(1, 2).expect("is there").ticket.store(77, Ordering::Release);
+            assert!(page.has_taken(77));
         });
     }
 }

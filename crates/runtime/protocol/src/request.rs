@@ -60,6 +60,11 @@ pub struct Facts<'a> {
     pub request_start: i64,
     /// When the child reached the daemon; 0 in embedded mode.
     pub queue_start: i64,
+    /// A number that no other request of the group has; a worker of a daemon writes it to its place on the status page
+    /// when it takes the request. 0: it sends a frame instead.
+    pub ticket: u64,
+    /// The [`crate::page::Header::identity`] of the page where the child looks for its ticket.
+    pub page: u64,
     /// `PyCapsule` of the `request_rec` for `WSGIPassApacheRequest`; null otherwise and in daemon mode.
     pub request_rec: *mut c_void,
 }
@@ -82,6 +87,8 @@ impl<'a> Facts<'a> {
             content_length: 0,
             request_start: 0,
             queue_start: 0,
+            ticket: 0,
+            page: 0,
             request_rec: std::ptr::null_mut(),
         }
     }
@@ -128,6 +135,8 @@ pub fn encode(facts: &Facts<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<(), M
     for number in [facts.script_mtime, facts.content_length, facts.request_start, facts.queue_start] {
         out.extend_from_slice(&number.to_le_bytes());
     }
+    out.extend_from_slice(&facts.ticket.to_le_bytes());
+    out.extend_from_slice(&facts.page.to_le_bytes());
     for text in [facts.script, facts.application_group, facts.callable, facts.handler, facts.handler_script] {
         put_long(out, text.or_empty());
     }
@@ -175,6 +184,8 @@ pub fn decode<'a>(payload: &'a [u8], storage: &'a mut Storage) -> Result<(Facts<
     let content_length = reader.i64("content length")?;
     let request_start = reader.i64("request start")?;
     let queue_start = reader.i64("queue start")?;
+    let ticket = reader.u64("ticket")?;
+    let page = reader.u64("page")?;
     let script = Bytes::new(reader.long("script")?);
     let application_group = Bytes::new(reader.long("application group")?);
     let callable = Bytes::new(reader.long("callable")?);
@@ -201,6 +212,8 @@ pub fn decode<'a>(payload: &'a [u8], storage: &'a mut Storage) -> Result<(Facts<
     facts.content_length = content_length;
     facts.request_start = request_start;
     facts.queue_start = queue_start;
+    facts.ticket = ticket;
+    facts.page = page;
     facts.script = script;
     facts.application_group = application_group;
     facts.callable = callable;
@@ -226,6 +239,7 @@ mod tests {
         facts.callable = Bytes::new(b"application");
         facts.flags = RELOAD | SAFE_METHOD;
         facts.set_log_level(6);
+        (facts.ticket, facts.page) = (u64::MAX, 7);
         facts.content_length = -1;
         facts.request_start = 1_700_000_000_000_000;
         let mut payload = Vec::new();
@@ -238,6 +252,7 @@ mod tests {
         assert_eq!(read.application_group.get(), Some(&b""[..]));
         assert!(read.has(RELOAD) && read.has(SAFE_METHOD) && !read.has(SENDFILE));
         assert_eq!(read.log_level(), Some(6));
+        assert_eq!((read.ticket, read.page), (u64::MAX, 7));
         assert_eq!((read.content_length, read.request_start), (-1, 1_700_000_000_000_000));
         assert_eq!(read.entries().len(), 3);
         assert_eq!(read.entries()[1].name.get(), Some(&b"HTTP_X_ODD"[..]));

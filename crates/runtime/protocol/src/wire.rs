@@ -51,6 +51,10 @@ impl<'a> Reader<'a> {
         self.array(what).map(u32::from_le_bytes)
     }
 
+    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Malformed> {
+        self.array(what).map(u64::from_le_bytes)
+    }
+
     pub(crate) fn i64(&mut self, what: &'static str) -> Result<i64, Malformed> {
         self.array(what).map(i64::from_le_bytes)
     }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(crate) struct GroupClient {
 
 struct Running {
     page: Arc<StatusPage>,
+    /// Counts this child's requests.
+    tickets: AtomicU32,
     /// This child's row on the page.
     row: OnceLock<Option<u32>>,
     /// The sockets of the slots.
@@ -95,6 +98,7 @@ impl GroupClient {
         let descriptors = [saved.page, saved.log.0, saved.log.1, saved.output.0, saved.output.1];
         let running = Running {
             page,
+            tickets: AtomicU32::new(0),
             row: OnceLock::new(),
             paths: saved.slots.iter().map(|slot| path(&slot.listener.path)).collect(),
             overflow: saved.overflow.as_ref().map(|overflow| path(&overflow.path)),
@@ -152,6 +156,12 @@ pub(crate) fn serve(
             format!("WSGI daemon process '{}' was not started; the reason is earlier in the log.", group.name),
         ));
     };
+    let mut facts = facts;
+    // With queue-timeout the child has to hear at once when a process takes the request.
+    if group.queue_timeout.is_zero() {
+        facts.ticket = running.ticket();
+        facts.page = running.page.identity();
+    }
     let mut exchange = match Exchange::begin(request, group, facts, &daemons.secret, rules) {
         Ok(exchange) => exchange,
         Err(verdict) => return verdict,
@@ -162,7 +172,7 @@ pub(crate) fn serve(
     loop {
         let mut claim = Claim::choose(&running.page, row, running.overflow.is_some());
         let (mut connection, fresh) = running.connection(group, claim.target())?;
-        match exchange.run(&mut connection, fresh, &mut claim) {
+        match exchange.run(&mut connection, fresh, &mut claim, &running.page) {
             Turn::Done { verdict, keep } => {
                 if let (true, Target::Place(place)) = (keep, claim.target()) {
                     running.keep(place, connection);
@@ -201,6 +211,12 @@ pub(crate) fn serve(
 }
 
 impl Running {
+    /// A number that no other request of the group has.
+    fn ticket(&self) -> u64 {
+        let count = self.tickets.fetch_add(1, Ordering::Relaxed);
+        u64::from(std::process::id()) << 32 | u64::from(count)
+    }
+
     fn kept(&self, place: u32) -> Option<MutexGuard<'_, Vec<OwnedFd>>> {
         Some(self.kept.get(place as usize)?.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -11,7 +11,7 @@ use wsgi_protocol::{Malformed, head};
 
 use super::client::GroupClient;
 use super::connection::{Connection, ReadError};
-use super::status_page::Claim;
+use super::status_page::{Claim, StatusPage};
 use crate::body::{Body, BodyError};
 use crate::codes::{self, Code};
 use crate::host::{Failure, Request, Status, Target, Verdict, log};
@@ -51,6 +51,8 @@ pub(crate) struct Exchange<'e> {
     response: Response<'e>,
     ending: Ending<'e>,
     accepted: bool,
+    /// What to look for on the status page when the connection breaks; 0: a frame says it.
+    ticket: u64,
 }
 
 /// What becomes of a response after its head.
@@ -115,11 +117,18 @@ impl<'e> Exchange<'e> {
             response: Response::new(request),
             ending: Ending::Normal,
             accepted: false,
+            ticket: facts.ticket,
         })
     }
 
     /// Tries one process.
-    pub(crate) fn run(&mut self, connection: &mut Connection, fresh: bool, claim: &mut Claim<'_>) -> Turn {
+    pub(crate) fn run(
+        &mut self,
+        connection: &mut Connection,
+        fresh: bool,
+        claim: &mut Claim<'_>,
+        page: &StatusPage,
+    ) -> Turn {
         let bytes = if fresh { &self.encoded[..] } else { &self.encoded[self.greeting..] };
         if let Err(error) = connection.send(bytes) {
             return match error.kind() {
@@ -145,7 +154,7 @@ impl<'e> Exchange<'e> {
             }
             let frame = match connection.next() {
                 Ok(frame) => frame,
-                Err(error) => return self.broken(&error),
+                Err(error) => return self.broken(&error, page),
             };
             let (kind, payload) = (frame.kind, frame.payload);
             let turn = match kind {
@@ -186,7 +195,7 @@ impl<'e> Exchange<'e> {
             match turn {
                 Ok(None) => {}
                 Ok(Some(turn)) => return turn,
-                Err(malformed) => return self.broken(&ReadError::Malformed(malformed)),
+                Err(malformed) => return self.broken(&ReadError::Malformed(malformed), page),
             }
         }
     }
@@ -357,7 +366,7 @@ impl<'e> Exchange<'e> {
     }
 
     /// The connection can be read no more.
-    fn broken(&mut self, error: &ReadError) -> Turn {
+    fn broken(&mut self, error: &ReadError, page: &StatusPage) -> Turn {
         let name = &self.group.name;
         let gone = match error {
             ReadError::Closed => true,
@@ -366,7 +375,8 @@ impl<'e> Exchange<'e> {
             }
             ReadError::TimedOut | ReadError::Malformed(_) => false,
         };
-        if gone && !self.accepted {
+        let taken = || self.accepted || self.response.has_head() || (self.ticket != 0 && page.has_taken(self.ticket));
+        if gone && !taken() {
             return Turn::Stale;
         }
         if self.response.has_head() {

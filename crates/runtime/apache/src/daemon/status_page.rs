@@ -70,8 +70,22 @@ impl StatusPage {
     pub(crate) fn make(layout: Layout) -> io::Result<(OwnedFd, Self)> {
         let descriptor = create(layout)?;
         let page = Self::map(descriptor.as_raw_fd(), layout)?;
-        page.page.initialise();
+        let mut identity = [0u8; 8];
+        // SAFETY: room for as many bytes as it says. Without random numbers the address has to do.
+        let count = unsafe { libc::getrandom(identity.as_mut_ptr().cast(), identity.len(), 0) };
+        let identity = if count == 8 { u64::from_ne_bytes(identity) } else { page.base as u64 };
+        page.page.initialise(identity);
         Ok((descriptor, page))
+    }
+
+    /// What tells this page from others.
+    pub(crate) fn identity(&self) -> u64 {
+        self.page.header().identity.load(Ordering::Relaxed)
+    }
+
+    /// Whether a process has taken the request with this ticket.
+    pub(crate) fn has_taken(&self, ticket: u64) -> bool {
+        self.page.has_taken(ticket)
     }
 
     /// A process is about to be started at a place, `soon` or after a delay: nothing of the one before counts any more.

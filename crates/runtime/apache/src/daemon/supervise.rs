@@ -487,7 +487,7 @@ impl Supervisor {
                 self.save();
             } else {
                 let delay = self.delay(group, slot, had_started);
-                self.start_process(group, slot, process.place, delay);
+                self.start_process(group, slot, self.next_place(group, process.place), delay);
             }
             return;
         }
@@ -506,6 +506,14 @@ impl Supervisor {
             }
             self.save();
         }
+    }
+
+    /// The place for the process that follows one which has ended. The other one of the slot, so that children still
+    /// find at the old one which requests it had taken; unless a process that is leaving has it.
+    fn next_place(&self, group: usize, place: u32) -> u32 {
+        let other = other_place(place);
+        let taken = self.saved.borrow().groups[group].leaving.iter().any(|process| process.place == other);
+        if taken { place } else { other }
     }
 
     fn current(&self, pid: i32) -> Option<(usize, usize, SavedProcess)> {

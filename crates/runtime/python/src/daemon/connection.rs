@@ -15,6 +15,8 @@ pub(super) struct Connection {
     socket: OwnedFd,
     /// Its first frame was the secret of this server start.
     greeted: bool,
+    /// It came over the group's overflow listener: the child does not know whose it is.
+    pub(super) overflow: bool,
     /// It is in the poller's set.
     pub(super) polled: bool,
     /// The beginning of a greeting that has not arrived as a whole.
@@ -70,7 +72,7 @@ impl Connection {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Self { socket, greeted: false, polled: false, partial: Vec::new() })
+        Ok(Self { socket, greeted: false, overflow: false, polled: false, partial: Vec::new() })
     }
 
     /// Reads at the end of `buffer` what is there, at most `limit` bytes; 0 is the end of the stream.

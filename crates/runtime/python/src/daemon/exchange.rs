@@ -46,6 +46,9 @@ impl Buffers {
 /// See the module.
 pub(super) struct Exchange<'a> {
     server: &'a Server,
+    worker: u32,
+    /// Where taking the request is noted; 0 is nowhere.
+    ticket: u64,
     connection: &'a Connection,
     buffers: &'a mut Buffers,
     /// Frames that are encoded and not written: `buffers.out` from here.
@@ -65,6 +68,7 @@ pub(super) struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     pub(super) fn new(
         server: &'a Server,
+        worker: u32,
         connection: &'a Connection,
         facts: &Facts<'_>,
         included: &'a [u8],
@@ -73,8 +77,11 @@ impl<'a> Exchange<'a> {
         buffers.clear();
         let body_ended = facts.has(request::BODY_INCLUDED);
         let counts_as_activity = !facts.has(request::IGNORE_ACTIVITY);
+        let noted = !connection.overflow && facts.page == server.status.page_identity();
         Self {
             server,
+            worker,
+            ticket: if noted { facts.ticket } else { 0 },
             connection,
             buffers,
             written: 0,
@@ -201,6 +208,9 @@ fn send_failure(error: &io::Error) -> SendFailure {
 
 impl Gateway for Exchange<'_> {
     fn accept(&mut self) {
+        if self.ticket != 0 && self.server.status.take(self.worker, self.ticket) {
+            return;
+        }
         let index = self.server.status.index().to_le_bytes();
         // Four bytes always fit; a connection that has gone shows at the next reading or writing.
         let _ = self.put(Kind::Accepted, &index);

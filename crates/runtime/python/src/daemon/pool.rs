@@ -95,7 +95,11 @@ impl Work {
         let accept = |listener: &UnixListener| self.server.accept(listener, token);
         match token {
             LISTENER => accept(&self.server.listener),
-            OVERFLOW => self.server.overflow.as_ref().and_then(accept),
+            OVERFLOW => {
+                let mut connection = self.server.overflow.as_ref().and_then(accept)?;
+                connection.overflow = true;
+                Some(connection)
+            }
             _ => {
                 let connection = self.server.unpark(token)?;
                 // While leaving, our own half is closed, which looks the same; reading tells them apart.
@@ -151,7 +155,7 @@ impl Work {
                 return false;
             }
         };
-        let exchange = Exchange::new(server, connection, &facts, included, &mut self.buffers);
+        let exchange = Exchange::new(server, self.number, connection, &facts, included, &mut self.buffers);
         let queue = i64::try_from(server.timeouts.queue).unwrap_or(i64::MAX).saturating_mul(1000);
         if queue > 0 && wall_clock().saturating_sub(facts.request_start) > queue {
             return exchange.refuse(FailureCode::QueueTimeout, b"", server.is_leaving());

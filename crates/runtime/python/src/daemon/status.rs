@@ -66,6 +66,17 @@ impl Status {
         self.index
     }
 
+    /// What tells this page from others.
+    pub(super) fn page_identity(&self) -> u64 {
+        self.page.header().identity.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a worker has taken the request with this ticket. `false`: there is no place for it.
+    pub(super) fn take(&self, worker: u32, ticket: u64) -> bool {
+        let thread = self.thread(worker);
+        thread.inspect(|thread| thread.ticket.store(ticket, Ordering::Release)).is_some()
+    }
+
     /// The process's slot; `map` checked that it is there.
     fn process(&self) -> Option<&ProcessSlot> {
         self.page.process(self.index)

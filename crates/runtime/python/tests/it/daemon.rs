@@ -19,6 +19,7 @@ use wsgi_protocol::request::{self, BODY_INCLUDED, Facts};
 use wsgi_protocol::{head, keys, line};
 
 const SECRET: Secret = [42; 32];
+const PAGE: u64 = 4711;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const APPLICATION: &str = r#"
@@ -97,7 +98,7 @@ impl Daemon {
             assert_ne!(base, libc::MAP_FAILED);
             Page::new(base.cast(), layout)
         };
-        page.initialise();
+        page.initialise(PAGE);
         let listener = UnixListener::bind(folder.0.join("socket")).expect("own folder");
         let (log, their_log) = packets();
         let (their_control, control) = std::io::pipe().expect("a pipe");
@@ -149,6 +150,10 @@ impl Daemon {
     }
 
     fn request(&self, path: &str, query: &str, body: &[u8], length: i64) -> Vec<u8> {
+        self.request_with_ticket(path, query, body, length, (0, 0))
+    }
+
+    fn request_with_ticket(&self, path: &str, query: &str, body: &[u8], length: i64, ticket: (u64, u64)) -> Vec<u8> {
         let entry = |key, value| Entry { key, name: Bytes::NONE, value: Bytes::new(value) };
         let method: &[u8] = if length == 0 { b"GET" } else { b"POST" };
         let uri = format!("{path}?{query}");
@@ -166,6 +171,7 @@ impl Daemon {
         facts.application_group = Bytes::new(b"");
         facts.callable = Bytes::new(b"application");
         facts.content_length = length;
+        (facts.ticket, facts.page) = ticket;
         if length == 0 || !body.is_empty() {
             facts.flags |= BODY_INCLUDED;
         }
@@ -322,6 +328,21 @@ fn requests_follow_each_other_on_one_connection() {
     let slot = daemon.page.process(0).expect("is there");
     assert_eq!(State::from_number(slot.state.load(Ordering::Relaxed)), State::Ready);
     assert_eq!(slot.requests.load(Ordering::Relaxed), 3);
+}
+
+#[test]
+fn a_ticket_says_without_a_frame_that_a_request_was_taken() {
+    let daemon = Daemon::start("ticket", |_| ());
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request_with_ticket("/", "", b"", 0, (77, PAGE))).expect("it reads");
+    let response = answer(&mut stream, b"");
+    assert_eq!(response.status, 200);
+    assert!(!response.kinds.contains(&Kind::Accepted), "{:?}", response.kinds);
+    assert!(daemon.page.has_taken(77));
+    // A child that looks at another page is told by a frame.
+    stream.write_all(&daemon.request_with_ticket("/", "", b"", 0, (78, PAGE + 1))).expect("it reads");
+    assert!(answer(&mut stream, b"").kinds.contains(&Kind::Accepted));
+    assert!(!daemon.page.has_taken(78));
 }
 
 #[test]

@@ -107,9 +107,20 @@ fn bare_server(places: &Places, folder: &Path) -> Result<Duration, Failure> {
     fs::create_dir_all(&documents)?;
     fs::write(documents.join("index.txt"), "hello")?;
     let spec = folder.join("server.json");
+    // What the harness fills in for a cell, so that both servers do the same at their start.
     let content = serde_json::json!({
         "schema": "confgen/1",
-        "server": {"layout": "single", "mpm": "event", "listen": {"http": port.port()}},
+        "server": {
+            "layout": "single",
+            "mpm": "event",
+            "mpm-settings": {
+                "start-servers": 1, "server-limit": 2, "thread-limit": 64, "threads-per-child": 16,
+                "max-request-workers": 16, "min-spare-threads": 1, "max-spare-threads": 32,
+            },
+            "log": {"level": {"default": "warn", "wsgi": "info"}},
+            "listen": {"http": format!("127.0.0.1:{}", port.port())},
+        },
+        "runtime": {"python": {"venv": places.venv}},
         "sites": {"main": {"static": {"/": {"dir": documents}}}},
     });
     fs::write(&spec, content.to_string())?;
@@ -117,7 +128,7 @@ fn bare_server(places: &Places, folder: &Path) -> Result<Duration, Failure> {
     run(program(places, "confgen").arg("render").arg(&spec).arg("--force").arg("--output").arg(root.path()))?;
 
     let began = Instant::now();
-    let mut server = Launch::new(&httpd.binary, root.path()).ready_when(Readiness::Accepts(port.address())).start()?;
+    let mut server = Launch::new(&httpd.binary, root.path()).ready_when(Readiness::Answers(port.address())).start()?;
     let started = began.elapsed();
     let report = server.stop(Signal::SIGTERM, Duration::from_secs(10), |_| ())?;
     // Looking for processes that stayed behind is the harness's work, not the server's.

@@ -7,6 +7,7 @@
     dead_code,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes,
     clippy::undocumented_unsafe_blocks,
     reason = "generated code"
 )]

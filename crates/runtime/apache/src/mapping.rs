@@ -19,8 +19,12 @@ pub(crate) fn translate(request: Request<'_>) -> Verdict {
     }
     let Some(config) = ServerConfig::of(request.server()) else { return Verdict::Declined };
     for alias in config.aliases() {
-        let Some(filename) = filename(request, alias, uri) else { continue };
-        request.map_to(filename, HANDLER);
+        let Some(mapped) = map(request, alias, uri) else { continue };
+        let Mapped { target, rest } = mapped;
+        let quick = is_plain(rest) && request.map_to_file(target, rest, HANDLER);
+        if !quick {
+            request.map_to(request.pool().join(&[target.to_bytes(), rest.to_bytes()]), HANDLER);
+        }
         request.notes().set(c"alias-forced-type", HANDLER);
         // Aliases do not move once the configuration is settled, and outlive every request.
         request.set_state(module::index(), std::ptr::from_ref(alias).cast_mut().cast());
@@ -35,21 +39,33 @@ pub(crate) fn alias_of(request: Request<'_>) -> Option<&Alias<'_>> {
     unsafe { request.state(module::index()).cast::<Alias<'_>>().as_ref() }
 }
 
-fn filename<'r>(request: Request<'r>, alias: &Alias<'_>, uri: &CStr) -> Option<&'r CStr> {
-    let pool = request.pool();
-    let target = alias.target;
+/// Where an alias leads: its target, and the rest of the path that is appended to it.
+struct Mapped<'r> {
+    target: &'r CStr,
+    rest: &'r CStr,
+}
+
+fn map<'r>(request: Request<'r>, alias: &'r Alias<'r>, uri: &'r CStr) -> Option<Mapped<'r>> {
+    let after = |end: usize| uri.to_bytes_with_nul().get(end..).and_then(|rest| CStr::from_bytes_with_nul(rest).ok());
     match alias.pattern {
         Pattern::Prefix(prefix) => {
             let matched = matched(uri.to_bytes(), prefix.to_bytes())?;
-            let rest = if prefix == c"/" { uri.to_bytes() } else { &uri.to_bytes()[matched..] };
-            Some(pool.join(&[target.to_bytes(), rest]))
+            let rest = if prefix == c"/" { uri } else { after(matched)? };
+            Some(Mapped { target: alias.target, rest })
         }
         Pattern::Expression(expression) => {
-            let (filled, end) = expression.substitute(pool, uri, target)?;
-            let filename = pool.join(&[filled.to_bytes(), uri.to_bytes().get(end..).unwrap_or_default()]);
-            Some(server_relative(pool, filename).unwrap_or(filename))
+            let pool = request.pool();
+            let (filled, end) = expression.substitute(pool, uri, alias.target)?;
+            Some(Mapped { target: server_relative(pool, filled).unwrap_or(filled), rest: after(end).unwrap_or(c"") })
         }
     }
+}
+
+/// Whether a path can be taken as it is for what follows a file. Others (doubled slashes, segments that begin with a
+/// dot) are left to Apache's walk, which puts them into their plain form.
+fn is_plain(rest: &CStr) -> bool {
+    let rest = rest.to_bytes();
+    rest.is_empty() || (rest[0] == b'/' && !rest.array_windows().any(|pair| matches!(pair, b"//" | b"/.")))
 }
 
 /// How many bytes of a path an alias matches: a run of slashes in the alias matches one or more slashes in the path,

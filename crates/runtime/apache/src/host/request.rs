@@ -377,6 +377,29 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Maps the request to a regular file, with what follows it in the path, and a handler. `false`, and nothing is
+    /// changed, when there is no such file. Apache's walk over the directories then finds the file looked at already.
+    pub(crate) fn map_to_file(self, file: &'r CStr, path_info: &'r CStr, handler: &'static CStr) -> bool {
+        // SAFETY: a C string; `found` is written when the call succeeds.
+        let found = unsafe {
+            let mut found: sys::apr_finfo_t = std::mem::zeroed();
+            let wanted = sys::APR_FINFO_MIN.cast_signed();
+            let status = sys::apr_stat(&raw mut found, file.as_ptr(), wanted, self.pool().raw());
+            if status != 0 || found.filetype != sys::APR_REG {
+                return false;
+            }
+            found
+        };
+        self.map_to(file, handler);
+        // SAFETY: the request is this thread's own; the text lives as long as it.
+        unsafe {
+            let request = self.raw();
+            (*request).finfo = found;
+            (*request).path_info = path_info.as_ptr().cast_mut();
+        }
+        true
+    }
+
     /// Sets status and status line; Apache makes the line when there is none.
     pub(crate) fn set_status(self, status: u16, line: Option<&'r CStr>) {
         // SAFETY: the request is this thread's own; the line lives as long as it.

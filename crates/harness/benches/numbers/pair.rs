@@ -186,8 +186,8 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, mode: Mod
         }
     };
     line(format!("WSGIScriptAlias / \"{root}/hello.wsgi\" application-group=%{{GLOBAL}}{place}"));
-    // As in every distribution's configuration: no looking for .htaccess files on the way to the script.
-    line("<Directory />\n  AllowOverride None\n</Directory>".into());
+    // As Debian's own configuration has it: no looking for .htaccess files and links on the way to the script.
+    line("<Directory />\n  Options FollowSymLinks\n  AllowOverride None\n</Directory>".into());
     line(format!("<Directory \"{root}\">\n  Require all granted\n</Directory>"));
     text
 }

@@ -320,10 +320,6 @@ impl<'e> Exchange<'e> {
             Ending::Normal => {
                 // The client may be gone: there is nobody left to tell.
                 let _ = self.response.finish();
-                // The client's next request is often on its way already. Who lets others run for a moment finds it there
-                // and goes on with it on this thread; else the connection takes two more hand-overs from thread to
-                // thread (a fifth of a child's processor time with small responses).
-                std::thread::yield_now();
                 Verdict::Done
             }
         };

@@ -184,7 +184,7 @@ fn a_busy_port_a_taken_name_and_a_missing_script_are_named() {
     let (code, _, err) = place.run(&["start", "app.wsgi", "--port", &port, "--name", "other"]);
     assert_eq!(code, Some(4), "{err}");
     assert!(err.contains(&format!("127.0.0.1:{port} is in use by pid ")), "{err}");
-    let (code, _, err) = place.run(&["start", "ap.wsgi"]);
+    let (code, _, err) = place.run(&["start", "ap.wsgi", "--port", "0"]);
     assert_eq!(code, Some(2));
     assert!(err.contains("error[CG113]: there is no file "), "{err}");
     started.interrupt();

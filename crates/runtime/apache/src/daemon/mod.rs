@@ -1,7 +1,7 @@
 //! Daemon mode on Apache's side.
 //!
 //! In the parent, [`group`] turns definitions into what a start of a process needs, [`spawn`] starts one, [`supervise`]
-//! keeps them running and hands them over from one generation of the configuration to the next by way of [`retained`],
+//! keeps them running, with what [`holdings`] keeps for them, and hands them over from one generation of the configuration to the next by way of [`retained`],
 //! and [`log_writer`] is the process that writes what they log. In a child, [`client`] finds a process for a request by
 //! the [`status_page`], and [`exchange`] passes request and response over a [`connection`].
 
@@ -10,6 +10,7 @@ mod connection;
 mod death;
 mod exchange;
 mod group;
+mod holdings;
 mod log_writer;
 mod retained;
 mod sockets;

@@ -6,20 +6,17 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use wsgi_protocol::launch::LEAVE;
-
 use super::client::{Daemons, GroupClient};
 use super::death::{self, Death};
 use super::group::{Plan, pipe};
+use super::holdings::{close, close_channels, prepare, retire, unlink};
 use super::log_writer::{self, Channel};
-use super::retained::{self, Saved, SavedGroup, SavedListener, SavedProcess, SavedSlot};
-use super::sockets::{self, ListenError};
+use super::retained::{self, Saved, SavedProcess};
 use super::spawn::{self, Sources};
 use super::status_page::{PLACES, StatusPage, other_place, slot_of};
 use super::watch::{self, Reason};
@@ -147,138 +144,6 @@ fn new_secret() -> io::Result<[u8; 32]> {
     // SAFETY: room for as many bytes as it says.
     let count = unsafe { libc::getrandom(secret.as_mut_ptr().cast(), secret.len(), 0) };
     if usize::try_from(count) == Ok(secret.len()) { Ok(secret) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Why a group has no sockets, page or log.
-#[derive(Debug, thiserror::Error)]
-enum PrepareError {
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    #[error("Daemon group will not start ({0}).")]
-    Io(#[from] io::Error),
-}
-
-impl PrepareError {
-    fn code(&self) -> &'static codes::Code {
-        match self {
-            Self::Listen(error) => error.code(),
-            Self::Io(_) => &codes::DAEMON_FAILED,
-        }
-    }
-}
-
-/// Makes what a group needs, keeping what an earlier generation left.
-fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPage>, PrepareError> {
-    if kept.name.is_empty() {
-        kept.name.clone_from(&plan.name);
-        let (writing, reading) = log_writer::packet_pair()?;
-        kept.log = (writing.into_raw_fd(), reading.into_raw_fd());
-        let (reading, writing) = pipe()?;
-        kept.output = (writing, reading);
-        kept.page = -1;
-    }
-    let layout = (plan.layout.processes(), plan.layout.threads(), plan.layout.children());
-    let page = if kept.page >= 0 && kept.layout == layout {
-        StatusPage::map(kept.page, plan.layout)?
-    } else {
-        close(kept.page);
-        let (descriptor, page) = StatusPage::make(plan.layout)?;
-        kept.page = descriptor.into_raw_fd();
-        kept.layout = layout;
-        page
-    };
-    let same_sockets = kept.sockets == plan.sockets;
-    let wanted = plan.processes as usize;
-    while kept.slots.len() > wanted {
-        if let Some(slot) = kept.slots.pop() {
-            discard(slot.listener);
-            if let Some(process) = slot.process {
-                tell_to_leave(process);
-                kept.leaving.push(process);
-            }
-        }
-    }
-    kept.slots.resize_with(wanted, SavedSlot::default);
-    let listen = |listener: &mut SavedListener, which: &str| -> Result<(), ListenError> {
-        if same_sockets && !listener.path.is_empty() {
-            return Ok(());
-        }
-        let path = sockets::path(&plan.sockets.prefix, std::process::id(), &plan.name, which);
-        let ours = listener.path == path.as_os_str().as_bytes();
-        discard(std::mem::take(listener));
-        let backlog = i32::try_from(plan.sockets.backlog).unwrap_or(i32::MAX);
-        let socket = sockets::listen(&path, backlog, plan.sockets.owner, || {
-            if !ours {
-                log::server(
-                    plan.server,
-                    &codes::STALE_SOCKET,
-                    format_args!("Removing stale unix domain socket '{}'.", path.display()),
-                );
-            }
-        })?;
-        *listener = SavedListener { descriptor: socket.into_raw_fd(), path: path.as_os_str().as_bytes().to_vec() };
-        Ok(())
-    };
-    for (number, slot) in kept.slots.iter_mut().enumerate() {
-        listen(&mut slot.listener, &number.to_string())?;
-    }
-    if wanted > 1 {
-        listen(kept.overflow.get_or_insert_default(), "any")?;
-    } else if let Some(overflow) = kept.overflow.take() {
-        discard(overflow);
-    }
-    kept.sockets = plan.sockets.clone();
-    Ok(Arc::new(page))
-}
-
-/// The configuration has no such group any more.
-fn retire(group: &mut SavedGroup) {
-    for slot in group.slots.drain(..) {
-        discard(slot.listener);
-        if let Some(process) = slot.process {
-            tell_to_leave(process);
-            group.leaving.push(process);
-        }
-    }
-    if let Some(overflow) = group.overflow.take() {
-        discard(overflow);
-    }
-    close(group.page);
-    group.page = -1;
-    if group.leaving.is_empty() {
-        close_channels(group);
-    }
-}
-
-fn close_channels(group: &mut SavedGroup) {
-    for descriptor in [group.log.0, group.log.1, group.output.0, group.output.1] {
-        close(descriptor);
-    }
-    (group.log, group.output) = ((-1, -1), (-1, -1));
-}
-
-fn discard(listener: SavedListener) {
-    if !listener.path.is_empty() {
-        close(listener.descriptor);
-        unlink(&listener);
-    }
-}
-
-fn unlink(listener: &SavedListener) {
-    // It may be gone already.
-    let _ = std::fs::remove_file(std::ffi::OsStr::from_bytes(&listener.path));
-}
-
-fn close(descriptor: RawFd) {
-    if descriptor >= 0 {
-        // SAFETY: a descriptor of ours that nothing refers to any more.
-        unsafe { libc::close(descriptor) };
-    }
-}
-
-fn tell_to_leave(process: SavedProcess) {
-    // SAFETY: writes one byte from one; a process that has ended needs no telling.
-    unsafe { libc::write(process.control, [LEAVE].as_ptr().cast(), 1) };
 }
 
 impl Supervisor {

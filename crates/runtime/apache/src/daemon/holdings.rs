@@ -1,0 +1,153 @@
+//! What a group holds from one generation of the configuration to the next: its sockets, its status page, its ways to
+//! the log. Made here, kept where the group stays, given up where it does not.
+
+use std::io;
+use std::os::fd::{IntoRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use wsgi_protocol::launch::LEAVE;
+
+use super::group::{Plan, pipe};
+use super::log_writer;
+use super::retained::{SavedGroup, SavedListener, SavedProcess, SavedSlot};
+use super::sockets::{self, ListenError};
+use super::status_page::StatusPage;
+use crate::codes;
+use crate::host::log;
+
+/// Why a group has no sockets, page or log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("Daemon group will not start ({0}).")]
+    Io(#[from] io::Error),
+}
+
+impl PrepareError {
+    pub(super) fn code(&self) -> &'static codes::Code {
+        match self {
+            Self::Listen(error) => error.code(),
+            Self::Io(_) => &codes::DAEMON_FAILED,
+        }
+    }
+}
+
+/// Makes what a group needs, keeping what an earlier generation left.
+pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPage>, PrepareError> {
+    if kept.name.is_empty() {
+        kept.name.clone_from(&plan.name);
+        let (writing, reading) = log_writer::packet_pair()?;
+        kept.log = (writing.into_raw_fd(), reading.into_raw_fd());
+        let (reading, writing) = pipe()?;
+        kept.output = (writing, reading);
+        kept.page = -1;
+    }
+    let layout = (plan.layout.processes(), plan.layout.threads(), plan.layout.children());
+    let page = if kept.page >= 0 && kept.layout == layout {
+        StatusPage::map(kept.page, plan.layout)?
+    } else {
+        close(kept.page);
+        let (descriptor, page) = StatusPage::make(plan.layout)?;
+        kept.page = descriptor.into_raw_fd();
+        kept.layout = layout;
+        page
+    };
+    let same_sockets = kept.sockets == plan.sockets;
+    let wanted = plan.processes as usize;
+    while kept.slots.len() > wanted {
+        if let Some(slot) = kept.slots.pop() {
+            discard(slot.listener);
+            if let Some(process) = slot.process {
+                tell_to_leave(process);
+                kept.leaving.push(process);
+            }
+        }
+    }
+    kept.slots.resize_with(wanted, SavedSlot::default);
+    let listen = |listener: &mut SavedListener, which: &str| -> Result<(), ListenError> {
+        if same_sockets && !listener.path.is_empty() {
+            return Ok(());
+        }
+        let path = sockets::path(&plan.sockets.prefix, std::process::id(), &plan.name, which);
+        let ours = listener.path == path.as_os_str().as_bytes();
+        discard(std::mem::take(listener));
+        let backlog = i32::try_from(plan.sockets.backlog).unwrap_or(i32::MAX);
+        let socket = sockets::listen(&path, backlog, plan.sockets.owner, || {
+            if !ours {
+                log::server(
+                    plan.server,
+                    &codes::STALE_SOCKET,
+                    format_args!("Removing stale unix domain socket '{}'.", path.display()),
+                );
+            }
+        })?;
+        *listener = SavedListener { descriptor: socket.into_raw_fd(), path: path.as_os_str().as_bytes().to_vec() };
+        Ok(())
+    };
+    for (number, slot) in kept.slots.iter_mut().enumerate() {
+        listen(&mut slot.listener, &number.to_string())?;
+    }
+    if wanted > 1 {
+        listen(kept.overflow.get_or_insert_default(), "any")?;
+    } else if let Some(overflow) = kept.overflow.take() {
+        discard(overflow);
+    }
+    kept.sockets = plan.sockets.clone();
+    Ok(Arc::new(page))
+}
+
+/// The configuration has no such group any more.
+pub(super) fn retire(group: &mut SavedGroup) {
+    for slot in group.slots.drain(..) {
+        discard(slot.listener);
+        if let Some(process) = slot.process {
+            tell_to_leave(process);
+            group.leaving.push(process);
+        }
+    }
+    if let Some(overflow) = group.overflow.take() {
+        discard(overflow);
+    }
+    close(group.page);
+    group.page = -1;
+    if group.leaving.is_empty() {
+        close_channels(group);
+    }
+}
+
+/// Closes a group's ways to the log.
+pub(super) fn close_channels(group: &mut SavedGroup) {
+    for descriptor in [group.log.0, group.log.1, group.output.0, group.output.1] {
+        close(descriptor);
+    }
+    (group.log, group.output) = ((-1, -1), (-1, -1));
+}
+
+fn discard(listener: SavedListener) {
+    if !listener.path.is_empty() {
+        close(listener.descriptor);
+        unlink(&listener);
+    }
+}
+
+/// Removes a listener's socket file.
+pub(super) fn unlink(listener: &SavedListener) {
+    // It may be gone already.
+    let _ = std::fs::remove_file(std::ffi::OsStr::from_bytes(&listener.path));
+}
+
+/// Closes a descriptor, if it is one.
+pub(super) fn close(descriptor: RawFd) {
+    if descriptor >= 0 {
+        // SAFETY: a descriptor of ours that nothing refers to any more.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+/// Asks a process to finish what it has and end.
+fn tell_to_leave(process: SavedProcess) {
+    // SAFETY: writes one byte from one; a process that has ended needs no telling.
+    unsafe { libc::write(process.control, [LEAVE].as_ptr().cast(), 1) };
+}

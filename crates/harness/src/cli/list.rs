@@ -44,7 +44,8 @@ pub(crate) fn list(args: &ListArgs, environment: &Environment, output: &Output) 
             .map(|cell| {
                 serde_json::json!({
                     "id": cell.id.to_string(), "scenario": cell.id.scenario, "variant": cell.id.variant, "axes": cell.id.axes,
-                    "expect": cell.expected, "tags": cell.scenario.scenario.tags, "title": cell.scenario.scenario.title,
+                    "expect": cell.expected, "tags": cell.scenario.scenario.tags,
+                    "covers": cell.scenario.scenario.covers, "title": cell.scenario.scenario.title,
                     "file": cell.scenario.file, "exclusive": cell.exclusive, "skip": cell.skip,
                     "seconds": cost(cell).map(|cost| cost.as_secs_f64()),
                 })

@@ -19,5 +19,5 @@ pub use members::{COMMON_MEMBERS, Member, SCOPE};
 pub use observe::{Log, LogFile, Process, ProcessId, ProcessRole, Wait};
 pub use operate::{Command, Concurrent, Exec, FileAction, FileStep, Signal, SignalTarget, Stop};
 pub use raw::{Bytes, Exchange, Expected, Raw, RawEnd, Repeated};
-pub use scenario::{FileContent, FileEntry, Scenario, SchemaTag, Variant};
+pub use scenario::{Cover, FileContent, FileEntry, Scenario, SchemaTag, Variant};
 pub use step::{Action, Deferred, LogAllowance, Repeat, RepeatUntil, STEPS, Step, StepDefinition, StepKind};

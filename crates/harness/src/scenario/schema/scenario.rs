@@ -37,6 +37,11 @@ pub struct Scenario {
     /// Words that `-E 'tag(…)'` selects by.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// What it shows, as the coverage page lists it: `directive:WSGIScriptAlias`, `option:WSGIDaemonProcess/threads`,
+    /// `code:WSGI0135`, `api:mod_wsgi.request_data`, `event:request_started`, `metric:process_metrics/pid`,
+    /// `environ:mod_wsgi.process_group`, `rule:mapping/SLUG` (a rule of `docs/contract/mapping.yaml`).
+    #[serde(default)]
+    pub covers: Vec<Cover>,
     /// What the machine must have; what is missing makes a cell SKIP with the reason.
     #[serde(default)]
     pub needs: Needs,
@@ -75,6 +80,17 @@ pub struct Scenario {
     #[serde(default)]
     pub exclusive: bool,
 }
+
+/// The id of something that the coverage page lists.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Cover(
+    #[schemars(
+        regex(pattern = r"^(directive:[A-Za-z]+|option:[A-Za-z]+/[a-z0-9-]+|code:[A-Z]+[0-9]+|(api|event|environ):[A-Za-z_][\w.]*|metric:\w+/[\w./-]+|rule:(adapter|mapping|daemon|auth|proxies|logs|telemetry|api|config|extensions)/[a-z0-9-]+)$"),
+        extend("x-expected" = "KIND:NAME with a KIND of directive, option, code, api, event, metric, environ, or rule:PAGE/SLUG")
+    )]
+    pub String,
+);
 
 /// One setting of the server, and what must be seen with it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@
 #   setup/generate.sh [--check]
 #
 # The directive tables' pages are written and compared by the module's own tests; here are the schemas that the two
-# programs print.
+# programs print, and docs/coverage.md, which is made from the tables and the annotations of all tests.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -39,5 +39,12 @@ generated docs/confgen.schema.json "$dist/confgen" schema
 generated scenarios/schema.json "$dist/harness" schema
 if [ "$check" = no ]; then
     UPDATE_GENERATED=1 "${CARGO:-cargo}" test --quiet --locked --package mod_wsgi_rs generated
+fi
+
+python=${PYTHON:-/usr/bin/python3}
+if [ "$check" = yes ]; then
+    "$python" "$here/coverage.py" --check || stale=yes
+else
+    "$python" "$here/coverage.py"
 fi
 [ "$stale" = no ]

@@ -315,6 +315,7 @@ impl Registry {
 mod tests {
     use super::*;
 
+    // Covers: rule:config/merge-directory-over-server, rule:mapping/process-group-cancel
     #[test]
     fn inner_values_replace_outer_ones() {
         let outer = Settings {
@@ -332,6 +333,7 @@ mod tests {
         assert_eq!(merged.chunked_request, None);
     }
 
+    // Covers: rule:mapping/restrict-embedded
     #[test]
     fn python_runs_in_children_unless_restricted() {
         let mut main = Main::default();

@@ -293,6 +293,7 @@ mod tests {
         std::fs::remove_dir_all(folder).expect("own folder");
     }
 
+    // Covers: rule:extensions/engine-missing
     #[test]
     fn an_absent_version_is_refused_with_those_that_are_there() {
         let (folder, engines) = engines(&["3.11", "3.12"]);
@@ -303,6 +304,7 @@ mod tests {
         assert_eq!(none, EngineError::NoneInstalled("/nonexistent".into()));
     }
 
+    // Covers: rule:extensions/engine-by-home, rule:config/python-home-checked
     #[test]
     fn a_home_names_its_version() {
         let (folder, engines) = engines(&["3.11"]);

@@ -391,6 +391,7 @@ mod tests {
         }
     }
 
+    // Covers: rule:adapter/internal-keys-hidden, rule:adapter/not-set
     #[test]
     fn paths_of_libraries_are_never_shown() {
         assert!(is_internal(b"PATH") && is_internal(b"LD_LIBRARY_PATH") && is_internal(b"mod_wsgi.x-anything"));

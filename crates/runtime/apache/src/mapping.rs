@@ -95,6 +95,8 @@ fn matched(uri: &[u8], alias: &[u8]) -> Option<usize> {
 mod tests {
     use super::matched;
 
+    // Covers: rule:mapping/alias-segment, rule:mapping/alias-slash-runs, rule:mapping/alias-case-sensitive,
+    // rule:mapping/alias-root
     #[test]
     fn aliases_match_whole_segments_and_runs_of_slashes() {
         for (uri, alias, expected) in [

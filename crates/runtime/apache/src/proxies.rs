@@ -267,6 +267,7 @@ mod tests {
         bytes.map(|bytes| std::str::from_utf8(bytes).expect("ascii"))
     }
 
+    // Covers: rule:proxies/address-checked, rule:proxies/peer-in-list
     #[test]
     fn subnets_are_read_and_matched() {
         for (subnet, inside, outside) in [
@@ -289,6 +290,7 @@ mod tests {
         }
     }
 
+    // Covers: rule:proxies/forwarded-for-first
     #[test]
     fn without_a_list_the_first_element_is_the_client() {
         let changes = applied(&["X-Forwarded-For"], None, "9.9.9.9", &[("X-Forwarded-For", " 1.1.1.1, 2.2.2.2")]);
@@ -296,6 +298,8 @@ mod tests {
         assert_eq!(changes.forwarded_for, None);
     }
 
+    // Covers: rule:proxies/forwarded-for-walk, rule:proxies/forwarded-for-untrusted-last,
+    // rule:proxies/forwarded-for-rewritten, rule:proxies/forged-client
     #[test]
     fn with_a_list_the_last_untrusted_element_is_the_client() {
         let list: Option<&[&str]> = Some(&["10.0.0.0/8"]);
@@ -311,6 +315,7 @@ mod tests {
         }
     }
 
+    // Covers: rule:proxies/untrusted-removes
     #[test]
     fn an_untrusted_peer_loses_every_header_of_the_category() {
         let request = [("X-Forwarded-For", "1.1.1.1"), ("X-Forwarded-Proto", "https")];
@@ -320,6 +325,8 @@ mod tests {
         assert_eq!(dropped, ["X-Forwarded-For", "X-Client-IP", "X-Real-IP"]);
     }
 
+    // Covers: rule:proxies/other-headers-of-category-removed, rule:proxies/order-later-wins,
+    // rule:proxies/unconfigured-categories-stay, rule:proxies/scheme-flag
     #[test]
     fn other_headers_of_the_category_go_and_later_ones_win() {
         let request = [("X-Forwarded-Proto", "http"), ("X-Forwarded-SSL", "On"), ("X-Forwarded-Host", "h")];

@@ -187,6 +187,8 @@ mod tests {
         String::from_utf8_lossy(found).into_owned()
     }
 
+    // Covers: rule:mapping/token-global, rule:mapping/token-resource, rule:mapping/token-server,
+    // rule:mapping/token-host, rule:mapping/token-literal, rule:mapping/token-port-omitted
     #[test]
     fn tokens_expand_by_the_reference() {
         for (value, port, expected) in [
@@ -204,6 +206,7 @@ mod tests {
         }
     }
 
+    // Covers: rule:mapping/token-env, rule:mapping/token-env-nested, rule:mapping/token-env-unset
     #[test]
     fn a_variable_is_expanded_once() {
         assert_eq!(expanded("%{ENV:group}", 80, Some(b"web")), "web");

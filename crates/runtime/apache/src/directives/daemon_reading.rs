@@ -176,6 +176,7 @@ mod tests {
         read(Pool::nowhere(), Server::nowhere(), b"web".to_vec(), line.as_bytes()).map_err(|error| error.to_string())
     }
 
+    // Covers: rule:daemon/processes-multiprocess, rule:config/integers-checked
     #[test]
     fn values_are_read_by_the_reference() {
         let group = read_line("processes=3 threads=7junk request-timeout=60 python-path=/a:/b display-name=%{GROUP}");
@@ -189,6 +190,7 @@ mod tests {
         assert_eq!(environment, [(&b"A"[..], &b"b=c"[..]), (b"B", b"")]);
     }
 
+    // Covers: rule:daemon/options-checked, rule:config/integers-checked, rule:daemon/home-invalid
     #[test]
     fn wrong_values_have_the_texts_of_the_reference() {
         for (line, text) in [
@@ -207,6 +209,7 @@ mod tests {
         }
     }
 
+    // Covers: rule:config/option-unknown, rule:config/option-lists
     #[test]
     fn an_unknown_option_names_the_nearest() {
         let refused = read_line("thread=5").expect_err("unknown");

@@ -174,6 +174,7 @@ fn generated_files_are_current() {
     compare(&docs.join("error-codes.md"), &error_codes());
 }
 
+// Covers: rule:config/directives-all
 #[test]
 fn all_of_mod_wsgi_is_known() {
     let theirs = DIRECTIVES.iter().filter(|row| !row.extension).count();

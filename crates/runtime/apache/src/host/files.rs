@@ -157,6 +157,7 @@ mod tests {
         }
     }
 
+    // Covers: rule:extensions/engine-unsafe
     #[test]
     fn a_writable_folder_is_not_trusted() {
         let folder = Folder::new("writable");
@@ -168,6 +169,7 @@ mod tests {
         assert_eq!(trusted(&file), Err(PathError::Writable(folder.0.clone(), 0o775)));
     }
 
+    // Covers: rule:extensions/engine-unsafe
     #[test]
     fn the_folder_in_the_way_is_named() {
         let folder = Folder::new("closed");

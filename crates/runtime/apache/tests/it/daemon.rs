@@ -18,6 +18,7 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+// Covers: rule:daemon/nothing-inherited, rule:daemon/fresh-program
 #[test]
 fn a_daemon_inherits_what_it_needs_and_nothing_else() {
     let server = start("inherits", "");
@@ -42,6 +43,9 @@ fn a_daemon_inherits_what_it_needs_and_nothing_else() {
     assert_eq!(answer.entry("own-process-group"), Some("true"));
 }
 
+// Covers: rule:daemon/user-group, rule:daemon/umask, rule:daemon/home, rule:daemon/setenv-option,
+// rule:extensions/setenv, option:WSGIDaemonProcess/umask, option:WSGIDaemonProcess/home,
+// option:WSGIDaemonProcess/setenv
 #[test]
 fn privileges_are_given_up_before_the_engine_runs() {
     let server = start("privileges", "umask=0027 home=ROOT setenv=A=1 setenv=B=x=y");
@@ -62,6 +66,7 @@ fn privileges_are_given_up_before_the_engine_runs() {
     assert_eq!(answer.entry("argument0"), Some("wsgi-daemon-3.11"));
 }
 
+// Covers: rule:daemon/socket-private, rule:daemon/socket-prefix, directive:WSGISocketPrefix
 #[test]
 fn the_socket_is_for_the_serving_user_alone() {
     let server = start("socket", "");
@@ -82,6 +87,7 @@ fn the_socket_is_for_the_serving_user_alone() {
     assert!(!root.exists(), "the folder goes with the server");
 }
 
+// Covers: rule:daemon/privileges-or-nothing, rule:daemon/failing-start-throttled, code:WSGI0902
 #[test]
 fn a_daemon_that_cannot_be_set_up_is_not_run_at_all() {
     let server = start("setup", "home=ROOT/missing connect-timeout=1");
@@ -91,6 +97,7 @@ fn a_daemon_that_cannot_be_set_up_is_not_run_at_all() {
     assert_eq!(server.get("/").status(), 503, "{}", server.log());
 }
 
+// Covers: rule:daemon/respawn
 #[test]
 fn the_engine_that_was_checked_is_the_one_that_is_executed() {
     let server = start("replaced", "");
@@ -105,6 +112,7 @@ fn the_engine_that_was_checked_is_the_one_that_is_executed() {
     assert_ne!(answer.entry("pid").map(str::to_owned), first, "it was started again");
 }
 
+// Covers: rule:daemon/exit-status-logged, rule:daemon/closed-before-head-502
 #[test]
 fn the_log_tells_exit_statuses_from_signals_and_names_the_request() {
     let server = start("deaths", "");
@@ -114,6 +122,7 @@ fn the_log_tells_exit_statuses_from_signals_and_names_the_request() {
     server.wait_for_log("of group 'web' ended with exit code 11 while serving GET /exit", 1);
 }
 
+// Covers: rule:daemon/died-mid-body, code:WSGI0119
 #[test]
 fn a_response_that_breaks_off_does_not_look_complete() {
     let server = start("half", "");
@@ -124,6 +133,7 @@ fn a_response_that_breaks_off_does_not_look_complete() {
     server.wait_for_log("WSGI0119", 1);
 }
 
+// Covers: rule:daemon/malformed-head, code:WSGI0148
 #[test]
 fn heads_of_daemons_are_not_trusted() {
     let server = start("heads", "");
@@ -146,6 +156,7 @@ fn a_status_page_full_of_garbage_hurts_nobody() {
     assert_eq!(server.get("/").status(), 200, "{}", server.log());
 }
 
+// Covers: rule:daemon/retry-safe
 #[test]
 fn a_kept_connection_to_a_process_that_has_gone_is_no_failure() {
     let server = start("kept", "");
@@ -158,6 +169,7 @@ fn a_kept_connection_to_a_process_that_has_gone_is_no_failure() {
     assert_eq!((answer.status(), answer.body().contains("POST 100000")), (200, true), "{}", server.log());
 }
 
+// Covers: rule:daemon/slow-upload
 #[test]
 fn bodies_reach_the_daemon_whole() {
     let server = start("bodies", "");
@@ -168,6 +180,7 @@ fn bodies_reach_the_daemon_whole() {
     }
 }
 
+// Covers: rule:extensions/engine-unsafe
 #[test]
 fn an_engine_that_others_can_write_is_refused() {
     if !is_root() {

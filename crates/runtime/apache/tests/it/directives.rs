@@ -33,6 +33,7 @@ fn listed() -> BTreeMap<String, (String, String)> {
     found
 }
 
+// Covers: rule:config/directives-all
 #[test]
 fn httpd_lists_the_table() {
     let mut listed = listed();
@@ -78,6 +79,9 @@ fn what_is_known_and_not_supported_is_refused_by_name() {
     }
 }
 
+// Covers: rule:mapping/alias-errors, rule:mapping/alias-match-bad-regex, rule:mapping/alias-preload-order,
+// rule:mapping/import-errors, rule:config/flags, rule:proxies/address-checked, rule:config/context-server-only,
+// rule:daemon/name-needed, rule:daemon/user-root-refused, rule:daemon/user-unknown
 #[test]
 fn refusals_have_the_texts_of_the_reference() {
     for (line, text) in [
@@ -122,6 +126,8 @@ fn refusals_have_the_texts_of_the_reference() {
     }
 }
 
+// Covers: rule:daemon/socket-rotation-accepted, rule:config/directives-deprecated, directive:WSGIAcceptMutex,
+// directive:WSGISocketRotation, directive:WSGIVerboseDebugging
 #[test]
 fn without_meaning_or_harm_is_accepted() {
     for line in [
@@ -134,6 +140,7 @@ fn without_meaning_or_harm_is_accepted() {
     }
 }
 
+// Covers: rule:extensions/engine-missing, rule:daemon/python-option, code:WSGI0901, rule:config/option-unknown
 #[test]
 fn an_engine_that_is_not_there_is_refused_with_those_that_are() {
     let refused = refusal("WSGIDaemonProcess web python=3.4").expect("no such engine");

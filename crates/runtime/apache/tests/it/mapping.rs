@@ -48,6 +48,12 @@ AddHandler wsgi-script .wsgi
 </Location>
 ";
 
+// Covers: rule:mapping/alias-slash-runs, rule:mapping/alias-segment, rule:mapping/alias-remainder,
+// rule:mapping/alias-path-info, rule:mapping/alias-directory-target, rule:mapping/alias-match-groups,
+// rule:mapping/alias-mod-alias-first, rule:mapping/handler-addhandler, rule:mapping/alias-no-execcgi,
+// rule:adapter/script-name-path-info-always, rule:adapter/request-uri-raw, directive:WSGIScriptAlias,
+// directive:WSGIScriptAliasMatch, environ:SCRIPT_NAME, environ:PATH_INFO, environ:REQUEST_URI,
+// environ:SCRIPT_FILENAME
 #[test]
 fn aliases_split_the_path_by_the_reference() {
     let server = Server::start("aliases", FILES, CONFIGURATION);
@@ -72,6 +78,10 @@ fn aliases_split_the_path_by_the_reference() {
     assert_eq!(server.get("/ab").status(), 404, "an alias ends where a segment ends");
 }
 
+// Covers: rule:mapping/check-execcgi, rule:mapping/check-not-found, rule:mapping/check-directory,
+// rule:mapping/check-path-info, rule:mapping/process-group-unknown, rule:mapping/restrict-process,
+// rule:mapping/alias-directory-bare, rule:mapping/accept-path-info, code:WSGI0134, code:WSGI0135, code:WSGI0136,
+// code:WSGI0137, code:WSGI0151, code:WSGI0149, directive:WSGIRestrictProcess, directive:WSGIProcessGroup
 #[test]
 fn checks_come_before_python_with_their_codes() {
     let server = Server::start("checks", FILES, CONFIGURATION);
@@ -94,6 +104,10 @@ fn checks_come_before_python_with_their_codes() {
     assert_eq!(server.get("/a/allowed").status(), 200);
 }
 
+// Covers: rule:mapping/token-global, rule:mapping/token-server, rule:mapping/token-host, rule:mapping/token-env,
+// rule:mapping/token-env-unset, rule:mapping/group-default-application, rule:mapping/group-precedence,
+// rule:mapping/callable-default, rule:mapping/callable-env, directive:WSGIApplicationGroup,
+// directive:WSGICallableObject, option:WSGIScriptAlias/callable-object, option:WSGIScriptAlias/application-group
 #[test]
 fn groups_and_callables_follow_their_tokens() {
     let server = Server::start("tokens", FILES, CONFIGURATION);
@@ -113,6 +127,7 @@ fn groups_and_callables_follow_their_tokens() {
     assert_eq!(answer.entry("facts.application_group"), Some("other.example:8080"));
 }
 
+// Covers: rule:mapping/restrict-embedded, code:WSGI0143, directive:WSGIRestrictEmbedded
 #[test]
 fn embedded_mode_can_be_refused() {
     let server = Server::start("no-embedded", FILES, "WSGIRestrictEmbedded On\nWSGIScriptAlias /a ROOT/app.wsgi");

@@ -52,6 +52,11 @@ fn server(name: &str) -> Server {
     Server::start(name, &["app.wsgi"], CONFIGURATION)
 }
 
+// Covers: rule:adapter/headers-become-http, rule:adapter/headers-odd-names-dropped,
+// rule:adapter/headers-proxy-dropped, rule:adapter/headers-joined, rule:adapter/authorization-dropped,
+// rule:adapter/authorization-passed, rule:adapter/proxy-authorization-cgipassauth,
+// rule:adapter/content-headers-when-sent, rule:adapter/not-set, directive:WSGIPassAuthorization,
+// environ:HTTP_AUTHORIZATION, environ:CONTENT_TYPE, environ:CONTENT_LENGTH
 #[test]
 fn headers_become_entries() {
     let server = server("headers");
@@ -82,6 +87,13 @@ fn headers_become_entries() {
     assert_eq!(answer.entry("HTTP_PROXY_AUTHORIZATION"), Some("y"));
 }
 
+// Covers: rule:adapter/variables-passed, rule:adapter/variables-cannot-replace, rule:adapter/internal-keys-hidden,
+// rule:adapter/query-string-always, rule:adapter/server-facts, rule:adapter/paths-as-cgi,
+// rule:adapter/listener-in-environ, rule:adapter/server-pid-in-environ, rule:adapter/handler-in-environ,
+// environ:QUERY_STRING, environ:SERVER_NAME, environ:SERVER_PORT, environ:SERVER_ADDR, environ:SERVER_PROTOCOL,
+// environ:SERVER_SOFTWARE, environ:REMOTE_ADDR, environ:REMOTE_PORT, environ:REQUEST_SCHEME, environ:DOCUMENT_ROOT,
+// environ:SCRIPT_FILENAME, environ:mod_wsgi.listener_host, environ:mod_wsgi.listener_port,
+// environ:mod_wsgi.server_pid, environ:mod_wsgi.request_id
 #[test]
 fn what_the_server_knows_cannot_be_set() {
     let answer = server("variables").get("/a/set?x=1");
@@ -108,6 +120,13 @@ fn what_the_server_knows_cannot_be_set() {
     }
 }
 
+// Covers: rule:proxies/nothing-unless-configured, rule:proxies/peer-trusted-by-default, rule:proxies/peer-in-list,
+// rule:proxies/untrusted-removes, rule:proxies/other-headers-of-category-removed, rule:proxies/lists-append,
+// rule:proxies/client, rule:proxies/host, rule:proxies/script, rule:proxies/scheme-name,
+// rule:proxies/applied-header-stays, rule:proxies/originals-kept, rule:proxies/forwarded-for-first,
+// rule:proxies/forwarded-for-walk, rule:proxies/forwarded-for-rewritten, rule:adapter/original-names-in-environ,
+// directive:WSGITrustedProxyHeaders, directive:WSGITrustedProxies, environ:mod_wsgi.mount_point,
+// environ:mod_wsgi.script_name
 #[test]
 fn trusted_headers_change_the_environ() {
     let server = server("proxies");
@@ -136,6 +155,9 @@ fn trusted_headers_change_the_environ() {
     assert_eq!(server.get_with("/a", fields).entry("HTTP_X_REAL_IP"), Some("9.9.9.9"), "nothing is configured there");
 }
 
+// Covers: rule:adapter/content-length-invalid, rule:adapter/chunked-refused, rule:adapter/body-limit-known,
+// rule:adapter/body-limit-chunked, rule:adapter/input-to-end, rule:adapter/continue-on-read,
+// rule:mapping/check-chunked, rule:mapping/check-body-limit, directive:WSGIChunkedRequest, code:WSGI0139
 #[test]
 fn bodies_are_read_to_their_end_or_refused() {
     let server = server("bodies");
@@ -160,6 +182,8 @@ fn bodies_are_read_to_their_end_or_refused() {
     assert_eq!(post("/a", fields, b"").status(), 200, "nobody reads, so nobody asks for it");
 }
 
+// Covers: rule:adapter/head-mapped-auto, rule:adapter/head-mapped-on-off, rule:adapter/request-method,
+// directive:WSGIMapHEADToGET, environ:REQUEST_METHOD
 #[test]
 fn head_is_shown_as_the_setting_says() {
     let server = server("head");
@@ -170,6 +194,7 @@ fn head_is_shown_as_the_setting_says() {
     }
 }
 
+// Covers: rule:adapter/redirect-variables
 #[test]
 fn an_error_document_sees_the_first_request() {
     let server = server("redirect");

@@ -6,6 +6,7 @@ fn server(name: &str, more: &str) -> Server {
     Server::start(name, &["app.wsgi"], &format!("WSGIScriptAlias /a ROOT/app.wsgi\n{more}"))
 }
 
+// Covers: rule:adapter/set-cookie-separate, rule:adapter/empty-body-length
 #[test]
 fn responses_keep_their_status_and_fields() {
     let server = server("fields", "");
@@ -17,6 +18,7 @@ fn responses_keep_their_status_and_fields() {
     assert!(answer.head().contains("Content-Length: 0"), "{}", answer.head());
 }
 
+// Covers: rule:adapter/exception-after-headers
 #[test]
 fn a_cut_response_does_not_look_complete() {
     let server = server("cut", "");
@@ -26,6 +28,8 @@ fn a_cut_response_does_not_look_complete() {
     assert_eq!(answer.body(), "4\r\npart\r\n", "no final chunk");
 }
 
+// Covers: rule:daemon/python-not-in-parent, rule:mapping/import-embedded, rule:config/restart-many,
+// directive:WSGIImportScript
 #[test]
 fn the_engine_lives_in_children_only_and_ends_with_them() {
     let server = server("life", "WSGIImportScript ROOT/app.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}");

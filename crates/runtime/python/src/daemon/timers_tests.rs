@@ -31,6 +31,7 @@ fn nothing_is_due_without_timeouts() {
     assert_eq!(timers.next(1_000_000, &busy(&[0])), None);
 }
 
+// Covers: rule:daemon/sigterm, rule:daemon/shutdown-timeout
 #[test]
 fn a_termination_stops_once_and_bounds_the_end() {
     let mut timers = timers(|_| {});
@@ -42,6 +43,7 @@ fn a_termination_stops_once_and_bounds_the_end() {
     assert_eq!(timers.next(9, &busy(&[0])), None);
 }
 
+// Covers: rule:daemon/shutdown-timeout
 #[test]
 fn shutdown_timeout_0_never_aborts() {
     let mut timers = timers(|settings| settings.timeouts.shutdown = 0);
@@ -59,6 +61,7 @@ fn a_lost_server_and_lost_signals_stop() {
     );
 }
 
+// Covers: rule:daemon/sigusr1-graceful
 #[test]
 fn a_graceful_signal_waits_for_requests() {
     let mut timers = timers(|_| {});
@@ -74,12 +77,14 @@ fn a_graceful_signal_waits_for_requests() {
     assert_eq!(outcome(&steps), (vec![text], Some(Reason::GracefulSignal)));
 }
 
+// Covers: rule:daemon/sigusr1-graceful
 #[test]
 fn a_graceful_signal_without_requests_stops_at_once() {
     let steps = timers(|_| {}).notice(0, Notice::Graceful, &idle());
     assert_eq!(outcome(&steps).1, Some(Reason::GracefulSignal));
 }
 
+// Covers: rule:daemon/graceful-timeout, rule:daemon/drain-accepts
 #[test]
 fn graceful_timeout_bounds_the_drain() {
     let mut timers = timers(|_| {});
@@ -100,6 +105,7 @@ fn a_drain_without_any_timeout_has_no_bound() {
     assert_eq!(timers.tick(1_000_000, &busy(&[0])), []);
 }
 
+// Covers: rule:daemon/sigusr1-eviction
 #[test]
 fn eviction_has_its_own_bound_and_reason() {
     let mut timers = timers(|settings| settings.timeouts.eviction = 3 * SECOND);
@@ -115,6 +121,7 @@ fn a_termination_cuts_a_drain_short() {
     assert_eq!(outcome(&timers.notice(1, Notice::Terminate, &busy(&[0]))).1, Some(Reason::ShutdownSignal));
 }
 
+// Covers: rule:daemon/sigxcpu
 #[test]
 fn the_cpu_limit_drains_or_stops() {
     let text = "Exceeded CPU time limit; triggering immediate shutdown of daemon process 'web'.";
@@ -136,6 +143,7 @@ fn a_successor_makes_it_leave_when_connections_are_done() {
     assert_eq!(outcome(&timers.tick(2, &seen)).1, Some(Reason::GracefulSignal));
 }
 
+// Covers: rule:daemon/deadlock-timeout
 #[test]
 fn the_deadlock_timer_follows_the_watchdog() {
     let mut timers = timers(|settings| settings.timeouts.deadlock = 300 * SECOND);
@@ -147,6 +155,7 @@ fn the_deadlock_timer_follows_the_watchdog() {
     assert_eq!(outcome(&timers.tick(310 * SECOND, &seen)), (vec![text], Some(Reason::DeadlockTimeout)));
 }
 
+// Covers: rule:daemon/startup-timeout
 #[test]
 fn the_startup_timer_runs_while_a_script_loads() {
     let mut timers = timers(|settings| settings.timeouts.startup = 10 * SECOND);
@@ -158,6 +167,7 @@ fn the_startup_timer_runs_while_a_script_loads() {
     assert_eq!(outcome(&timers.tick(110 * SECOND, &seen)), (vec![text], Some(Reason::StartupTimeout)));
 }
 
+// Covers: rule:daemon/inactivity-timeout
 #[test]
 fn inactivity_needs_a_first_request_and_idleness() {
     let mut timers = timers(|settings| settings.timeouts.inactivity = 10 * SECOND);
@@ -173,6 +183,7 @@ fn inactivity_needs_a_first_request_and_idleness() {
     assert_eq!(outcome(&timers.tick(105 * SECOND, &seen)), (vec![text], Some(Reason::InactivityTimeout)));
 }
 
+// Covers: rule:daemon/request-timeout
 #[test]
 fn request_timeout_is_weighted_by_threads() {
     for (threads, threshold) in [(1, 1000), (5, 2609), (15, 3708)] {
@@ -184,6 +195,7 @@ fn request_timeout_is_weighted_by_threads() {
     }
 }
 
+// Covers: rule:daemon/request-timeout
 #[test]
 fn a_request_over_its_time_stops_an_otherwise_idle_process() {
     let mut timers = timers(|settings| settings.timeouts.request = SECOND);
@@ -195,6 +207,7 @@ fn a_request_over_its_time_stops_an_otherwise_idle_process() {
     assert!(steps.contains(&Step::DumpStacks));
 }
 
+// Covers: rule:daemon/request-timeout, rule:daemon/graceful-timeout
 #[test]
 fn a_request_over_its_time_lets_the_others_finish() {
     let mut timers = timers(|settings| {
@@ -221,6 +234,7 @@ fn without_graceful_timeout_a_request_over_its_time_stops_at_once() {
     assert_eq!(outcome(&timers.tick(1700, &busy(&[0, 1600]))).1, Some(Reason::RequestTimeout));
 }
 
+// Covers: rule:daemon/interrupt-timeout, rule:daemon/interrupt-escalates
 #[test]
 fn interruption_comes_before_the_stop() {
     let mut timers = timers(|settings| {
@@ -233,6 +247,7 @@ fn interruption_comes_before_the_stop() {
     assert_eq!(outcome(&timers.tick(3 * SECOND, &busy(&[0]))).1, Some(Reason::RequestTimeout));
 }
 
+// Covers: rule:daemon/interrupt-timeout
 #[test]
 fn a_request_that_unwinds_keeps_the_process() {
     let mut timers = timers(|settings| {
@@ -259,6 +274,7 @@ fn one_injection_per_pass() {
     assert_eq!(timers.tick(now + 1, &busy(&[0, 0])), [Step::Interrupt { thread: 1 }]);
 }
 
+// Covers: rule:daemon/maximum-requests
 #[test]
 fn maximum_requests_drains_or_stops() {
     let mut timers_ = timers(|settings| settings.maximum_requests = 100);
@@ -277,6 +293,7 @@ fn maximum_requests_drains_or_stops() {
     assert_eq!(timers_.next(0, &seen), Some(15 * SECOND));
 }
 
+// Covers: rule:daemon/restart-interval
 #[test]
 fn restart_interval_drains_or_stops() {
     let mut timers_ = timers(|settings| settings.timeouts.restart_interval = 60 * SECOND);
@@ -290,6 +307,7 @@ fn restart_interval_drains_or_stops() {
     assert_eq!(outcome(&timers_.tick(61 * SECOND, &idle())).1, Some(Reason::RestartInterval));
 }
 
+// Covers: rule:daemon/shutdown-reason
 #[test]
 fn reasons_have_the_names_of_the_reference() {
     assert_eq!(Reason::ShutdownSignal.name(), "shutdown_signal");

@@ -371,6 +371,7 @@ fn a_large_response_arrives_whole() {
     assert_eq!(response.kinds.last(), Some(&Kind::End));
 }
 
+// Covers: rule:adapter/exception-before-headers
 #[test]
 fn an_exception_is_logged_to_the_request_and_answered() {
     let daemon = Daemon::start("exception", |_| ());
@@ -381,6 +382,7 @@ fn an_exception_is_logged_to_the_request_and_answered() {
     assert!(response.log.contains("ValueError: boom"), "{}", response.log);
 }
 
+// Covers: rule:daemon/start-secret
 #[test]
 fn another_program_of_the_same_user_cannot_speak_to_it() {
     let daemon = Daemon::start("secret", |_| ());
@@ -397,6 +399,7 @@ fn another_program_of_the_same_user_cannot_speak_to_it() {
     daemon.wait_for_line("WSGI0033");
 }
 
+// Covers: rule:daemon/nothing-inherited
 #[test]
 fn nothing_of_the_start_is_left_open() {
     let daemon = Daemon::start("descriptors", |_| ());
@@ -448,6 +451,7 @@ fn the_status_page_names_the_request_that_is_served() {
     assert_eq!(answer(&mut stream, b"").status, 200);
 }
 
+// Covers: rule:daemon/stop-finishes-requests, rule:daemon/sigterm
 #[test]
 fn a_termination_lets_the_request_finish() {
     let mut daemon = Daemon::start("term", |_| ());
@@ -462,6 +466,7 @@ fn a_termination_lets_the_request_finish() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+// Covers: rule:daemon/shutdown-timeout
 #[test]
 fn a_request_that_never_ends_is_aborted() {
     let mut daemon = Daemon::start("abort", |launch| launch.timeouts.shutdown = 100);
@@ -473,6 +478,7 @@ fn a_request_that_never_ends_is_aborted() {
     assert!(next(&mut stream).is_none(), "the child sees the end of the connection");
 }
 
+// Covers: rule:daemon/graceful-keeps-requests
 #[test]
 fn a_successor_makes_it_leave_without_losing_a_request() {
     let mut daemon = Daemon::start("leave", |_| ());
@@ -494,6 +500,7 @@ fn a_successor_makes_it_leave_without_losing_a_request() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+// Covers: rule:daemon/parent-gone
 #[test]
 fn it_ends_with_the_server() {
     let mut daemon = Daemon::start("orphan", |_| ());
@@ -502,6 +509,7 @@ fn it_ends_with_the_server() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+// Covers: rule:daemon/maximum-requests
 #[test]
 fn maximum_requests_end_the_process() {
     let mut daemon = Daemon::start("maximum", |launch| launch.maximum_requests = 2);
@@ -514,6 +522,7 @@ fn maximum_requests_end_the_process() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+// Covers: rule:mapping/reload-daemon-restart
 #[test]
 fn a_changed_script_sends_the_request_to_another_process() {
     let mut daemon = Daemon::start("changed", |_| ());

@@ -6,6 +6,16 @@ fn entry(name: &str, value: &[u8]) -> (String, Option<Vec<u8>>) {
     (name.to_owned(), Some(value.to_vec()))
 }
 
+// Covers: rule:adapter/environ-exact-dict, rule:adapter/wsgi-version, rule:adapter/url-scheme,
+// rule:adapter/input-terminated, rule:adapter/groups-in-environ, rule:adapter/handler-in-environ,
+// rule:adapter/request-id-in-environ, rule:adapter/thread-id-in-environ, rule:adapter/times-in-environ,
+// rule:adapter/versions-in-environ, rule:adapter/wsgi-objects, rule:extensions/own-version, environ:wsgi.version,
+// environ:wsgi.url_scheme, environ:wsgi.input_terminated, environ:wsgi.multithread, environ:wsgi.multiprocess,
+// environ:wsgi.run_once, environ:apache.version, environ:mod_wsgi.version, environ:mod_wsgi.process_group,
+// environ:mod_wsgi.application_group, environ:mod_wsgi.callable_object, environ:mod_wsgi.request_handler,
+// environ:mod_wsgi.handler_script, environ:mod_wsgi.request_id, environ:mod_wsgi.thread_id,
+// environ:mod_wsgi.request_start, environ:mod_wsgi.queue_start, environ:mod_wsgi.daemon_start,
+// environ:mod_wsgi.application_start, environ:wsgi.errors, environ:wsgi.input, environ:mod_wsgi_rs.version
 #[test]
 fn own_keys_have_the_references_types_and_values() {
     check(
@@ -40,6 +50,8 @@ fn own_keys_have_the_references_types_and_values() {
     );
 }
 
+// Covers: rule:adapter/environ-latin1, rule:adapter/environ-fs-encoding, rule:adapter/environ-null-is-none,
+// environ:SCRIPT_FILENAME
 #[test]
 fn values_are_latin_1_paths_are_the_file_systems_and_null_is_none() {
     let client = Client {
@@ -66,6 +78,7 @@ fn values_are_latin_1_paths_are_the_file_systems_and_null_is_none() {
     }
 }
 
+// Covers: rule:adapter/url-scheme, environ:wsgi.url_scheme
 #[test]
 fn https_decides_the_scheme_and_is_not_shown() {
     for (value, scheme) in [("on", "https"), ("On", "https"), ("1", "https"), ("off", "http"), ("", "http")] {
@@ -77,6 +90,7 @@ fn https_decides_the_scheme_and_is_not_shown() {
     }
 }
 
+// Covers: rule:adapter/environ-exact-dict, rule:adapter/environ-kept-by-application
 #[test]
 fn nothing_leaks_from_one_request_into_the_next() {
     let script = file(
@@ -106,6 +120,7 @@ fn nothing_leaks_from_one_request_into_the_next() {
     }
 }
 
+// Covers: rule:adapter/environ-kept-by-application
 #[test]
 fn an_application_may_keep_its_environ() {
     let script = file(

@@ -3,6 +3,7 @@
 use crate::server::{Client, check, file, request, serve};
 use wsgi_python::gateway::Outcome;
 
+// Covers: rule:adapter/input-positional, rule:adapter/input-not-seekable, rule:adapter/input-close
 #[test]
 fn its_methods_have_the_references_signatures() {
     check(
@@ -24,6 +25,8 @@ fn its_methods_have_the_references_signatures() {
     );
 }
 
+// Covers: rule:adapter/input-read, rule:adapter/input-readline, rule:adapter/input-readlines,
+// rule:adapter/input-iteration, rule:adapter/input-to-end
 #[test]
 fn reads_in_all_ways() {
     let pieces: &[&[u8]] = &[b"on", b"e\ntwo\n", b"three\nfo", b"ur"];
@@ -53,6 +56,7 @@ fn reads_in_all_ways() {
     }
 }
 
+// Covers: rule:adapter/input-read
 #[test]
 fn a_large_body_arrives_whole() {
     let piece = vec![b'x'; 70_000];
@@ -63,6 +67,7 @@ fn a_large_body_arrives_whole() {
     check("", client, &[("len(body.read(100000)), len(body.read())", "(100000, 2700000)")]);
 }
 
+// Covers: rule:adapter/continue-on-read
 #[test]
 fn read_0_asks_the_gateway_so_that_the_client_goes_on() {
     let mut client = Client::post(&[b"x"]);
@@ -73,6 +78,7 @@ fn read_0_asks_the_gateway_so_that_the_client_goes_on() {
     assert_eq!(reply.reads, 0, "an application that does not read does not make the client send");
 }
 
+// Covers: rule:adapter/client-abort-read, rule:adapter/input-error-sticky
 #[test]
 fn a_failed_read_is_an_os_error_and_stays_one() {
     let mut client = Client::post(&[b"part"]);
@@ -92,6 +98,7 @@ fn a_failed_read_is_an_os_error_and_stays_one() {
     assert_eq!(reply.outcome, Outcome::Status(500));
 }
 
+// Covers: rule:adapter/input-after-request
 #[test]
 fn after_the_request_everything_refuses() {
     let script = file(
@@ -111,6 +118,7 @@ fn after_the_request_everything_refuses() {
     );
 }
 
+// Covers: rule:adapter/input-other-threads
 #[test]
 fn a_thread_of_the_application_may_read() {
     let reply = serve(

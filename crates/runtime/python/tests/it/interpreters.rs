@@ -4,6 +4,7 @@ use crate::server::{Client, check, engine, file, journal, request, serve, with_w
 use wsgi_python::engine::Stacks;
 use wsgi_python::gateway::Outcome;
 
+// Covers: rule:logs/loading-lines
 #[test]
 fn application_groups_are_separate_interpreters() {
     let script = file(
@@ -17,6 +18,7 @@ fn application_groups_are_separate_interpreters() {
     assert_eq!(journal("Creating sub-interpreter 'first' in embedded mode.").len(), 1);
 }
 
+// Covers: rule:adapter/thread-identity
 #[test]
 fn the_gilstate_api_works_in_every_interpreter_of_a_thread() {
     // A callback that C code makes takes the GIL through the GILState API; with the state of another interpreter
@@ -34,6 +36,7 @@ fn the_gilstate_api_works_in_every_interpreter_of_a_thread() {
     }
 }
 
+// Covers: rule:config/per-interpreter-gil
 #[test]
 fn an_interpreter_may_have_a_gil_of_its_own_where_python_can_do_that() {
     let script = file(
@@ -50,6 +53,7 @@ fn an_interpreter_may_have_a_gil_of_its_own_where_python_can_do_that() {
     assert_eq!(warned, cfg!(not(Py_3_12)));
 }
 
+// Covers: rule:adapter/thread-identity
 #[test]
 fn thread_locals_and_identity_survive_across_requests() {
     let script = file(
@@ -67,6 +71,7 @@ fn thread_locals_and_identity_survive_across_requests() {
     assert!(other.ends_with(" 1") && !other.starts_with(ident), "{other}");
 }
 
+// Covers: rule:adapter/signals-restricted, rule:logs/signal-ignored-line
 #[test]
 fn signal_handlers_are_ignored_and_logged_unless_allowed() {
     check(
@@ -89,6 +94,7 @@ fn signal_handlers_are_ignored_and_logged_unless_allowed() {
     );
 }
 
+// Covers: rule:adapter/request-timeout-504, rule:logs/timeout-lines, api:mod_wsgi.RequestTimeout
 #[test]
 fn an_interrupted_request_is_504_and_the_thread_goes_on() {
     let script = file(
@@ -114,6 +120,7 @@ fn an_interrupted_request_is_504_and_the_thread_goes_on() {
     assert_eq!(after.text(), "fine");
 }
 
+// Covers: rule:daemon/shutdown-stacks
 #[test]
 fn stacks_of_a_stuck_request_are_shown() {
     let script = file(
@@ -143,6 +150,7 @@ fn the_gil_can_be_probed() {
     engine().probe_gil();
 }
 
+// Covers: rule:adapter/requests-isolated
 #[test]
 fn requests_of_many_threads_do_not_mix() {
     let script = file(

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::server::{Client, file, get, journal, request, serve};
 use wsgi_python::gateway::Outcome;
 
+// Covers: rule:adapter/script-module-name, rule:adapter/script-dir-not-on-path, rule:logs/loading-lines
 #[test]
 fn a_script_is_a_module_of_its_own_name() {
     let script = file(
@@ -21,6 +22,7 @@ fn a_script_is_a_module_of_its_own_name() {
     assert_eq!(journal(&line).len(), 1);
 }
 
+// Covers: rule:adapter/load-failure-500, rule:logs/load-failure-codes, rule:logs/exception-old-phrase
 #[test]
 fn what_cannot_be_compiled_is_500_with_the_reason() {
     let reply = get("def application(:\n");
@@ -32,6 +34,7 @@ fn what_cannot_be_compiled_is_500_with_the_reason() {
     assert_eq!(errors.last(), Some(&"SyntaxError: invalid syntax"));
 }
 
+// Covers: rule:adapter/load-failure-500
 #[test]
 fn a_file_that_is_not_there_names_the_reason() {
     let missing = crate::server::folder().join("no-such.wsgi");
@@ -41,6 +44,7 @@ fn a_file_that_is_not_there_names_the_reason() {
     assert_eq!(reply.errors().last(), Some(&expected.as_str()));
 }
 
+// Covers: rule:adapter/load-failure-500, rule:logs/load-failure-codes, rule:logs/exception-old-phrase
 #[test]
 fn an_exception_while_loading_shows_frames_and_is_tried_again() {
     let script = file("failing.wsgi", b"import nosuchmodule\n");
@@ -58,6 +62,7 @@ fn an_exception_while_loading_shows_frames_and_is_tried_again() {
     assert_eq!(request(&script, Client::default()).text(), "repaired");
 }
 
+// Covers: rule:logs/load-failure-codes, rule:logs/system-exit-code
 #[test]
 fn system_exit_while_loading_has_its_own_codes() {
     let reply = get("import sys\nsys.exit(2)\n");
@@ -70,6 +75,7 @@ fn system_exit_while_loading_has_its_own_codes() {
     assert_eq!(reply.outcome, Outcome::Status(500));
 }
 
+// Covers: rule:adapter/no-callable
 #[test]
 fn a_missing_callable_is_404() {
     let reply = get("x = 1\n");
@@ -90,6 +96,7 @@ fn touch(path: &std::path::Path, seconds: u64) {
     std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("sets the time");
 }
 
+// Covers: rule:mapping/reload-mtime, rule:mapping/reload-off, rule:logs/loading-lines
 #[test]
 fn a_changed_file_is_loaded_again_when_reloading_is_on() {
     let client = |reload| Client { group: "reloading", reload, ..Client::default() };
@@ -104,6 +111,7 @@ fn a_changed_file_is_loaded_again_when_reloading_is_on() {
     assert_eq!(journal(&line).len(), 1);
 }
 
+// Covers: rule:mapping/reload-required, api:script.reload_required
 #[test]
 fn reload_required_decides_too_and_its_failure_is_logged() {
     let client = || Client { group: "hooks", reload: true, ..Client::default() };

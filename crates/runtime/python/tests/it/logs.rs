@@ -10,6 +10,7 @@ fn lines(reply: &Reply) -> Vec<String> {
         .collect()
 }
 
+// Covers: rule:logs/stream-interface, rule:logs/stream-names, rule:logs/errors-str-only
 #[test]
 fn the_objects_have_the_references_interface() {
     for object in ["errors", "sys.stderr", "sys.stdout"] {
@@ -41,6 +42,7 @@ fn the_objects_have_the_references_interface() {
     }
 }
 
+// Covers: rule:logs/record-per-line, rule:logs/partial-line-at-end, rule:logs/request-prefix
 #[test]
 fn a_record_per_line_with_the_scripts_name() {
     let reply = get(
@@ -52,6 +54,7 @@ fn a_record_per_line_with_the_scripts_name() {
     assert!(reply.log.iter().all(|line| line.level == 3 && line.text.starts_with("[script /")), "{:#?}", reply.log);
 }
 
+// Covers: rule:logs/stream-interface
 #[test]
 fn text_is_utf_8_and_ends_at_a_nul() {
     let reply = get(
@@ -61,6 +64,7 @@ fn text_is_utf_8_and_ends_at_a_nul() {
     assert_eq!(lines(&reply), ["caf\u{e9} ?", "1"]);
 }
 
+// Covers: rule:logs/buffer-write
 #[test]
 fn str_written_to_the_buffer_warns_once() {
     let reply = get(
@@ -71,6 +75,7 @@ fn str_written_to_the_buffer_warns_once() {
     assert_eq!((reply.text().as_str(), lines(&reply)), ("DeprecationWarning", vec!["text".to_owned()]));
 }
 
+// Covers: rule:logs/errors-after-request
 #[test]
 fn after_the_request_wsgi_errors_refuses() {
     let script = file(
@@ -89,6 +94,7 @@ fn after_the_request_wsgi_errors_refuses() {
     );
 }
 
+// Covers: rule:logs/streams-routed
 #[test]
 fn streams_of_other_threads_and_of_loading_go_to_the_process() {
     let reply = get(
@@ -100,6 +106,8 @@ fn streams_of_other_threads_and_of_loading_go_to_the_process() {
     assert_eq!(journal("from a thread 4711").len(), 1);
 }
 
+// Covers: rule:logs/log-handler-levels, rule:logs/log-handler-loglevel, rule:logs/log-handler-lines,
+// rule:logs/log-handler-location, api:mod_wsgi.LogHandler
 #[test]
 fn a_log_handler_maps_levels_and_splits_lines() {
     let reply = get(
@@ -125,6 +133,7 @@ fn a_log_handler_maps_levels_and_splits_lines() {
     assert!(reply.text().starts_with("(<class 'mod_wsgi.LogHandler'>, <class 'logging.Handler'>"), "{}", reply.text());
 }
 
+// Covers: rule:logs/restrict-stdin, rule:logs/restrict-stdout
 #[test]
 fn restricted_streams_refuse_everything() {
     let rows = [

@@ -32,6 +32,8 @@ fn quoted(path: &std::path::Path) -> String {
     format!("{path:?}")
 }
 
+// Covers: rule:adapter/atexit-per-interpreter, rule:api/process-stopping, event:process_stopping,
+// api:mod_wsgi.subscribe_shutdown, rule:logs/loading-lines
 #[test]
 fn ends_run_in_every_interpreter() {
     passed("ends_inside", "");
@@ -88,6 +90,7 @@ fn leftovers_inside() {
     assert_eq!(journal("is left as it is").len(), 1);
 }
 
+// Covers: rule:config/destroy-interpreter
 #[test]
 fn destroying_can_be_off() {
     passed("no_destroying_inside", "");
@@ -106,6 +109,9 @@ fn no_destroying_inside() {
     assert!(!record.exists(), "no atexit callbacks");
 }
 
+// Covers: rule:config/python-optimize, rule:config/dont-write-bytecode, rule:config/python-warnings,
+// rule:config/python-path-order, rule:config/python-eggs, rule:config/python-hash-seed, rule:config/switch-interval,
+// rule:daemon/home, rule:adapter/sys-argv
 #[test]
 fn the_configuration_reaches_python() {
     passed("configured_inside", "");
@@ -151,6 +157,7 @@ fn configured_inside() {
     assert_eq!(std::fs::read_to_string(result).expect("was written"), expected);
 }
 
+// Covers: rule:config/python-home-checked, code:WSGI0001
 #[test]
 fn a_wrong_home_is_a_failure_with_its_code() {
     passed("wrong_home_inside", "");
@@ -167,6 +174,7 @@ fn wrong_home_inside() {
     assert_eq!(journal("WSGI0001: ").len(), 1);
 }
 
+// Covers: rule:config/python-home-venv
 #[test]
 fn a_virtual_environment_is_used_as_itself() {
     let home = folder().join("venv");
@@ -199,6 +207,7 @@ fn environment_inside() {
     assert_eq!(std::fs::read_to_string(result).expect("was written"), expected);
 }
 
+// Covers: rule:daemon/threads-zero-service
 #[test]
 fn a_service_ends_by_sigterm_without_a_word() {
     passed("service_inside", "");
@@ -218,6 +227,7 @@ fn service_inside() {
     assert_eq!(journal(loading).len(), 1, "{:#?}", journal(""));
 }
 
+// Covers: rule:logs/restricted-end-silent
 #[test]
 fn the_end_with_a_restricted_stdout_is_silent() {
     let text = passed("restricted_end_inside", "");
@@ -239,6 +249,7 @@ fn restricted_end_inside() {
     assert_eq!(journal("Python runtime has shut down in embedded mode.").len(), 1);
 }
 
+// Covers: rule:adapter/no-leaks
 #[test]
 fn requests_leave_nothing_behind() {
     passed("leak_inside", "");

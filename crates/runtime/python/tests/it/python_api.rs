@@ -3,6 +3,15 @@
 use crate::server::{Client, check, file, get, request};
 use wsgi_python::gateway::Outcome;
 
+// Covers: rule:api/module-in-sys-modules, rule:api/version-compat, rule:api/groups, rule:api/sizes,
+// rule:api/request-timeout-class, rule:api/lists-mutable, rule:api/active-requests, rule:api/request-data,
+// rule:api/apache-attributes, rule:api/subscribe-signals-embedded, rule:api/recording-needed, rule:adapter/sys-argv,
+// rule:extensions/own-version, api:mod_wsgi.version, api:mod_wsgi.process_group, api:mod_wsgi.application_group,
+// api:mod_wsgi.maximum_processes, api:mod_wsgi.threads_per_process, api:mod_wsgi.FileWrapper,
+// api:mod_wsgi.RequestTimeout, api:mod_wsgi.event_callbacks, api:mod_wsgi.shutdown_callbacks,
+// api:mod_wsgi.signal_callbacks, api:mod_wsgi.request_data, api:mod_wsgi.active_requests, api:apache.version,
+// api:apache.description, api:apache.build_date, api:apache.mpm_name, api:apache.maximum_processes,
+// api:apache.threads_per_process, api:mod_wsgi_rs.version
 #[test]
 fn the_modules_have_the_references_attributes() {
     check(
@@ -31,6 +40,7 @@ fn the_modules_have_the_references_attributes() {
     );
 }
 
+// Covers: rule:api/request-data
 #[test]
 fn request_data_outside_of_a_request_refuses() {
     let reply = get(
@@ -41,6 +51,10 @@ fn request_data_outside_of_a_request_refuses() {
     assert_eq!(reply.text(), "no active request for thread");
 }
 
+// Covers: rule:api/subscribe-returns, rule:api/callback-exception, rule:api/request-started,
+// rule:api/application-replaced, rule:api/response-started, rule:api/request-exception, rule:api/request-finished,
+// event:request_started, event:response_started, event:request_exception, event:request_finished,
+// api:mod_wsgi.subscribe_events
 #[test]
 fn events_of_a_request_reach_their_subscribers() {
     let script = file(

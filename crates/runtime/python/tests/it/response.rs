@@ -9,6 +9,7 @@ fn returning(headers: &str, result: &str) -> String {
     )
 }
 
+// Covers: rule:adapter/complete-in-one-piece
 #[test]
 fn a_complete_response_goes_out_in_one_piece() {
     for result in ["[b'Hello ', b'World']", "(b'Hello ', b'', b'World')"] {
@@ -18,12 +19,14 @@ fn a_complete_response_goes_out_in_one_piece() {
     }
 }
 
+// Covers: rule:adapter/complete-in-one-piece
 #[test]
 fn a_large_list_is_sent_block_by_block() {
     let reply = get(&returning("[]", "[b'x' * 50000, b'y' * 50000]"));
     assert_eq!(reply.writes, [(50000, false), (50000, false)]);
 }
 
+// Covers: rule:adapter/empty-blocks-skipped, rule:adapter/blocks-flushed, rule:adapter/late-start-response
 #[test]
 fn blocks_of_an_iterator_are_flushed_and_empty_ones_skipped() {
     let source = "def application(environ, start_response):\n    yield b''\n    start_response('200 OK', [('A', 'b')])\n    yield b'one'\n    yield b''\n    yield b'two'\n";
@@ -41,6 +44,7 @@ fn an_empty_response_still_has_its_head() {
     }
 }
 
+// Covers: rule:adapter/result-iterable, rule:adapter/result-bytes
 #[test]
 fn results_that_are_no_wsgi_are_500_with_their_texts() {
     let table = [
@@ -59,6 +63,7 @@ fn results_that_are_no_wsgi_are_500_with_their_texts() {
     }
 }
 
+// Covers: rule:adapter/output-before-start-response, rule:adapter/no-start-response
 #[test]
 fn output_before_start_response_is_500() {
     for source in ["return [b'x']", "return []", "return iter([b'x'])"] {
@@ -69,6 +74,7 @@ fn output_before_start_response_is_500() {
     }
 }
 
+// Covers: rule:adapter/content-length-checked
 #[test]
 fn an_invalid_content_length_is_found_at_the_first_output() {
     for (value, shown) in [("3x", "'3x'"), ("", "''"), ("-1", "'-1'"), (" 3", "' 3'")] {
@@ -79,6 +85,7 @@ fn an_invalid_content_length_is_found_at_the_first_output() {
     }
 }
 
+// Covers: rule:adapter/excess-cut
 #[test]
 fn excess_content_is_cut_and_warned_of() {
     for result in ["[b'abcdef']", "iter([b'ab', b'cdef', b'more'])"] {
@@ -88,6 +95,7 @@ fn excess_content_is_cut_and_warned_of() {
     }
 }
 
+// Covers: rule:adapter/short-visible
 #[test]
 fn short_content_is_warned_of_and_visible() {
     for result in ["[b'abcdef']", "iter([b'abc', b'def'])"] {
@@ -98,6 +106,7 @@ fn short_content_is_warned_of_and_visible() {
     }
 }
 
+// Covers: rule:adapter/no-body-statuses
 #[test]
 fn responses_without_a_body_may_declare_a_length() {
     let head = Client { method: "HEAD", ..Client::default() };
@@ -108,6 +117,8 @@ fn responses_without_a_body_may_declare_a_length() {
     assert_eq!((reply.outcome, reply.log.len()), (Outcome::Complete, 0));
 }
 
+// Covers: rule:adapter/exception-before-headers, rule:logs/exception-header, rule:logs/exception-traceback,
+// rule:logs/exception-old-phrase
 #[test]
 fn an_exception_before_the_headers_is_500_with_frames() {
     let reply = get(
@@ -125,6 +136,7 @@ fn an_exception_before_the_headers_is_500_with_frames() {
     assert_eq!(errors.last(), Some(&"ValueError: boom"));
 }
 
+// Covers: rule:logs/exception-chained, rule:logs/exception-traceback
 #[test]
 fn a_chained_exception_shows_both_and_no_blank_lines() {
     let reply = get(
@@ -137,6 +149,7 @@ fn a_chained_exception_shows_both_and_no_blank_lines() {
     assert!(errors.iter().all(|line| !line.trim().is_empty()));
 }
 
+// Covers: rule:adapter/exception-after-headers
 #[test]
 fn an_exception_after_the_headers_truncates() {
     let reply = get(
@@ -146,6 +159,7 @@ fn an_exception_after_the_headers_truncates() {
     assert!(reply.errors().contains(&"ValueError: mid"));
 }
 
+// Covers: rule:adapter/system-exit-ignored, rule:logs/system-exit-code
 #[test]
 fn system_exit_is_ignored_with_its_own_code() {
     let reply = get("import sys\ndef application(environ, start_response):\n    sys.exit(3)\n");
@@ -162,6 +176,7 @@ const CLOSING: &str = "calls = []\nclass Result:\n    def __init__(self, blocks)
                        if isinstance(block, Exception):\n            raise block\n        return block\n    def close(self):\n        \
                        print('closed')\n";
 
+// Covers: rule:adapter/close-once, rule:adapter/client-gone-iterating
 #[test]
 fn close_is_called_once_whatever_happens() {
     let closing = |blocks: &str| {
@@ -186,6 +201,7 @@ fn close_is_called_once_whatever_happens() {
     assert_eq!(reply.errors().len(), 1, "only the line that close() printed: {:?}", reply.errors());
 }
 
+// Covers: rule:adapter/close-fails, rule:adapter/close-lookup-fails
 #[test]
 fn a_failing_close_is_logged_and_changes_nothing() {
     let reply = get(
@@ -206,6 +222,9 @@ fn a_failing_close_is_logged_and_changes_nothing() {
     assert!(reply.errors().contains(&"ValueError: getting"));
 }
 
+// Covers: rule:adapter/file-wrapper-constructor, rule:adapter/file-wrapper-attributes,
+// rule:adapter/file-wrapper-read-bytes, rule:adapter/file-wrapper-close, api:mod_wsgi.FileWrapper,
+// environ:wsgi.file_wrapper
 #[test]
 fn file_wrapper_is_the_references_class() {
     let prelude = "import mod_wsgi\nFW = mod_wsgi.FileWrapper\nclass Sub(FW):\n    def __init__(self, f, extra):\n        \
@@ -239,6 +258,7 @@ fn file_wrapper_is_the_references_class() {
     );
 }
 
+// Covers: rule:adapter/file-wrapper-fast-path, rule:adapter/file-wrapper-length
 #[test]
 fn a_wrapped_regular_file_is_sent_from_where_it_stands() {
     let data = file("data.bin", b"0123456789");
@@ -257,6 +277,7 @@ fn a_wrapped_regular_file_is_sent_from_where_it_stands() {
     assert_eq!((reply.outcome, reply.files, reply.text().as_str()), (Outcome::Truncated, 1, "0123456789"));
 }
 
+// Covers: rule:adapter/file-wrapper-others-iterated, rule:adapter/file-wrapper-close
 #[test]
 fn other_wrapped_objects_are_iterated_and_closed() {
     let reply = get(
@@ -268,6 +289,7 @@ fn other_wrapped_objects_are_iterated_and_closed() {
     assert!(reply.logged("] closed"));
 }
 
+// Covers: rule:adapter/file-wrapper-others-iterated
 #[test]
 fn a_file_is_not_sent_behind_written_output_or_without_start_response() {
     let data = file("data.bin", b"0123456789");

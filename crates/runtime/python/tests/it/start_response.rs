@@ -3,6 +3,8 @@
 use crate::server::{Client, check, get, serve};
 use wsgi_python::gateway::{Outcome, SendFailure};
 
+// Covers: rule:adapter/start-response-arguments, rule:adapter/start-response-headers-list,
+// rule:adapter/start-response-exc-info-type
 #[test]
 fn arguments_are_checked_with_the_references_texts() {
     check(
@@ -28,6 +30,7 @@ fn arguments_are_checked_with_the_references_texts() {
     );
 }
 
+// Covers: rule:adapter/status-type, rule:adapter/status-digits, rule:adapter/status-control
 #[test]
 fn the_status_line_is_checked() {
     check(
@@ -51,6 +54,7 @@ fn the_status_line_is_checked() {
     );
 }
 
+// Covers: rule:adapter/header-tuple, rule:adapter/header-name-checked, rule:adapter/header-value-checked
 #[test]
 fn header_fields_are_checked() {
     let table = [
@@ -72,6 +76,7 @@ fn header_fields_are_checked() {
     check("", Client::default(), &rows);
 }
 
+// Covers: rule:adapter/header-latin1, rule:adapter/header-nul, rule:adapter/header-others-pass
 #[test]
 fn fields_pass_in_order_as_latin_1_and_end_at_a_nul() {
     let reply = get(
@@ -83,6 +88,7 @@ fn fields_pass_in_order_as_latin_1_and_end_at_a_nul() {
     assert_eq!(reply.fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
 
+// Covers: rule:adapter/start-response-replaces
 #[test]
 fn a_second_call_before_the_headers_replaces_the_first() {
     let reply = get("def application(environ, start_response):\n    start_response('200 OK', [('A', '1')])\n    \
@@ -90,6 +96,7 @@ fn a_second_call_before_the_headers_replaces_the_first() {
     assert_eq!((reply.status, reply.field("A"), reply.field("B")), (404, None, Some("2")));
 }
 
+// Covers: rule:adapter/start-response-refused-keeps-first
 #[test]
 fn a_refused_second_call_leaves_the_first() {
     let reply = get(
@@ -99,6 +106,7 @@ fn a_refused_second_call_leaves_the_first() {
     assert_eq!((reply.status, reply.field("A")), (200, Some("1")));
 }
 
+// Covers: rule:adapter/start-response-after-headers
 #[test]
 fn after_the_headers_exc_info_is_raised_again_and_a_call_without_is_an_error() {
     let reply = get(
@@ -115,6 +123,7 @@ fn after_the_headers_exc_info_is_raised_again_and_a_call_without_is_an_error() {
     );
 }
 
+// Covers: rule:adapter/write-arguments
 #[test]
 fn write_checks_its_argument_and_sends_at_once() {
     check(
@@ -135,6 +144,7 @@ fn write_checks_its_argument_and_sends_at_once() {
     assert_eq!(reply.text(), "onetwo");
 }
 
+// Covers: rule:adapter/write-client-gone
 #[test]
 fn write_tells_of_a_client_that_has_gone() {
     let source = "def application(environ, start_response):\n    write = start_response('200 OK', [])\n    try:\n        \
@@ -147,6 +157,7 @@ fn write_tells_of_a_client_that_has_gone() {
     assert!(reply.logged("mod_wsgi failed to write response data: no space"), "{reply:#?}");
 }
 
+// Covers: rule:adapter/start-response-after-end, rule:adapter/write-after-end
 #[test]
 fn both_refuse_after_the_end() {
     let path = crate::server::file(

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use crate::codes::CODES;
 use crate::directives::daemon_options::{self, OPTIONS};
 use crate::directives::mapping::ALIAS_OPTIONS;
+use crate::directives::pages;
 use crate::directives::spec::{Directive, Fallback, Support};
 use crate::directives::table::DIRECTIVES;
 
-fn default(fallback: Fallback) -> Option<String> {
+/// A fallback as users read it.
+pub(crate) fn default(fallback: Fallback) -> Option<String> {
     match fallback {
         Fallback::None => None,
         Fallback::Flag(true) => Some("On".to_owned()),
@@ -80,61 +82,9 @@ fn everything() -> Value {
     Value::Array(rows)
 }
 
-fn pages() -> String {
-    let mut page = String::from(
-        "# Directives\n\nGenerated from the tables in `crates/runtime/apache/src/directives`; `make generate` writes it \
-         anew.\n\nA directive that is *known* is one of mod_wsgi 6.1 that this version refuses by name. *Ours* is absent \
-         from mod_wsgi.\n",
-    );
-    for row in DIRECTIVES {
-        let name = row.plain_name();
-        let syntax = if row.name.to_bytes().starts_with(b"<") {
-            format!("<{name} {}", row.syntax)
-        } else {
-            format!("{name} {}", row.syntax)
-        };
-        let _ = write!(page, "\n## {name}\n\n{}\n\n", row.help.to_string_lossy());
-        let _ = writeln!(page, "- Syntax: `{syntax}`");
-        if let Some(default) = default(row.fallback) {
-            let _ = writeln!(page, "- Default: {default}");
-        }
-        let _ = writeln!(page, "- Where: {}", row.place.names().join(", "));
-        let mut notes = Vec::new();
-        if row.support() == Support::Known {
-            notes.push("known, not supported yet");
-        }
-        if row.extension {
-            notes.push("ours");
-        }
-        if !notes.is_empty() {
-            let _ = writeln!(page, "- Status: {}", notes.join(", "));
-        }
-        if name == "WSGIDaemonProcess" {
-            daemon_option_table(&mut page);
-        }
-        if name == "WSGIScriptAlias" {
-            page.push_str("\n| Option | Meaning |\n|---|---|\n");
-            for (name, syntax, help) in ALIAS_OPTIONS {
-                let _ = writeln!(page, "| `{name}={}` | {help} |", syntax.replace('|', "\\|"));
-            }
-        }
-    }
-    page
-}
-
-fn daemon_option_table(page: &mut String) {
-    page.push_str("\n| Option | Default | Meaning |\n|---|---|---|\n");
-    for option in OPTIONS {
-        let mut help = option.help.to_owned();
-        if option.extension {
-            help.push_str(" *Ours.*");
-        }
-        if option.support == Support::Known {
-            help.push_str(" *Known, not supported yet.*");
-        }
-        let syntax = option.syntax.replace('|', "\\|");
-        let _ = writeln!(page, "| `{}={syntax}` | {} | {help} |", option.name, option.default);
-    }
+/// The folder of this package.
+pub(crate) fn own_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn error_codes() -> String {
@@ -157,6 +107,7 @@ fn updating() -> bool {
 
 fn compare(path: &Path, wanted: &str) {
     if updating() {
+        std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("the source tree is writable");
         std::fs::write(path, wanted).expect("the source tree is writable");
         return;
     }
@@ -166,11 +117,18 @@ fn compare(path: &Path, wanted: &str) {
 
 #[test]
 fn generated_files_are_current() {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let own = own_folder();
     let docs = own.join("../../../docs");
     let text = serde_json::to_string_pretty(&everything()).expect("plain values");
     compare(&own.join("directives.json"), &format!("{text}\n"));
-    compare(&docs.join("directives.md"), &pages());
+    let pages = pages::pages(&own.join("reference"));
+    for (name, text) in &pages {
+        compare(&docs.join(name), text);
+    }
+    for entry in std::fs::read_dir(docs.join("directives")).expect("the folder of the pages").flatten() {
+        let name = format!("directives/{}", entry.file_name().to_string_lossy());
+        assert!(pages.contains_key(&name), "docs/{name} is of a directive that does not exist: remove it");
+    }
     compare(&docs.join("error-codes.md"), &error_codes());
 }
 

@@ -8,6 +8,8 @@ mod daemon_reading;
 #[cfg(test)]
 mod json;
 mod mapping;
+#[cfg(test)]
+mod pages;
 mod python;
 mod request;
 mod spec;

@@ -35,15 +35,20 @@ pub(crate) fn module() -> PathBuf {
 }
 
 /// Runs httpd with a configuration behind the lines that it needs to load the module, and returns what it said.
-#[expect(clippy::disallowed_methods, reason = "the crate's tests start httpd here only")]
 pub(crate) fn run(folder: &Folder, configuration: &str, arguments: &[&str]) -> Output {
+    run_with(&module(), folder, configuration, arguments)
+}
+
+/// The same with a copy of the module, beside which its engines lie.
+#[expect(clippy::disallowed_methods, reason = "the crate's tests start httpd here only")]
+pub(crate) fn run_with(module: &Path, folder: &Folder, configuration: &str, arguments: &[&str]) -> Output {
     let file = folder.path().join("httpd.conf");
     let text = format!(
         "ServerName localhost\nServerRoot \"{root}\"\nPidFile \"{root}/pid\"\nErrorLog \"{root}/error.log\"\n\
          LoadModule mpm_event_module {modules}/mod_mpm_event.so\nLoadModule wsgi_module \"{module}\"\n{configuration}\n",
         root = folder.path().display(),
         modules = env!("HTTPD_MODULES"),
-        module = module().display(),
+        module = module.display(),
     );
     std::fs::write(&file, text).expect("own folder");
     Command::new(env!("HTTPD")).arg("-f").arg(&file).args(arguments).output().expect("httpd is installed")

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod directives;
+mod examples;
 mod httpd;
 mod mapping;
 mod request;

@@ -37,7 +37,7 @@ fn main() {
         .clang_args(flags.split_whitespace())
         .allowlist_function("ap_.*|apr_.*|unixd_.*")
         .allowlist_type("(ap|apr|core)_.*|module|command_rec|cmd_parms|request_rec|server_rec|conn_rec|cmd_how")
-        .allowlist_var("ap_.*|apr_.*|AP_.*|APR_.*|APLOG_.*|HTTP_.*|MODULE_MAGIC.*|OK|DECLINED|ENABLE_.*|core_module|DONE|M_.*|OPT_.*|OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|REQUEST_.*|GLOBAL_ONLY|NOT_IN_.*")
+        .allowlist_var("ap_.*|apr_.*|AP_.*|APR_.*|APLOG_.*|HTTP_.*|MODULE_MAGIC.*|OK|DECLINED|ENABLE_.*|core_module|DONE|M_.*|OPT_.*|OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|REQUEST_.*|REPLACE_ALLOW|GLOBAL_ONLY|NOT_IN_.*")
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
         .derive_debug(false)

@@ -21,6 +21,8 @@
 #include "apr_buckets.h"
 #include "apr_errno.h"
 #include "apr_file_io.h"
+#include "apr_hooks.h"
+#include "apr_optional_hooks.h"
 #include "apr_pools.h"
 #include "apr_portable.h"
 #include "apr_strings.h"

@@ -6,11 +6,12 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::Ordering;
 
 use wsgi_protocol::abi::{Bytes, Field};
 use wsgi_protocol::frame::{self, HEADER, Kind};
 use wsgi_protocol::launch::{self, Daemon, LAUNCH_DESCRIPTOR};
-use wsgi_protocol::page::State;
+use wsgi_protocol::page::{Layout, Page, State};
 use wsgi_protocol::request::{self, BODY_INCLUDED, Facts, Storage};
 use wsgi_protocol::{head, keys};
 
@@ -28,11 +29,24 @@ fn main() {
     let daemon: Daemon = launch::decode(&bytes).expect("the launch configuration is one");
     drop(launch);
     let page = std::fs::File::from(page);
-    let probe: &'static Probe = Box::leak(Box::new(Probe { descriptors, seals, page, daemon }));
+    let probe: &'static Probe =
+        Box::leak(Box::new(Probe { descriptors, seals, status: map(&page, &daemon), page, daemon }));
     probe.ready();
     for stream in UnixListener::from(listener).incoming() {
         let Ok(stream) = stream else { continue };
         std::thread::spawn(move || probe.connection(stream));
+    }
+}
+
+/// The status page, as the server laid it out.
+fn map(page: &std::fs::File, daemon: &Daemon) -> Page {
+    let layout = Layout::new(daemon.page_processes, daemon.threads, 0).expect("a layout");
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: maps as much as the server made room for, for as long as the process lives.
+    unsafe {
+        let base = libc::mmap(std::ptr::null_mut(), layout.size(), protection, libc::MAP_SHARED, page.as_raw_fd(), 0);
+        assert_ne!(base, libc::MAP_FAILED, "the page can be mapped");
+        Page::new(base.cast(), layout)
     }
 }
 
@@ -54,6 +68,7 @@ struct Probe {
     descriptors: String,
     seals: i32,
     page: std::fs::File,
+    status: Page,
     daemon: Daemon,
 }
 
@@ -66,8 +81,8 @@ fn status(name: &str) -> String {
 impl Probe {
     /// Says on the status page that the process accepts: the state follows the pid in the process's slot.
     fn ready(&self) {
-        let slot = 64 * (1 + u64::from(self.daemon.index));
-        let _ = self.page.write_at(&(State::Ready as u32).to_ne_bytes(), slot + 4);
+        let slot = self.status.process(self.daemon.index).expect("the page has a place for this process");
+        slot.state.store(State::Ready as u32, Ordering::Release);
     }
 
     fn connection(&self, mut stream: UnixStream) {
@@ -130,14 +145,11 @@ impl Probe {
         }
     }
 
-    /// What the parent reads when the process dies: the first thread's slot follows all processes' slots.
+    /// What the parent reads when the process dies.
     fn begin(&self, path: &str) {
-        let thread = 64 * (1 + u64::from(self.daemon.page_processes))
-            + u64::from(self.daemon.index) * u64::from(self.daemon.threads) * 128;
-        let text = format!("GET {path}");
-        let _ = self.page.write_all_at(&u32::try_from(text.len()).unwrap_or(0).to_ne_bytes(), thread + 16);
-        let _ = self.page.write_all_at(text.as_bytes(), thread + 20);
-        let _ = self.page.write_all_at(&1i64.to_ne_bytes(), thread);
+        let thread = self.status.thread(self.daemon.index, 0).expect("the page has a place for this thread");
+        thread.describe(b"GET", path.as_bytes());
+        thread.request_start.store(1, Ordering::Release);
     }
 
     fn facts(&self) -> String {

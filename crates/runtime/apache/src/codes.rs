@@ -297,6 +297,14 @@ pub(crate) static DAEMON_DIED: Code = code(
     "Look at the request that the line names.",
 );
 
+pub(crate) static METRICS_REFUSED: Code = code(
+    920,
+    Error,
+    "The metrics were asked for from elsewhere.",
+    "Status 403.",
+    "Scrape from this machine, or put a Require with the collector's address beside SetHandler wsgi-metrics.",
+);
+
 /// All codes, by number.
 #[cfg(test)]
 pub(crate) static CODES: &[&Code] = &[
@@ -339,6 +347,7 @@ pub(crate) static CODES: &[&Code] = &[
     &PANIC,
     &ENGINE_REFUSED,
     &DAEMON_DIED,
+    &METRICS_REFUSED,
 ];
 
 #[cfg(test)]

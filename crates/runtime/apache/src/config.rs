@@ -13,6 +13,7 @@ use crate::embedded::Embedded;
 use crate::engines::{DaemonEngine, Engine};
 use crate::host::{Mpm, Pool, Regex, Request, Server};
 use crate::module;
+use crate::observe::children::Children;
 use crate::proxies::{Header, Subnet};
 use crate::tokens::Token;
 
@@ -43,6 +44,8 @@ pub(crate) struct Settings<'p> {
     pub(crate) ignore_activity: Option<bool>,
     pub(crate) enable_sendfile: Option<bool>,
     pub(crate) trusted_headers: Option<&'p [&'static Header]>,
+    /// Whether the section that sets the handler of metrics says itself who may see them.
+    pub(crate) metrics_for_all: Option<bool>,
     pub(crate) trusted_proxies: Option<&'p [Subnet]>,
 }
 
@@ -62,6 +65,7 @@ impl<'p> Settings<'p> {
             ignore_activity: inner.ignore_activity.or(outer.ignore_activity),
             enable_sendfile: inner.enable_sendfile.or(outer.enable_sendfile),
             trusted_headers: inner.trusted_headers.or(outer.trusted_headers),
+            metrics_for_all: inner.metrics_for_all.or(outer.metrics_for_all),
             trusted_proxies: inner.trusted_proxies.or(outer.trusted_proxies),
         }
     }
@@ -88,6 +92,7 @@ static NOTHING_SET: Settings<'static> = Settings {
     ignore_activity: None,
     enable_sendfile: None,
     trusted_headers: None,
+    metrics_for_all: None,
     trusted_proxies: None,
 };
 
@@ -243,6 +248,8 @@ pub(crate) struct Registry {
     /// The engine in this child; set by the child itself.
     embedded: OnceLock<Embedded>,
     daemons: OnceLock<Daemons>,
+    /// Apache's children that run Python; made by the parent.
+    children: OnceLock<Children>,
     /// The pid of this process in digits, so that no request asks the kernel for it.
     process: OnceLock<String>,
 }
@@ -260,6 +267,7 @@ impl Registry {
                 generation: OnceLock::new(),
                 embedded: OnceLock::new(),
                 daemons: OnceLock::new(),
+                children: OnceLock::new(),
                 process: OnceLock::new(),
             };
             pool.remember(KEY, registry)
@@ -303,6 +311,11 @@ impl Registry {
     /// The pid of this child in digits. The parent, which serves nothing, must not ask.
     pub(crate) fn process(&self) -> &[u8] {
         self.process.get_or_init(|| std::process::id().to_string()).as_bytes()
+    }
+
+    /// Apache's children that run Python.
+    pub(crate) fn children(&self) -> &OnceLock<Children> {
+        &self.children
     }
 
     /// The running daemons of this configuration.

@@ -11,7 +11,7 @@ use crate::host::{Failure, FileKind, Request, Status, Verdict};
 use crate::mapping::{HANDLER, LEGACY_HANDLER, alias_of};
 use crate::response::Rules;
 use crate::tokens::{FromRequest, Token, expand};
-use crate::{codes, daemon, embedded, environ, sys};
+use crate::{codes, daemon, embedded, environ, observe, sys};
 
 /// A request that passed the checks, and what is to serve it.
 pub(crate) struct Job<'r> {
@@ -64,6 +64,9 @@ impl Job<'_> {
 pub(crate) fn handle(request: Request<'_>) -> Result<Verdict, Failure> {
     let Some(handler) = request.handler() else { return Ok(Verdict::Declined) };
     if handler != HANDLER && handler != LEGACY_HANDLER {
+        if handler == observe::HANDLER {
+            return observe::handle(request);
+        }
         return Ok(Verdict::Declined);
     }
     let job = match check(request, handler)? {

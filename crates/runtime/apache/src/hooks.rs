@@ -7,10 +7,14 @@ use crate::engines::{Engine, EngineError, Engines, Wanted, check_home};
 use crate::guard::wall;
 use crate::host::status::Answer;
 use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, serving_user};
-use crate::{codes, daemon, dispatch, embedded, mapping, sys};
+use crate::observe::children::Children;
+use crate::{codes, daemon, dispatch, embedded, mapping, observe, sys};
 
 /// The level of mod_wsgi that frameworks check for, and our own version.
 const COMPONENTS: [&CStr; 2] = [c"mod_wsgi/6.1.1", OWN_COMPONENT];
+
+/// The first of them, for the metrics.
+pub(crate) const COMPATIBLE_VERSION: &str = "6.1.1";
 
 const OWN_COMPONENT: &CStr = {
     match CStr::from_bytes_with_nul(concat!("mod_wsgi_rs/", env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -68,6 +72,7 @@ pub(crate) fn register() {
             }
         }
     }
+    observe::register();
 }
 
 /// A hook of a request's processing.
@@ -147,7 +152,12 @@ unsafe extern "C" fn post_config(
             // SAFETY: the configuration's pool is alive, and the text is copied.
             unsafe { sys::ap_add_version_component(registry.pool().raw(), component.as_ptr()) };
         }
-        registry.generation().ok_or(ConfigError::Unsettled)?;
+        let generation = registry.generation().ok_or(ConfigError::Unsettled)?;
+        observe::settle(server, registry);
+        if generation.engine.is_some() {
+            // Without the page nothing is missing but its metrics.
+            let _ = Children::new(Mpm::hard_limits().0).map(|children| registry.children().set(children));
+        }
         Ok(daemon::start(server, registry)?)
     })
 }
@@ -185,6 +195,9 @@ unsafe extern "C" fn child_init(child: *mut sys::apr_pool_t, server: *mut sys::s
             return;
         };
         daemon::child_init(registry);
+        if let Some(children) = registry.children().get() {
+            children.join();
+        }
         embedded::child_init(registry, generation, child);
     });
 }
@@ -204,6 +217,9 @@ unsafe extern "C" fn child_status(
         let server: Server<'static> = unsafe { Server::from_raw(server) };
         if let Some(config) = ServerConfig::of(server) {
             daemon::child_ended(config.registry(), pid);
+            if let Some(children) = config.registry().children().get() {
+                children.ended(pid);
+            }
         }
     });
 }

@@ -16,6 +16,7 @@
 //! | [`body`], [`response`] | the request's body in, the response out, the same for both modes |
 //! | [`embedded`] | embedded mode: the engine in the Apache child |
 //! | [`daemon`] | daemon mode: the processes, and the way to them |
+//! | [`observe`] | metrics and the section on the status page |
 
 mod body;
 mod codes;
@@ -32,6 +33,7 @@ mod host;
 mod launch_python;
 mod mapping;
 mod module;
+mod observe;
 mod proxies;
 mod response;
 mod sys;

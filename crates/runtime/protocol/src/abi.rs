@@ -205,6 +205,8 @@ pub struct HostTable {
     pub error_text: unsafe extern "C" fn(request: *mut c_void) -> Bytes<'static>,
     /// Apache's log id of the request (`%L`), made on demand.
     pub request_id: unsafe extern "C" fn(request: *mut c_void) -> Bytes<'static>,
+    /// The process has so many interpreters now.
+    pub interpreters: unsafe extern "C" fn(count: u32),
 }
 
 /// What [`EngineTable::serve`] returns: [`SERVED`], [`TRUNCATED`], or the HTTP status of an error response that Apache

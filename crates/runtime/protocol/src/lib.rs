@@ -12,6 +12,7 @@
 //! | [`launch`] | both | what a process that runs Python has to know before it starts |
 //! | [`line`] | daemon mode | log records of a daemon that belong to no request |
 //! | [`page`] | daemon mode | the status page: shared memory between parent, children and the daemons of one group |
+//! | [`tally`] | daemon mode | what the status page counts for a whole group |
 //!
 //! Decoders treat what they read as hostile: every length is bounded before it is used, and a malformed value is an
 //! error, never a panic.
@@ -24,6 +25,7 @@ pub mod launch;
 pub mod line;
 pub mod page;
 pub mod request;
+pub mod tally;
 mod wire;
 
 pub use wire::Malformed;

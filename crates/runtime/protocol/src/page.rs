@@ -4,7 +4,7 @@
 //! process and each thread has a cache line (or two) of its own.
 //!
 //! ```text
-//! Header | ProcessSlot × processes | ThreadSlot × processes × threads | ChildRow × children
+//! Header | Tally | ProcessSlot × processes | ThreadSlot × processes × threads | ChildRow × children
 //! ```
 //!
 //! An Apache child chooses the least busy process by `in_flight`, counts itself in there and in its own [`ChildRow`],
@@ -12,10 +12,12 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
+use crate::tally::{QUEUE_BOUNDS, Tally};
+
 /// First word of the page.
 pub const MAGIC: u32 = 0x5753_4752;
 /// Layout version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The most bytes of a request's description in a [`ThreadSlot`].
 pub const DESCRIPTION: usize = 96;
 /// The most processes of one group.
@@ -91,6 +93,10 @@ pub struct ProcessSlot {
     pub started: AtomicI64,
     /// Worker threads that are free.
     pub idle_threads: AtomicU32,
+    /// How often a process was started here.
+    pub starts: AtomicU32,
+    /// Python interpreters of the process, the main one included.
+    pub interpreters: AtomicU32,
 }
 
 /// One worker thread.
@@ -106,6 +112,11 @@ pub struct ThreadSlot {
     pub description: [AtomicU32; DESCRIPTION / 4],
     /// The ticket of the request that it took last ([`crate::request::Facts::ticket`]).
     pub ticket: AtomicU64,
+    /// How long its requests waited between the Apache child and this thread, all together, in microseconds.
+    pub queue_time: AtomicU64,
+    /// How many of them waited no longer than each of [`QUEUE_BOUNDS`] but longer than the one before; the last place
+    /// is for those that waited longer than all.
+    pub queued: [AtomicU64; QUEUE_BOUNDS.len() + 1],
 }
 
 /// One Apache child.
@@ -159,7 +170,7 @@ impl Layout {
     }
 
     fn processes_offset() -> usize {
-        size_of::<Header>()
+        size_of::<Header>() + size_of::<Tally>()
     }
 
     fn threads_offset(self) -> usize {
@@ -252,6 +263,13 @@ impl Page {
         unsafe { &*self.base.cast::<Header>() }
     }
 
+    /// What is counted for the group.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        // SAFETY: `new` promises the mapping; the tally follows the header, whose size is a multiple of 64.
+        unsafe { &*self.base.add(size_of::<Header>()).cast::<Tally>() }
+    }
+
     /// The slot of a process.
     #[must_use]
     pub fn process(&self, index: u32) -> Option<&ProcessSlot> {
@@ -298,6 +316,15 @@ impl Page {
 }
 
 impl ThreadSlot {
+    /// Notes that a request waited so many microseconds for this thread, which alone writes here.
+    pub fn note_wait(&self, micros: i64) {
+        let micros = micros.max(0).cast_unsigned();
+        let place = QUEUE_BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(QUEUE_BOUNDS.len());
+        for (count, amount) in [(&self.queue_time, micros), (&self.queued[place], 1)] {
+            count.store(count.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        }
+    }
+
     /// Writes the description, cut to [`DESCRIPTION`] bytes.
     pub fn describe(&self, method: &[u8], uri: &[u8]) {
         let mut text = [0u8; DESCRIPTION];
@@ -352,6 +379,7 @@ mod tests {
                 }
             };
             claim(std::ptr::from_ref(page.header()).cast(), size_of::<Header>());
+            claim(std::ptr::from_ref(page.tally()).cast(), size_of::<Tally>());
             for process in 0..3 {
                 claim(std::ptr::from_ref(page.process(process).expect("is there")).cast(), size_of::<ProcessSlot>());
                 for thread in 0..5 {
@@ -380,6 +408,19 @@ mod tests {
             assert_eq!(slot.description().len(), DESCRIPTION);
             slot.length.store(u32::MAX, Ordering::Relaxed);
             assert_eq!(slot.description().len(), DESCRIPTION);
+        });
+    }
+
+    #[test]
+    fn a_wait_is_counted_once_where_it_belongs() {
+        with_page(Layout::new(1, 1, 0).expect("small"), |page| {
+            let slot = page.thread(0, 0).expect("is there");
+            for micros in [-5, 0, 1000, 1001, i64::MAX] {
+                slot.note_wait(micros);
+            }
+            let counts: Vec<u64> = slot.queued.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            assert_eq!((counts[0], counts[1], counts.last()), (3, 1, Some(&1)));
+            assert_eq!(counts.iter().sum::<u64>(), 5);
         });
     }
 

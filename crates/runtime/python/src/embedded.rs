@@ -121,6 +121,11 @@ fn with_worker<R>(engine: &'static Engine, work: impl FnOnce(&mut Worker) -> R) 
 struct Host(&'static HostTable);
 
 impl Process for Host {
+    fn interpreters(&self, count: usize) {
+        // SAFETY: the host's function, which takes a number from any thread.
+        unsafe { (self.0.interpreters)(u32::try_from(count).unwrap_or(u32::MAX)) };
+    }
+
     fn log(&self, record: &Record<'_>) {
         // SAFETY: the host's function, which takes a record from any thread.
         unsafe { (self.0.log)(record) };

@@ -97,6 +97,7 @@ impl Engine {
             visiting: RwLock::new(()),
             full: AtomicBool::new(false),
         };
+        setting.process.interpreters(1);
         Ok(Box::leak(Box::new(engine)))
     }
 
@@ -280,6 +281,7 @@ impl Engine {
             return Err(Outcome::Status(500));
         };
         self.interpreters.write().unwrap_or_else(PoisonError::into_inner).push(made);
+        self.setting.process.interpreters(index + 1);
         Ok(made)
     }
 

@@ -106,6 +106,11 @@ pub trait Process: Sync {
     /// Whether a record of this level would be written at all. May be called with the GIL held.
     fn logs(&self, level: Level) -> bool;
 
+    /// The process has so many interpreters now.
+    fn interpreters(&self, count: usize) {
+        let _ = count;
+    }
+
     /// What to do when the file of a loaded script has changed. May be called with the GIL held. (Daemon mode starts
     /// its end here, logs `Forcing restart of …`, and answers [`Changed::Leave`].)
     fn script_changed(&self, script: &[u8]) -> Changed {

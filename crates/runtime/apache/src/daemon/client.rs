@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wsgi_protocol::frame::Secret;
+use wsgi_protocol::page::Page;
 use wsgi_protocol::request::Facts;
+use wsgi_protocol::tally::Failed;
 
 use super::connection::Connection;
 use super::exchange::{Exchange, Turn};
@@ -17,7 +19,7 @@ use super::group::Plan;
 use super::retained::SavedGroup;
 use super::sockets::{self, ConnectError};
 use super::status_page::{Claim, StatusPage, Target, slot_of};
-use crate::codes;
+use crate::codes::{self, Code};
 use crate::config::Registry;
 use crate::directives::DaemonGroup;
 use crate::host::{Failure, Request, Verdict, log};
@@ -65,6 +67,11 @@ impl Daemons {
         Self { secret, groups, parent: std::process::id() }
     }
 
+    /// The groups' names, and the pages of those that run, in the order of the configuration.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (&str, Option<&Page>)> {
+        self.groups.iter().map(|group| (group.name.as_str(), group.running.as_ref().map(|running| running.page.page())))
+    }
+
     /// Gives back what an ended Apache child held.
     pub(crate) fn give_back(&self, pid: libc::pid_t) {
         for running in self.groups.iter().filter_map(|group| group.running.as_ref()) {
@@ -87,6 +94,13 @@ impl GroupClient {
             socket_timeout,
             queue_timeout: Duration::from_millis(group.timeouts.queue),
             flush_delay: Duration::from_millis(group.response_flush_delay),
+        }
+    }
+
+    /// Counts a request that failed.
+    pub(super) fn count(&self, kind: Failed) {
+        if let Some(running) = &self.running {
+            running.page.page().tally().failed(kind);
         }
     }
 
@@ -156,61 +170,90 @@ pub(crate) fn serve(
             format!("WSGI daemon process '{}' was not started; the reason is earlier in the log.", group.name),
         ));
     };
-    let mut facts = facts;
-    // With queue-timeout the child has to hear at once when a process takes the request.
-    if group.queue_timeout.is_zero() {
-        facts.ticket = running.ticket();
-        facts.page = running.page.identity();
+    let answer = running.serve(request, group, &daemons.secret, facts, rules);
+    if let Err(failure) = &answer {
+        group.count(kind_of(failure.code));
     }
-    let mut exchange = match Exchange::begin(request, group, facts, &daemons.secret, rules) {
-        Ok(exchange) => exchange,
-        Err(verdict) => return verdict,
-    };
-    let row = running.row.get().copied().flatten();
-    let most = 2 * running.paths.len() + 1;
-    let (mut attempts, mut stale) = (0, 0);
-    loop {
-        let mut claim = Claim::choose(&running.page, row, running.overflow.is_some());
-        let (mut connection, fresh) = running.connection(group, claim.target())?;
-        match exchange.run(&mut connection, fresh, &mut claim, &running.page) {
-            Turn::Done { verdict, keep } => {
-                if let (true, Target::Place(place)) = (keep, claim.target()) {
-                    running.keep(place, connection);
-                }
-                return verdict;
-            }
-            Turn::Stale if stale < STALE => {
-                stale += 1;
-                // Its siblings are most likely closed too, and trying them one by one only takes time.
-                if let Target::Place(place) = claim.target() {
-                    running.forget(place);
-                }
-            }
-            Turn::Stale | Turn::Rejected => {
-                attempts += 1;
-                if attempts >= most {
-                    return Err(Failure::new(
-                        sys::HTTP_SERVICE_UNAVAILABLE,
-                        &codes::ATTEMPTS_EXHAUSTED,
-                        format!(
-                            "Maximum number of WSGI daemon process restart connects reached, for daemon process '{}'.",
-                            group.name
-                        ),
-                    ));
-                }
-                log::info(
-                    log::Target::Request(request),
-                    format_args!(
-                        "Reconnecting after WSGI daemon process '{}' restart, attempt #{attempts}.",
-                        group.name
-                    ),
-                );
-            }
-        }
+    answer
+}
+
+/// As what a request counts that got an error because of the process or the way to it.
+fn kind_of(code: &Code) -> Failed {
+    match code.number {
+        84 => Failed::QueueTimeout,
+        115 | 117 => Failed::ConnectFailed,
+        116 => Failed::ConnectTimeout,
+        121 | 148 => Failed::Protocol,
+        124 => Failed::Refused,
+        145 => Failed::SocketTimeout,
+        146 | 147 => Failed::ProcessLost,
+        _ => Failed::Other,
     }
 }
 
 impl Running {
+    fn serve(
+        &self,
+        request: Request<'_>,
+        group: &GroupClient,
+        secret: &Secret,
+        facts: Facts<'_>,
+        rules: Rules,
+    ) -> Result<Verdict, Failure> {
+        let mut facts = facts;
+        // With queue-timeout the child has to hear at once when a process takes the request.
+        if group.queue_timeout.is_zero() {
+            facts.ticket = self.ticket();
+            facts.page = self.page.identity();
+        }
+        let mut exchange = match Exchange::begin(request, group, facts, secret, rules) {
+            Ok(exchange) => exchange,
+            Err(verdict) => return verdict,
+        };
+        let row = self.row.get().copied().flatten();
+        let most = 2 * self.paths.len() + 1;
+        let (mut attempts, mut stale) = (0, 0);
+        loop {
+            let mut claim = Claim::choose(&self.page, row, self.overflow.is_some());
+            let (mut connection, fresh) = self.connection(group, claim.target())?;
+            match exchange.run(&mut connection, fresh, &mut claim, &self.page) {
+                Turn::Done { verdict, keep } => {
+                    if let (true, Target::Place(place)) = (keep, claim.target()) {
+                        self.keep(place, connection);
+                    }
+                    return verdict;
+                }
+                Turn::Stale if stale < STALE => {
+                    stale += 1;
+                    // Its siblings are most likely closed too, and trying them one by one only takes time.
+                    if let Target::Place(place) = claim.target() {
+                        self.forget(place);
+                    }
+                }
+                Turn::Stale | Turn::Rejected => {
+                    attempts += 1;
+                    if attempts >= most {
+                        return Err(Failure::new(
+                            sys::HTTP_SERVICE_UNAVAILABLE,
+                            &codes::ATTEMPTS_EXHAUSTED,
+                            format!(
+                                "Maximum number of WSGI daemon process restart connects reached, for daemon process '{}'.",
+                                group.name
+                            ),
+                        ));
+                    }
+                    log::info(
+                        log::Target::Request(request),
+                        format_args!(
+                            "Reconnecting after WSGI daemon process '{}' restart, attempt #{attempts}.",
+                            group.name
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
     /// A number that no other request of the group has.
     fn ticket(&self) -> u64 {
         let count = self.tickets.fetch_add(1, Ordering::Relaxed);

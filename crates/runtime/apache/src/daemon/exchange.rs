@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wsgi_protocol::abi::{Entry, Field};
 use wsgi_protocol::frame::{self, END_LAST, FailureCode, HEADER, INCLUDED_BODY, Kind, MAX_CHUNK, Secret};
 use wsgi_protocol::request::{self, BODY_INCLUDED, Facts};
+use wsgi_protocol::tally::Failed;
 use wsgi_protocol::{Malformed, head};
 
 use super::client::GroupClient;
@@ -266,6 +267,7 @@ impl<'e> Exchange<'e> {
                     &codes::PROXY_WRITE_TIMEOUT,
                     format_args!("Unable to proxy response from daemon to client ({}).", error.text()),
                 );
+                self.group.count(Failed::ClientTimeout);
                 self.ending = Ending::Gone;
             }
         }
@@ -379,6 +381,7 @@ impl<'e> Exchange<'e> {
             let code =
                 if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
             log::request(self.request, code, format_args!("Unable to proxy response from daemon to client ({error})."));
+            self.group.count(Failed::Truncated);
             let verdict = self.cut();
             return self.done(Ok(verdict));
         }

@@ -45,14 +45,18 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
         kept.page = -1;
     }
     let layout = (plan.layout.processes(), plan.layout.threads(), plan.layout.children());
-    let page = if kept.page >= 0 && kept.layout == layout {
-        StatusPage::map(kept.page, plan.layout)?
-    } else {
-        close(kept.page);
-        let (descriptor, page) = StatusPage::make(plan.layout)?;
-        kept.page = descriptor.into_raw_fd();
-        kept.layout = layout;
-        page
+    let same = kept.page >= 0 && kept.layout == layout;
+    // One that another version of the module left may be laid out in another way.
+    let usable = same.then(|| StatusPage::map(kept.page, plan.layout).ok().filter(StatusPage::is_current)).flatten();
+    let page = match usable {
+        Some(page) => page,
+        None => {
+            close(kept.page);
+            let (descriptor, page) = StatusPage::make(plan.layout)?;
+            kept.page = descriptor.into_raw_fd();
+            kept.layout = layout;
+            page
+        }
     };
     let same_sockets = kept.sockets == plan.sockets;
     let wanted = plan.processes as usize;

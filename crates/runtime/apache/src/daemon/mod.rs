@@ -20,4 +20,5 @@ mod supervise;
 mod watch;
 
 pub(crate) use client::{Daemons, child_init, serve};
+pub(crate) use status_page::{PLACES, StatusPage, slot_of};
 pub(crate) use supervise::{Failed, child_ended, start};

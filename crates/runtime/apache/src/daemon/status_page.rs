@@ -8,7 +8,10 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wsgi_protocol::page::{Layout, Page, State};
+use wsgi_protocol::page::{self, Layout, Page, State};
+use wsgi_protocol::tally;
+
+use super::death::Death;
 
 /// Places per slot.
 pub(crate) const PLACES: u32 = 2;
@@ -55,6 +58,17 @@ impl StatusPage {
     /// Maps a page that [`create`] made with the same layout.
     pub(crate) fn map(descriptor: RawFd, layout: Layout) -> io::Result<Self> {
         let size = layout.size();
+        // SAFETY: a zeroed record is valid, and fstat only writes to it.
+        let found = unsafe {
+            let mut found: libc::stat = std::mem::zeroed();
+            if libc::fstat(descriptor, &raw mut found) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            usize::try_from(found.st_size).unwrap_or(0)
+        };
+        if found < size {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the status page is smaller than its layout"));
+        }
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel chooses the address; the file's size is sealed.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), size, protection, libc::MAP_SHARED, descriptor, 0) };
@@ -78,6 +92,17 @@ impl StatusPage {
         Ok((descriptor, page))
     }
 
+    /// The page itself.
+    pub(crate) fn page(&self) -> &Page {
+        &self.page
+    }
+
+    /// Whether it is laid out as this version of the module expects it.
+    pub(crate) fn is_current(&self) -> bool {
+        let header = self.page.header();
+        (header.magic.load(Ordering::Acquire), header.version.load(Ordering::Relaxed)) == (page::MAGIC, page::VERSION)
+    }
+
     /// What tells this page from others.
     pub(crate) fn identity(&self) -> u64 {
         self.page.header().identity.load(Ordering::Relaxed)
@@ -97,6 +122,8 @@ impl StatusPage {
         }
         if let Some(process) = self.page.process(place) {
             process.generation.store(start, Ordering::Release);
+            process.starts.fetch_add(1, Ordering::Relaxed);
+            process.interpreters.store(0, Ordering::Relaxed);
             let state = if soon { State::Starting } else { State::Empty };
             process.state.store(state as u32, Ordering::Release);
         }
@@ -116,6 +143,16 @@ impl StatusPage {
         // Its place may have a new process already.
         if process.pid.compare_exchange(pid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             process.state.store(State::Empty as u32, Ordering::Release);
+        }
+    }
+
+    /// Counts the end of a process that did not say why.
+    pub(crate) fn count_end(&self, death: Death) {
+        match death {
+            Death::Signal(_) => self.page.tally().stopped(tally::CRASHED),
+            // The aborted one said why before.
+            Death::Exit(0 | 255) => {}
+            Death::Exit(_) => self.page.tally().stopped(tally::EXITED),
         }
     }
 

@@ -361,6 +361,7 @@ impl Supervisor {
             close(process.control);
             if let Some(Group { plan, page }) = self.groups.get(group) {
                 page.ended(process.place, pid);
+                page.count_end(death);
                 if death != Death::Exit(0) {
                     log::server(
                         plan.server,
@@ -427,6 +428,7 @@ impl Supervisor {
         let Group { plan, page } = &self.groups[group];
         let name = &plan.program.group;
         let target = Target::Server(plan.server);
+        page.count_end(death);
         if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
             log::server(
                 plan.server,

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use wsgi_protocol::abi::{ABI_VERSION, Bytes, ENGINE_SYMBOL, EngineEntry, EngineTable};
 use wsgi_protocol::launch;
+use wsgi_protocol::page::State;
 
 use crate::config::{Generation, Registry};
 use crate::embedded::table::HOST;
@@ -64,6 +65,9 @@ pub(crate) fn child_init(registry: &'static Registry, generation: &'static Gener
             None
         }
     };
+    if let Some(children) = registry.children().get() {
+        children.set_state(if table.is_some() { State::Ready } else { State::Broken });
+    }
     // A child starts once.
     let _ = registry.embedded().set(Embedded { table });
 }

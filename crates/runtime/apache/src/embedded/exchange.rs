@@ -7,6 +7,7 @@ use crate::body::Body;
 use crate::config::Generation;
 use crate::dispatch::Job;
 use crate::host::{Failure, Request, Status, Verdict};
+use crate::observe::children::Children;
 use crate::response::Response;
 use crate::{codes, sys};
 
@@ -25,6 +26,7 @@ pub(crate) struct Exchange<'r> {
 pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Failure> {
     let table = job.registry.embedded().get().and_then(super::Embedded::table);
     let Some(table) = table else { return Err(absent(job.generation)) };
+    let _counted = job.registry.children().get().and_then(Children::count);
     let request = job.request;
     let mut exchange = Exchange {
         request,

@@ -2,12 +2,14 @@
 
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
 
 use wsgi_protocol::abi::{ABI_VERSION, Bytes, HostTable, RawHead, Record, Sent};
 
+use crate::config::ServerConfig;
 use crate::embedded::exchange::Exchange;
 use crate::guard::wall;
-use crate::host::Target;
+use crate::host::{Target, main_server};
 use crate::response::{Rules, Stop};
 
 /// What the engine gets.
@@ -24,6 +26,7 @@ pub(super) static HOST: HostTable = HostTable {
     send_file,
     error_text,
     request_id,
+    interpreters,
 };
 
 /// # Safety
@@ -37,6 +40,15 @@ unsafe fn exchange<'e>(request: *mut c_void) -> &'e mut Exchange<'e> {
 unsafe extern "C" fn log(record: *const Record<'_>) {
     // SAFETY: the engine passes a live record.
     wall("log", (), || Target::Process.write(unsafe { &*record }));
+}
+
+unsafe extern "C" fn interpreters(count: u32) {
+    wall("interpreters", (), || {
+        let config = main_server().and_then(ServerConfig::of);
+        if let Some(slot) = config.and_then(|config| config.registry().children().get()?.own()) {
+            slot.interpreters.store(count, Ordering::Relaxed);
+        }
+    });
 }
 
 unsafe extern "C" fn request_log(request: *mut c_void, record: *const Record<'_>) {

@@ -39,6 +39,12 @@ impl<'r> Connection<'r> {
         aborted != 0
     }
 
+    /// The address of the other end.
+    pub(crate) fn client_ip(self) -> Option<&'r CStr> {
+        // SAFETY: null or a text in the connection's pool.
+        unsafe { text(self.get().client_ip) }
+    }
+
     /// The address of the listener.
     pub(crate) fn local_ip(self) -> Option<&'r CStr> {
         // SAFETY: null or a text in the connection's pool.

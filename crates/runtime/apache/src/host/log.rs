@@ -84,7 +84,8 @@ impl Target<'_> {
     }
 }
 
-fn main_server<'s>() -> Option<Server<'s>> {
+/// The main server, once the configuration was read.
+pub(crate) fn main_server<'s>() -> Option<Server<'s>> {
     // SAFETY: null until the configuration was read, then the main server for as long as that is used.
     unsafe { (!sys::ap_server_conf.is_null()).then(|| Server::from_raw(sys::ap_server_conf)) }
 }
@@ -99,6 +100,11 @@ pub(crate) fn request(request: Request<'_>, code: &Code, text: Arguments<'_>) {
         }
         None => target.format(code.level, format_args!("{}: {text}", code.name())),
     }
+}
+
+/// Logs a code for a request that runs no script: `WSGInnnn: text`.
+pub(crate) fn of_request(request: Request<'_>, code: &Code, text: Arguments<'_>) {
+    Target::Request(request).format(code.level, format_args!("{}: {text}", code.name()));
 }
 
 /// Logs a code for a server.

@@ -97,6 +97,27 @@ impl<'r> Request<'r> {
         self.get().header_only != 0
     }
 
+    /// Whether it is a GET or HEAD request.
+    pub(crate) fn is_get(self) -> bool {
+        self.get().method_number.cast_unsigned() == sys::M_GET
+    }
+
+    /// What the `Allow` field of a refusal says: GET, and with it HEAD.
+    pub(crate) fn allow_only_get(self) {
+        let (replace, end) = (sys::REPLACE_ALLOW.cast_signed(), -1);
+        // SAFETY: the request is this thread's own; the list of methods ends as it has to.
+        unsafe { sys::ap_allow_standard_methods(self.raw(), replace, sys::M_GET.cast_signed(), end) };
+    }
+
+    /// Writes body bytes of a response whose head is set. A client that has gone shows elsewhere.
+    pub(crate) fn write(self, bytes: &[u8]) {
+        for part in bytes.chunks(1 << 20) {
+            let length = i32::try_from(part.len()).unwrap_or(0);
+            // SAFETY: the request is alive; as many bytes as it says.
+            unsafe { sys::ap_rwrite(part.as_ptr().cast(), length, self.raw()) };
+        }
+    }
+
     /// Whether the method promises to change nothing.
     pub(crate) fn has_safe_method(self) -> bool {
         const SAFE: [u32; 3] = [sys::M_GET, sys::M_OPTIONS, sys::M_TRACE];

@@ -5,6 +5,7 @@ mod directives;
 mod examples;
 mod httpd;
 mod mapping;
+mod observe;
 mod request;
 mod response;
 mod server;

@@ -229,6 +229,11 @@ impl Answer {
         self.raw.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }
 
+    /// The value of a `Key: value` line.
+    pub(crate) fn entry_of(&self, key: &str) -> Option<&str> {
+        self.body().lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+    }
+
     /// An environ entry; the last one counts.
     pub(crate) fn entry(&self, name: &str) -> Option<&str> {
         self.body().lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))

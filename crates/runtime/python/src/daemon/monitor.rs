@@ -44,6 +44,7 @@ impl Monitor {
         let reason = self.watch();
         let group = &self.server.group;
         self.server.stop();
+        self.server.status.count_stop(reason.name());
         for worker in workers {
             // A worker that panicked is as gone as one that returned.
             let _ = worker.join();

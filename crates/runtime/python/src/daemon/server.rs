@@ -293,6 +293,10 @@ impl Process for Server {
         self.log.logs(level)
     }
 
+    fn interpreters(&self, count: usize) {
+        self.status.set_interpreters(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
     fn script_changed(&self, script: &[u8]) -> Changed {
         if !self.script_changed.swap(true, Ordering::AcqRel) {
             let script = String::from_utf8_lossy(script);

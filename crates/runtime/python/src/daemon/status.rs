@@ -96,6 +96,23 @@ impl Status {
         }
     }
 
+    /// The process ends for this reason.
+    pub(super) fn count_stop(&self, reason: &str) {
+        self.page.tally().stopped(reason);
+    }
+
+    /// A request was broken off by interrupt-timeout.
+    pub(super) fn count_interruption(&self) {
+        self.page.tally().interrupted();
+    }
+
+    /// How many interpreters the process has.
+    pub(super) fn set_interpreters(&self, count: u32) {
+        if let Some(process) = self.process() {
+            process.interpreters.store(count, Ordering::Relaxed);
+        }
+    }
+
     fn thread(&self, worker: u32) -> Option<&ThreadSlot> {
         self.page.thread(self.index, worker)
     }
@@ -114,7 +131,9 @@ impl Status {
             }
         }
         thread.describe(method, uri);
-        thread.request_start.store(wall_clock(), Ordering::Release);
+        let now = wall_clock();
+        thread.note_wait(now.saturating_sub(facts.queue_start));
+        thread.request_start.store(now, Ordering::Release);
     }
 
     /// A worker has served its request.

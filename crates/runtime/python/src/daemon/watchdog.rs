@@ -78,6 +78,7 @@ fn interrupt(server: &Server, engine: &'static Engine, thread: u32) {
     ));
     engine.dump_stacks(Stacks::Worker(thread));
     if engine.interrupt(thread) {
+        server.status.count_interruption();
         server.say(&format!("Injected RequestTimeout into thread {thread} of daemon process '{group}'."));
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use wsgi_protocol::abi::{ABI_VERSION, Bytes, Entry, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED};
 use wsgi_protocol::keys;
@@ -80,6 +81,12 @@ unsafe extern "C" fn request_id(_: *mut c_void) -> Bytes<'static> {
     Bytes::new(b"id")
 }
 
+static INTERPRETERS: AtomicU32 = AtomicU32::new(0);
+
+unsafe extern "C" fn interpreters(count: u32) {
+    INTERPRETERS.store(count, Ordering::Relaxed);
+}
+
 static HOST: HostTable = HostTable {
     version: ABI_VERSION,
     size: size_of::<HostTable>() as u32,
@@ -92,6 +99,7 @@ static HOST: HostTable = HostTable {
     send_file,
     error_text,
     request_id,
+    interpreters,
 };
 
 #[test]
@@ -129,6 +137,7 @@ fn serve_inside() {
         let config = Python { imports, destroy_interpreter: true, ..Python::default() };
         assert_eq!((engine.start)(Bytes::new(&launch::encode(&config).expect("small"))), 0);
         assert_eq!(told(), ["log loaded"]);
+        assert_eq!(INTERPRETERS.load(Ordering::Relaxed), 1);
         let serve = |path: &[u8], host: *mut c_void| {
             let entries = [Entry { key: keys::id("PATH_INFO"), name: Bytes::NONE, value: Bytes::new(path) }];
             let mut facts = Facts::new(&entries);

@@ -4,9 +4,13 @@
 //! `make bench` builds what is measured and calls this. What is compared runs side by side and takes turns, and medians are
 //! compared, so that a busy machine slows both alike. A number that falls short is shown as such and is no error of the run.
 
+mod client;
+mod latency;
 mod memory;
 mod pair;
 mod report;
+mod restarts;
+mod start;
 mod statistics;
 mod throughput;
 mod tools;
@@ -29,6 +33,8 @@ struct Places {
     peer: PathBuf,
     /// The environment of the scenarios.
     venv: PathBuf,
+    /// The Django project whose start is measured.
+    django: PathBuf,
     /// The example that `confgen render` is measured with.
     example: PathBuf,
     /// The facts that go with it.
@@ -47,6 +53,7 @@ impl Places {
             dist: target.join("dist"),
             peer: target.join("peer/mod_wsgi.so"),
             venv: target.join("venv"),
+            django: root.join("scenarios/apps/django-admin"),
             example: root.join("examples/two-sites.yaml"),
             facts: root.join("examples/two-sites.facts.json"),
             catalogue: root.join("setup/scenarios.sh"),
@@ -64,9 +71,14 @@ struct Measurement {
 const MEASUREMENTS: &[Measurement] = &[
     Measurement {
         name: "embedded",
-        run: |places| throughput::compare(places, pair::Mode::Embedded, Bound::AtLeast(4.0)),
+        run: |places| throughput::hello(places, pair::Mode::Embedded, Bound::AtLeast(4.0)),
     },
-    Measurement { name: "daemon", run: |places| throughput::compare(places, pair::Mode::Daemon, Bound::AtLeast(3.0)) },
+    Measurement { name: "daemon", run: |places| throughput::hello(places, pair::Mode::Daemon, Bound::AtLeast(3.0)) },
+    Measurement { name: "subscribed", run: throughput::subscribed },
+    Measurement { name: "transfers", run: throughput::transfers },
+    Measurement { name: "latency", run: latency::compare },
+    Measurement { name: "start", run: start::compare },
+    Measurement { name: "restarts", run: restarts::compare },
     Measurement { name: "memory", run: memory::compare },
     Measurement { name: "render", run: tools::render },
     Measurement { name: "cell", run: tools::trivial_cell },

@@ -2,7 +2,7 @@
 
 use confgen::httpd::process;
 
-use crate::pair::{Hello, Mode, Module, Modules};
+use crate::pair::{Mode, Module, Modules, Served, Site};
 use crate::report::{Bound, Row};
 use crate::statistics::median;
 use crate::{Failure, Places};
@@ -39,9 +39,9 @@ pub(crate) fn compare(places: &Places) -> Result<Vec<Row>, Failure> {
 
 /// Pss + Private_Dirty in MiB.
 fn cost(modules: &Modules, module: Module, mode: Mode) -> Result<f64, Failure> {
-    let hello = Hello::start(modules, module, mode)?;
+    let hello = Served::start(modules, Some(module), &Site::hello(mode))?;
     hello.request(REQUESTS)?;
-    let pid = hello.application_process(mode)?;
+    let pid = hello.application_process()?;
     let bytes = process::memory(pid, "Pss")? + process::memory(pid, "Private_Dirty")?;
     hello.stop()?;
     Ok(bytes as f64 / f64::from(1 << 20))

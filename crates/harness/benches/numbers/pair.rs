@@ -1,14 +1,14 @@
 //! The same server with our module and with C mod_wsgi.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use confgen::httpd::{Account, HeldPort, Httpd, Launch, Readiness, Server, ServerRoot, Signal};
 
+use crate::client::Connection;
 use crate::{Failure, Places};
 
 /// Where the application runs.
@@ -70,79 +70,117 @@ fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-const APPLICATION: &str = r#"def application(environ, start_response):
+const HELLO: &str = r#"def application(environ, start_response):
     body = b"Hello World!\n"
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 "#;
 
-/// A running server that says hello.
-pub(crate) struct Hello {
-    server: Server,
-    port: HeldPort,
-    _root: ServerRoot,
+/// What a server serves, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// Where the application runs.
+    pub(crate) mode: Mode,
+    /// The script's text.
+    pub(crate) script: &'a str,
+    /// The daemon process group's options.
+    pub(crate) options: &'a str,
+    /// Threads of the Apache child: as many requests it can have in hand.
+    pub(crate) workers: u32,
+    /// `event` or `prefork`.
+    pub(crate) mpm: &'static str,
 }
 
-impl Hello {
-    /// Starts it: event MPM, one child process, keep-alive, nothing loaded that the request does not need.
-    pub(crate) fn start(modules: &Modules, module: Module, mode: Mode) -> Result<Self, Failure> {
+impl<'a> Site<'a> {
+    /// An application in a group of one process, under the event MPM.
+    pub(crate) fn new(mode: Mode, script: &'a str) -> Self {
+        Self { mode, script, options: "threads=15", workers: 16, mpm: "event" }
+    }
+
+    /// The application that says hello.
+    pub(crate) fn hello(mode: Mode) -> Self {
+        Self::new(mode, HELLO)
+    }
+}
+
+/// A running server with one application.
+pub(crate) struct Served {
+    server: Server,
+    port: HeldPort,
+    mode: Mode,
+    root: ServerRoot,
+}
+
+impl Served {
+    /// Starts it: one child process (as many as needed under prefork), keep-alive, nothing loaded that the request does not
+    /// need. Without a module the folder of the script is served as files.
+    pub(crate) fn start(modules: &Modules, module: Option<Module>, site: &Site<'_>) -> Result<Self, Failure> {
         let httpd = Httpd::locate(None, None)?;
         let root = ServerRoot::temporary(None)?;
         let port = HeldPort::loopback()?;
-        fs::write(root.path().join("hello.wsgi"), APPLICATION)?;
-        let config = configuration(&httpd, &modules.file(module), root.path(), port.port(), mode);
+        fs::write(root.path().join("app.wsgi"), site.script)?;
+        let module = module.map(|module| modules.file(module));
+        let config = configuration(&httpd, module.as_deref(), root.path(), port.port(), site);
         fs::write(root.path().join("httpd.conf"), config)?;
         let server = Launch::new(&httpd.binary, root.path())
             .ready_when(Readiness::Answers(port.address()))
             .within(Duration::from_secs(20))
             .start()?;
-        Ok(Self { server, port, _root: root })
+        Ok(Self { server, port, mode: site.mode, root })
     }
 
-    /// Where it answers.
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.port.port())
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// The address of a path (with its leading slash).
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port.port())
     }
 
     /// Sends requests over one connection, one after the other.
     pub(crate) fn request(&self, count: usize) -> Result<(), Failure> {
-        let stream = TcpStream::connect(self.port.address())?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(&stream);
+        let mut connection = Connection::open(self.address())?;
         for _ in 0..count {
-            (&stream).write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-            let mut line = String::new();
-            reader.read_line(&mut line)?;
-            if !line.starts_with("HTTP/1.1 200 ") {
-                return Err(format!("the hello application answered {:?}", line.trim_end()).into());
+            let status = connection.request("GET", "/", b"").map_err(|broken| broken.cause)?;
+            if status != 200 {
+                return Err(format!("the application answered with status {status}").into());
             }
-            let mut length = 0;
-            loop {
-                line.clear();
-                reader.read_line(&mut line)?;
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse()?;
-                }
-                if line.trim_end().is_empty() {
-                    break;
-                }
-            }
-            reader.read_exact(&mut vec![0; length])?;
         }
         Ok(())
     }
 
     /// The process that runs the application.
-    pub(crate) fn application_process(&self, mode: Mode) -> Result<u32, Failure> {
-        let found: Vec<u32> = match mode {
+    pub(crate) fn application_process(&self) -> Result<u32, Failure> {
+        let found: Vec<u32> = match self.mode {
             Mode::Embedded => self.server.children().iter().map(|stat| stat.pid).collect(),
-            Mode::Daemon => self.server.daemons_of("hello").iter().map(|daemon| daemon.stat.pid).collect(),
+            Mode::Daemon => self.server.daemons_of(GROUP).iter().map(|daemon| daemon.stat.pid).collect(),
         };
         match found[..] {
             [pid] => Ok(pid),
             _ => Err(format!("expected one process that runs the application, found {found:?}").into()),
         }
+    }
+
+    /// Restarts it gracefully and waits until the new generation has begun.
+    pub(crate) fn restart_gracefully(&self) -> Result<(), Failure> {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let before = self.generations()?;
+        self.server.signal(Signal::SIGUSR1)?;
+        let began = Instant::now();
+        while self.generations()? <= before {
+            if began.elapsed() > LIMIT {
+                return Err(format!("the server did not restart within {LIMIT:?}").into());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn generations(&self) -> Result<usize, Failure> {
+        let log = fs::read_to_string(self.root.path().join("logs/error.log"))?;
+        Ok(log.matches("resuming normal operations").count())
     }
 
     /// Ends it.
@@ -152,40 +190,59 @@ impl Hello {
     }
 }
 
-fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, mode: Mode) -> String {
+/// The name of the daemon process group.
+const GROUP: &str = "bench";
+
+fn configuration(httpd: &Httpd, module: Option<&Path>, root: &Path, port: u16, site: &Site<'_>) -> String {
     let mut text = String::new();
     let mut line = |content: String| {
         text.push_str(&content);
         text.push('\n');
     };
-    for (name, file) in [("mpm_event", "mpm_event"), ("authz_core", "authz_core"), ("unixd", "unixd")] {
-        if let Some(path) = httpd.module_file(file) {
+    for name in [format!("mpm_{}", site.mpm).as_str(), "authz_core", "unixd"] {
+        if let Some(path) = httpd.module_file(name) {
             line(format!("LoadModule {name}_module \"{}\"", path.display()));
         }
     }
     let root = root.display();
-    line(format!("LoadModule wsgi_module \"{}\"", module.display()));
+    if let Some(module) = module {
+        line(format!("LoadModule wsgi_module \"{}\"", module.display()));
+    }
     line(format!(
         "ServerName localhost\nListen 127.0.0.1:{port}\nPidFile \"{root}/run/httpd.pid\"\nDefaultRuntimeDir \"{root}/run\""
     ));
-    line(format!("ErrorLog \"{root}/logs/error.log\"\nLogLevel warn"));
+    line(format!("ErrorLog \"{root}/logs/error.log\"\nLogLevel notice"));
     if Account::current().is_root()
         && let Some(account) = Account::of_web_server()
     {
         line(format!("User {}\nGroup {}", account.name, account.group_name));
     }
-    line("ServerLimit 1\nStartServers 1\nThreadLimit 16\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16".into());
+    let workers = site.workers;
+    line(match site.mpm {
+        "prefork" => format!(
+            "ServerLimit {workers}\nStartServers {workers}\nMinSpareServers {workers}\nMaxSpareServers {workers}\n\
+             MaxRequestWorkers {workers}"
+        ),
+        _ => format!(
+            "ServerLimit 4\nStartServers 1\nThreadLimit {workers}\nThreadsPerChild {workers}\n\
+             MaxRequestWorkers {workers}\nMinSpareThreads 1\nMaxSpareThreads {workers}"
+        ),
+    });
     line("KeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 60".into());
-    let place = match mode {
-        Mode::Embedded => "",
-        Mode::Daemon => {
-            line(format!(
-                "WSGIDaemonProcess hello threads=15 display-name=%{{GROUP}}\nWSGISocketPrefix \"{root}/run/wsgi\""
-            ));
-            " process-group=hello"
-        }
-    };
-    line(format!("WSGIScriptAlias / \"{root}/hello.wsgi\" application-group=%{{GLOBAL}}{place}"));
+    if module.is_some() {
+        let place = match site.mode {
+            Mode::Embedded => String::new(),
+            Mode::Daemon => {
+                line(format!("WSGIDaemonProcess {GROUP} {} display-name=%{{GROUP}}", site.options));
+                line(format!("WSGISocketPrefix \"{root}/run/wsgi\""));
+                line("WSGIRestrictEmbedded On".into());
+                format!(" process-group={GROUP}")
+            }
+        };
+        line(format!("WSGIScriptAlias / \"{root}/app.wsgi\" application-group=%{{GLOBAL}}{place}"));
+    } else {
+        line(format!("DocumentRoot \"{root}\""));
+    }
     // As Debian's own configuration has it: no looking for .htaccess files and links on the way to the script.
     line("<Directory />\n  Options FollowSymLinks\n  AllowOverride None\n</Directory>".into());
     line(format!("<Directory \"{root}\">\n  Require all granted\n</Directory>"));

@@ -1,8 +1,12 @@
 //! Requests per second, ours against C mod_wsgi, in turns.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use crate::pair::{Hello, Mode, Module, Modules};
+use confgen::httpd::ServerRoot;
+
+use crate::pair::{Mode, Module, Modules, Served, Site};
 use crate::report::{Bound, Row};
 use crate::statistics::median;
 use crate::{Failure, Places};
@@ -11,43 +15,119 @@ use crate::{Failure, Places};
 const ROUNDS: usize = 7;
 const SECONDS: u32 = 2;
 
+/// The bytes of a form or an upload, as `wrk` sends them.
+const POST_10K: &str = "wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", 10240)\n";
+
+/// An application with a subscriber of all events, while metrics are recorded.
+const SUBSCRIBED: &str = r#"import mod_wsgi
+
+seen = 0
+
+def subscriber(name, **event):
+    global seen
+    seen += 1
+
+mod_wsgi.subscribe_events(subscriber)
+mod_wsgi.start_recording_metrics()
+
+def application(environ, start_response):
+    body = b"Hello World!\n"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"#;
+
+const ONE_MEGABYTE: &str = r#"body = b"x" * 1048576
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))])
+    return [body]
+"#;
+
+const STREAMED: &str = r#"block = b"x" * 1024
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for _ in range(10):
+        yield block
+"#;
+
+const UPLOAD: &str = r#"def application(environ, start_response):
+    body = str(len(environ["wsgi.input"].read())).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"#;
+
+/// Hello world.
+pub(crate) fn hello(places: &Places, mode: Mode, bound: Bound) -> Result<Vec<Row>, Failure> {
+    compare(places, mode.name(), &Site::hello(mode), None, bound).map(|row| vec![row])
+}
+
+/// Hello world with a subscriber of events and metrics.
+pub(crate) fn subscribed(places: &Places) -> Result<Vec<Row>, Failure> {
+    let row = |mode: Mode| {
+        let what = format!("{} with a subscriber of events and metrics", mode.name());
+        compare(places, &what, &Site::new(mode, SUBSCRIBED), None, Bound::AtLeast(3.0))
+    };
+    Ok(vec![row(Mode::Embedded)?, row(Mode::Daemon)?])
+}
+
+/// Bodies of several kinds, in daemon mode.
+pub(crate) fn transfers(places: &Places) -> Result<Vec<Row>, Failure> {
+    let row = |what, script, wrk, bound| {
+        compare(places, &format!("daemon, {what}"), &Site::new(Mode::Daemon, script), wrk, Bound::AtLeast(bound))
+    };
+    Ok(vec![
+        row("1 MB response", ONE_MEGABYTE, None, 2.0)?,
+        row("10 × 1 KB streamed", STREAMED, None, 1.3)?,
+        row("10 KB POST", UPLOAD, Some(POST_10K), 1.5)?,
+    ])
+}
+
 /// Both servers run all the time; whose turn it is not, waits.
-pub(crate) fn compare(places: &Places, mode: Mode, bound: Bound) -> Result<Vec<Row>, Failure> {
+fn compare(places: &Places, what: &str, site: &Site<'_>, wrk: Option<&str>, bound: Bound) -> Result<Row, Failure> {
+    let folder = ServerRoot::temporary(None)?;
+    let script = wrk.map(|text| (folder.path().join("request.lua"), text));
+    if let Some((path, text)) = &script {
+        fs::write(path, text)?;
+    }
+    let script = script.as_ref().map(|(path, _)| path.as_path());
     let modules = Modules::new(places)?;
-    let ours = Hello::start(&modules, Module::Ours, mode)?;
-    let peer = Hello::start(&modules, Module::Peer, mode)?;
+    let ours = Served::start(&modules, Some(Module::Ours), site)?;
+    let peer = Served::start(&modules, Some(Module::Peer), site)?;
     let (mut rate_of_ours, mut rate_of_peer) = (Vec::new(), Vec::new());
-    load(&ours, 1)?;
-    load(&peer, 1)?;
+    load(&ours, script, 1)?;
+    load(&peer, script, 1)?;
     for round in 0..ROUNDS {
         // Who begins changes, so that neither always runs on a warmer machine.
         if round % 2 == 0 {
-            rate_of_ours.push(load(&ours, SECONDS)?);
-            rate_of_peer.push(load(&peer, SECONDS)?);
+            rate_of_ours.push(load(&ours, script, SECONDS)?);
+            rate_of_peer.push(load(&peer, script, SECONDS)?);
         } else {
-            rate_of_peer.push(load(&peer, SECONDS)?);
-            rate_of_ours.push(load(&ours, SECONDS)?);
+            rate_of_peer.push(load(&peer, script, SECONDS)?);
+            rate_of_ours.push(load(&ours, script, SECONDS)?);
         }
     }
     ours.stop()?;
     peer.stop()?;
     let (our_rate, peer_rate) = (median(&rate_of_ours), median(&rate_of_peer));
-    Ok(vec![Row {
-        what: format!("{}: requests/s against C mod_wsgi", mode.name()),
+    Ok(Row {
+        what: format!("{what}: requests/s against C mod_wsgi"),
         value: our_rate / peer_rate,
         unit: "×",
         bound,
         detail: format!("{our_rate:.0} against {peer_rate:.0} requests/s, medians of {ROUNDS} turns of {SECONDS} s"),
-    }])
+    })
 }
 
 /// Loads a server over eight kept connections and says how many requests per second it answered.
 #[expect(clippy::disallowed_methods, reason = "the load generator is a program of its own and is started here only")]
-fn load(hello: &Hello, seconds: u32) -> Result<f64, Failure> {
-    let output = Command::new("wrk")
-        .args(["-t1", "-c8", &format!("-d{seconds}s"), &hello.url()])
-        .output()
-        .map_err(|cause| format!("cannot run wrk: {cause}"))?;
+fn load(served: &Served, script: Option<&Path>, seconds: u32) -> Result<f64, Failure> {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "-c8", &format!("-d{seconds}s")]);
+    if let Some(script) = script {
+        command.arg("-s").arg(script);
+    }
+    let output = command.arg(served.url("/")).output().map_err(|cause| format!("cannot run wrk: {cause}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     if text.contains("Non-2xx") || text.contains("Socket errors") {
         return Err(format!("not every request was answered:\n{text}").into());

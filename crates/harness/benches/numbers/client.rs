@@ -1,0 +1,97 @@
+//! A client that sees how a connection ends: what a load generator does not tell.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A connection that stays open between requests.
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+    /// Requests that were answered on it.
+    pub(crate) answered: u32,
+}
+
+/// Why a request got no whole answer.
+pub(crate) struct Broken {
+    /// The connection ended before the first byte of an answer.
+    pub(crate) before_answer: bool,
+    /// What the system said.
+    pub(crate) cause: io::Error,
+}
+
+impl Connection {
+    /// Connects.
+    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream), answered: 0 })
+    }
+
+    /// Sends a request and reads the whole answer; its status.
+    pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8]) -> Result<u16, Broken> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
+        if !body.is_empty() {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        let mut bytes = format!("{request}\r\n").into_bytes();
+        bytes.extend_from_slice(body);
+        let ended = |cause| Broken { before_answer: true, cause };
+        self.stream.get_mut().write_all(&bytes).map_err(ended)?;
+        if self.stream.fill_buf().map_err(ended)?.is_empty() {
+            return Err(ended(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let status = self.answer().map_err(|cause| Broken { before_answer: false, cause })?;
+        self.answered += 1;
+        Ok(status)
+    }
+
+    /// Whether the server said that it closes the connection is of no interest: the next request finds out.
+    fn answer(&mut self) -> io::Result<u16> {
+        let unreadable = || io::Error::from(io::ErrorKind::InvalidData);
+        let mut line = String::new();
+        self.line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(unreadable)?;
+        let (mut length, mut chunked) = (0, false);
+        loop {
+            self.line(&mut line)?;
+            let field = line.trim_end().to_ascii_lowercase();
+            if let Some(value) = field.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(|_| unreadable())?;
+            }
+            chunked |= field.strip_prefix("transfer-encoding:").is_some_and(|value| value.trim() == "chunked");
+            if field.is_empty() {
+                break;
+            }
+        }
+        if !chunked {
+            self.skip(length)?;
+            return Ok(status);
+        }
+        loop {
+            self.line(&mut line)?;
+            let size = u64::from_str_radix(line.trim_end(), 16).map_err(|_| unreadable())?;
+            self.skip(size + 2)?;
+            if size == 0 {
+                return Ok(status);
+            }
+        }
+    }
+
+    fn line(&mut self, line: &mut String) -> io::Result<()> {
+        line.clear();
+        if self.stream.read_line(line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, length: u64) -> io::Result<()> {
+        let read = io::copy(&mut (&mut self.stream).take(length), &mut io::sink())?;
+        if read == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+}

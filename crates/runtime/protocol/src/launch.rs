@@ -55,6 +55,25 @@ pub struct Python {
     pub multiprocess: bool,
     /// `wsgi.run_once`.
     pub run_once: bool,
+    /// `WSGIServerMetrics`, `server-metrics=`: applications may look at the scoreboard.
+    pub server_metrics: bool,
+    /// `WSGITelemetryService`.
+    pub telemetry: Option<Telemetry>,
+}
+
+/// Where telemetry goes, and what of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Telemetry {
+    /// As the directive has it, for the log.
+    pub target: Vec<u8>,
+    /// The path of a datagram socket.
+    pub path: Vec<u8>,
+    /// Seconds between reports.
+    pub interval: f64,
+    /// `WSGISlowRequests` in seconds; 0 is off.
+    pub slow_requests: f64,
+    /// `WSGITelemetryOptions CaptureUserAgent`.
+    pub capture_user_agent: bool,
 }
 
 /// What of the process's own facilities applications may use.

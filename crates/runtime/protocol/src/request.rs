@@ -24,6 +24,12 @@ pub const SAFE_METHOD: u32 = 32;
 /// The request body is wholly in the request frame (daemon mode), or there is none.
 pub const BODY_INCLUDED: u32 = 64;
 
+/// Where the number of tries to reach a daemon process begins in the flags, a byte long.
+const CONNECTS_SHIFT: u32 = 8;
+
+/// Where the number of processes that refused the request because they were leaving begins in the flags, a byte long.
+const RESTARTS_SHIFT: u32 = 16;
+
 /// Where the highest level number that is logged for the request begins in the flags, plus one; 0 is "not known".
 const LOG_LEVEL_SHIFT: u32 = 24;
 
@@ -115,6 +121,26 @@ impl<'a> Facts<'a> {
         self.flags = rest | u32::from(level.saturating_add(1)) << LOG_LEVEL_SHIFT;
     }
 
+    /// How often a daemon process was tried, this one included; 0 in embedded mode.
+    #[must_use]
+    pub fn connects(&self) -> u8 {
+        self.flags.to_le_bytes()[CONNECTS_SHIFT as usize / 8]
+    }
+
+    /// How many daemon processes refused the request because they were leaving.
+    #[must_use]
+    pub fn restarts(&self) -> u8 {
+        self.flags.to_le_bytes()[RESTARTS_SHIFT as usize / 8]
+    }
+
+    /// Sets [`Facts::connects`] and [`Facts::restarts`].
+    pub fn set_tries(&mut self, connects: u8, restarts: u8) {
+        let mut bytes = self.flags.to_le_bytes();
+        bytes[CONNECTS_SHIFT as usize / 8] = connects;
+        bytes[RESTARTS_SHIFT as usize / 8] = restarts;
+        self.flags = u32::from_le_bytes(bytes);
+    }
+
     /// Whether a flag is set.
     #[must_use]
     pub fn has(&self, flag: u32) -> bool {
@@ -156,6 +182,15 @@ pub fn encode(facts: &Facts<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<(), M
     }
     out.extend_from_slice(body);
     Ok(())
+}
+
+/// Sets [`Facts::connects`] and [`Facts::restarts`] in a payload that [`encode`] made.
+pub fn patch_tries(payload: &mut [u8], connects: u8, restarts: u8) {
+    // The flags stand first.
+    if let Some(flags) = payload.first_chunk_mut::<4>() {
+        flags[CONNECTS_SHIFT as usize / 8] = connects;
+        flags[RESTARTS_SHIFT as usize / 8] = restarts;
+    }
 }
 
 /// Room for the decoded entries of a request, reused from request to request.
@@ -239,11 +274,13 @@ mod tests {
         facts.callable = Bytes::new(b"application");
         facts.flags = RELOAD | SAFE_METHOD;
         facts.set_log_level(6);
+        facts.set_tries(1, 0);
         (facts.ticket, facts.page) = (u64::MAX, 7);
         facts.content_length = -1;
         facts.request_start = 1_700_000_000_000_000;
         let mut payload = Vec::new();
         encode(&facts, b"body", &mut payload).expect("it fits");
+        patch_tries(&mut payload, 3, 2);
 
         let mut storage = Storage::default();
         let (read, body) = decode(&payload, &mut storage).expect("own output is read");
@@ -252,6 +289,7 @@ mod tests {
         assert_eq!(read.application_group.get(), Some(&b""[..]));
         assert!(read.has(RELOAD) && read.has(SAFE_METHOD) && !read.has(SENDFILE));
         assert_eq!(read.log_level(), Some(6));
+        assert_eq!((read.connects(), read.restarts()), (3, 2));
         assert_eq!((read.ticket, read.page), (u64::MAX, 7));
         assert_eq!((read.content_length, read.request_start), (-1, 1_700_000_000_000_000));
         assert_eq!(read.entries().len(), 3);

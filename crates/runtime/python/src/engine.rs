@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::ThreadId;
+use std::time::Instant;
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
@@ -15,11 +16,12 @@ use crate::gateway::{Changed, Gateway, Outcome, Process};
 use crate::interpreter::Interpreter;
 use crate::keeper::{Keeper, wind_up};
 use crate::logging::Setting;
+use crate::metrics::{Finished, Io, Meter};
 use crate::script::{self, Wanted};
 pub use crate::thread::Worker;
 use crate::thread::{Record, State, enter, gilstate, visit};
 use crate::traceback::Destination;
-use crate::wsgi::adapter::{self, Ended, now};
+use crate::wsgi::adapter::{self, Ended, Outgoing, now};
 use crate::wsgi::environ::Moment;
 
 /// Python in this process. There is one, and it lives as long as the process.
@@ -106,6 +108,7 @@ impl Engine {
     pub fn worker(&'static self, number: u32) -> Worker {
         let record = Record::new(number);
         self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&record));
+        self.setting.ledger.enlist(&record);
         let mut worker = Worker::new(record);
         if std::thread::current().id() == self.main_thread {
             worker.adopt(self.main, self.main_state);
@@ -202,10 +205,19 @@ impl Engine {
         let moment = Moment { thread: worker.record.number(), daemon_start, application_start: 0 };
         let mut outgoing = std::mem::take(&mut worker.outgoing);
         let record = &worker.record;
+        let ledger = &self.setting.ledger;
+        let waits = (interpreter.observed() || ledger.recording()).then(Instant::now);
+        let begun = if daemon_start == 0 && waits.is_some() { now() } else { daemon_start };
+        let open = waits.and_then(|_| ledger.begin(record, begun));
         // SAFETY: this thread's own state; the thread is not attached.
         let ended = unsafe {
             enter(state, |py| {
                 record.serving.store(interpreter.index + 1, Ordering::Relaxed);
+                outgoing.tally.meter.on = false;
+                if let Some(waits) = waits {
+                    outgoing.tally.meter = Meter::running();
+                    outgoing.tally.meter.took_gil(waits);
+                }
                 let ended = adapter::serve(py, interpreter, facts, gateway, moment, &mut outgoing);
                 record.serving.store(0, Ordering::Relaxed);
                 if record.interrupted.swap(false, Ordering::Relaxed) {
@@ -219,11 +231,50 @@ impl Engine {
             Ended::Done(outcome) => outcome,
             Ended::Send(head, outcome) => {
                 outgoing.head = head;
-                adapter::send(gateway, &outgoing, outcome)
+                let begun = outgoing.tally.meter.on.then(Instant::now);
+                let outcome = adapter::send(gateway, &outgoing, outcome);
+                if let Some(begun) = begun {
+                    outgoing.tally.meter.used(Io::Output, begun.elapsed());
+                }
+                outcome
             }
         };
+        if outgoing.tally.meter.on {
+            self.enter_account(record, &outgoing, facts, (begun, daemon_start), outcome);
+        }
+        drop(open);
         worker.outgoing = outgoing;
         outcome
+    }
+
+    /// Records a measured request. `times`: when the thread took it and, in a daemon, when that was.
+    fn enter_account(
+        &self,
+        record: &Record,
+        outgoing: &Outgoing,
+        facts: &Facts<'_>,
+        times: (i64, i64),
+        outcome: Outcome,
+    ) {
+        let tally = &outgoing.tally;
+        let status = match outcome {
+            Outcome::Complete | Outcome::Truncated => tally.status,
+            Outcome::Status(status) => status,
+            Outcome::Rejected => return,
+        };
+        let (begun, daemon_start) = times;
+        let request = Finished {
+            tally,
+            request_start: facts.request_start,
+            queue_start: facts.queue_start,
+            daemon_start,
+            finish: now(),
+            status,
+            cpu: tally.meter.cpu(),
+        };
+        // A request that began before anybody wanted to know.
+        let begun = if begun == 0 { tally.application_start } else { begun };
+        self.setting.ledger.finish(record, &request, begun);
     }
 
     /// Whether the script has changed and the process is to leave because of it. Before the request is accepted.

@@ -126,6 +126,11 @@ pub trait Process: Sync {
         let _ = loaded;
     }
 
+    /// Apache's scoreboard, where it can be had. May take a moment.
+    fn scoreboard(&self) -> Option<wsgi_protocol::scoreboard::Snapshot> {
+        None
+    }
+
     /// The application has read or written something (for inactivity-timeout). Called often, also with the GIL held.
     fn activity(&self) {}
 }

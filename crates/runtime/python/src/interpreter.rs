@@ -4,12 +4,14 @@
 //! Python is in statics, because interpreters do not share objects.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
 use crate::logging::Setting;
+use crate::names::Names;
 use crate::object::{
     Object, Raise, Raised, call_method, dict, float, from_sys, get, import, is_none, owned, raise, set, shown,
     system_error, system_exit, text, type_name,
@@ -19,6 +21,7 @@ use crate::thread::{GilCell, State};
 use crate::wsgi::adapter::Bundle;
 use crate::wsgi::environ::Environs;
 use crate::wsgi::errors::{Log, Stream};
+use crate::wsgi::session::Present;
 use crate::{restrict, signals, wsgi};
 
 /// The native types and modules of an interpreter.
@@ -36,6 +39,7 @@ pub(crate) struct Parts {
     pub(crate) shutdown_callbacks: crate::object::Stored,
     pub(crate) signal_callbacks: crate::object::Stored,
     pub(crate) environs: Environs,
+    pub(crate) names: Names,
 }
 
 struct Raw(*mut ffi::PyInterpreterState);
@@ -63,6 +67,10 @@ pub(crate) struct Interpreter {
     pub(crate) loading: Mutex<()>,
     /// The request objects that wait for their next use.
     pub(crate) bundles: GilCell<Vec<Bundle>>,
+    /// The requests that are being served.
+    pub(crate) present: GilCell<Present>,
+    /// Somebody has subscribed to events of requests: they are measured.
+    observed: AtomicBool,
     /// `mod_wsgi.active_requests`, once somebody asked.
     active: OnceLock<crate::object::Stored>,
 }
@@ -88,6 +96,8 @@ impl Interpreter {
             scripts: Mutex::new(HashMap::new()),
             loading: Mutex::new(()),
             bundles: GilCell::new(Vec::new()),
+            present: GilCell::new(Present::default()),
+            observed: AtomicBool::new(false),
             active: OnceLock::new(),
         }
     }
@@ -120,13 +130,24 @@ impl Interpreter {
             // Another thread was quicker, within this GIL's switch; its dict is the one.
             return self.watch_requests(py);
         }
-        if let Some(session) = crate::wsgi::session::current(self) {
+        let sessions = self.present.borrow(py).sessions();
+        for session in sessions {
             let id = crate::events::request_id(py, &session)?;
             let data = crate::events::request_data(py, &session)?;
             // SAFETY: alive, attached.
             crate::object::done(unsafe { ffi::PyDict_SetItem(active.as_ptr(), id.as_ptr(), data.as_ptr()) })?;
         }
         Ok(active)
+    }
+
+    /// Whether requests are to be measured for events.
+    pub(crate) fn observed(&self) -> bool {
+        self.observed.load(Ordering::Relaxed)
+    }
+
+    /// See [`Interpreter::observed`].
+    pub(crate) fn observe(&self, observed: bool) {
+        self.observed.store(observed, Ordering::Relaxed);
     }
 
     /// The dict of active requests, when somebody looks at it.
@@ -204,6 +225,7 @@ impl Interpreter {
             shutdown_callbacks: stored(shutdown),
             signal_callbacks: stored(signal),
             environs,
+            names: Names::new(py)?,
         };
         if self.parts.set(parts).is_err() {
             return Err(raise(py, system_error(), "an interpreter was set up twice"));

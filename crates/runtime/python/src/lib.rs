@@ -10,6 +10,7 @@
 //! | `wsgi` | the adapter: environ, input, errors, `start_response`, iteration, file wrapper |
 //! | `interpreter`, `keeper`, `thread` | interpreters, the thread that makes them, thread states |
 //! | `script`, `module`, `events` | scripts, the modules `mod_wsgi` and `apache`, subscriptions |
+//! | `metrics` | what is measured of requests and of the process |
 //! | `object`, `slot` | Python values, and how Python calls into the engine |
 
 mod config;
@@ -22,7 +23,9 @@ pub mod gateway;
 mod interpreter;
 mod keeper;
 mod logging;
+mod metrics;
 mod module;
+mod names;
 mod object;
 mod restrict;
 mod script;

@@ -4,6 +4,7 @@ use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::launch;
 
 use crate::gateway::Process;
+use crate::metrics::Ledger;
 
 /// A record of this text; a NUL ends it early, as it would in Apache's own functions.
 pub(crate) fn record<'a>(level: Level, text: &'a [u8], source: Option<(&'a [u8], u32)>) -> Record<'a> {
@@ -44,12 +45,15 @@ pub(crate) struct Setting {
     pub(crate) phrases: Phrases,
     /// The process that started Python. Children that an application forks differ.
     pub(crate) pid: u32,
+    /// What was measured.
+    pub(crate) ledger: Ledger,
 }
 
 impl Setting {
     pub(crate) fn new(config: launch::Python, process: &'static dyn Process) -> Self {
         let phrases = Phrases::new(&config.process_group);
-        Self { process, config, phrases, pid: std::process::id() }
+        let ledger = Ledger::new(config.telemetry.is_some());
+        Self { process, config, phrases, pid: std::process::id(), ledger }
     }
 
     /// Whether this is embedded mode.

@@ -3,7 +3,9 @@
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
+use crate::events::List;
 use crate::interpreter::Interpreter;
+use crate::metrics::{self, Meter};
 use crate::object::{
     Object, Raise, Raised, append, attribute_error, call, dict, done, find, from_sys, get, import, import_error,
     integer, latin1, list, list_length, matches, none, owned, path_of, put, raise, runtime_error, set, text, text_of,
@@ -16,16 +18,17 @@ use crate::wsgi::session::current;
 /// imported only then.
 const LOG_HANDLER: &str = include_str!("log_handler.py");
 
-static FUNCTIONS: Methods<12> = Methods([
+static FUNCTIONS: Methods<13> = Methods([
     method(c"subscribe_events", subscribe_events_slot),
     method(c"subscribe_shutdown", subscribe_shutdown_slot),
     method(c"subscribe_signals", subscribe_signals_slot),
     method(c"request_data", request_data_slot),
     method(c"start_recording_metrics", start_recording_metrics_slot),
-    method(c"request_metrics", nothing_slot),
-    method(c"process_metrics", nothing_slot),
-    method(c"server_metrics", nothing_slot),
+    method(c"request_metrics", request_metrics_slot),
+    method(c"process_metrics", process_metrics_slot),
+    method(c"server_metrics", server_metrics_slot),
     method(c"__getattr__", getattr_slot),
+    method(c"__dir__", dir_slot),
     method(c"_logs", logs_slot),
     method(c"_log", log_slot),
     NO_MORE_METHODS,
@@ -154,7 +157,7 @@ unsafe fn subscribe(
     first: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
     function: &'static str,
-    list: &'static std::ffi::CStr,
+    list: List,
 ) -> *mut ffi::PyObject {
     // SAFETY: CPython calls with the bound capsule and the arguments.
     unsafe {
@@ -163,23 +166,24 @@ unsafe fn subscribe(
             let arguments = Arguments::new(function, first, count);
             arguments.between(py, 1, 1)?;
             let Some(callback) = arguments.get(py, 0) else { return Err(Raised) };
-            if list == c"signal_callbacks" && interpreter.setting.embedded() {
+            if list == List::Signal && interpreter.setting.embedded() {
                 let message = "mod_wsgi.subscribe_signals() called outside daemon mode; the callback will not be \
                                invoked. Signal callbacks are only delivered in daemon mode processes.";
                 interpreter.setting.log(Level::Info, message);
                 crate::traceback::stack(py, interpreter, Level::Info);
                 return Ok(callback);
             }
-            let Some(parts) = interpreter.parts() else {
-                let name = list.to_string_lossy();
+            let Some(callbacks) = list.present(py, interpreter)? else {
+                let name = list.name().to_string_lossy();
                 return Err(raise(py, runtime_error(), &format!("mod_wsgi {name} not initialised")));
             };
-            let target = match list.to_bytes() {
-                b"event_callbacks" => &parts.event_callbacks,
-                b"shutdown_callbacks" => &parts.shutdown_callbacks,
-                _ => &parts.signal_callbacks,
-            };
-            append(&target.get(py), &callback)?;
+            if ffi::PyList_Check(callbacks.as_ptr()) == 0 {
+                return Err(raise(py, runtime_error(), "Failed to register event subscriber"));
+            }
+            append(&callbacks, &callback)?;
+            if list == List::Events {
+                interpreter.observe(true);
+            }
             Ok(callback)
         })
     }
@@ -191,7 +195,7 @@ unsafe extern "C" fn subscribe_events_slot(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by CPython.
-    unsafe { subscribe(bound, first, count, "subscribe_events", c"event_callbacks") }
+    unsafe { subscribe(bound, first, count, "subscribe_events", List::Events) }
 }
 
 unsafe extern "C" fn subscribe_shutdown_slot(
@@ -200,7 +204,7 @@ unsafe extern "C" fn subscribe_shutdown_slot(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by CPython.
-    unsafe { subscribe(bound, first, count, "subscribe_shutdown", c"shutdown_callbacks") }
+    unsafe { subscribe(bound, first, count, "subscribe_shutdown", List::Shutdown) }
 }
 
 unsafe extern "C" fn subscribe_signals_slot(
@@ -209,7 +213,24 @@ unsafe extern "C" fn subscribe_signals_slot(
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by CPython.
-    unsafe { subscribe(bound, first, count, "subscribe_signals", c"signal_callbacks") }
+    unsafe { subscribe(bound, first, count, "subscribe_signals", List::Signal) }
+}
+
+/// A function without arguments.
+unsafe fn plain<'py>(
+    bound: *mut ffi::PyObject,
+    first: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    name: &'static str,
+    work: impl FnOnce(Python<'py>, &'static Interpreter) -> Raise<Object<'py>>,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls with the bound capsule and the arguments.
+    unsafe {
+        entered(|py| {
+            Arguments::new(name, first, count).between(py, 0, 0)?;
+            work(py, interpreter_of(bound)?)
+        })
+    }
 }
 
 unsafe extern "C" fn request_data_slot(
@@ -217,42 +238,113 @@ unsafe extern "C" fn request_data_slot(
     first: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
-    // SAFETY: CPython calls with the bound capsule and the arguments.
+    // SAFETY: called by CPython.
     unsafe {
-        entered(|py| {
-            Arguments::new("request_data", first, count).between(py, 0, 0)?;
-            match current(interpreter_of(bound)?) {
-                Some(session) => crate::events::request_data(py, &session),
-                None => Err(raise(py, runtime_error(), "no active request for thread")),
-            }
+        plain(bound, first, count, "request_data", |py, interpreter| match current(interpreter) {
+            Some(session) => crate::events::request_data(py, &session),
+            None => Err(raise(py, runtime_error(), "no active request for thread")),
         })
     }
 }
 
 unsafe extern "C" fn start_recording_metrics_slot(
-    _: *mut ffi::PyObject,
-    _: *mut *mut ffi::PyObject,
-    _: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: called by CPython.
-    unsafe {
-        entered(|py| -> Raise<Object<'_>> {
-            Err(raise(py, runtime_error(), "recording of metrics is not supported by this version of mod_wsgi_rs"))
-        })
-    }
-}
-
-/// Metrics are `None` as long as nothing is recorded.
-unsafe extern "C" fn nothing_slot(
-    _: *mut ffi::PyObject,
+    bound: *mut ffi::PyObject,
     first: *mut *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
 ) -> *mut ffi::PyObject {
     // SAFETY: called by CPython.
     unsafe {
-        entered(|py| {
-            Arguments::new("metrics", first, count).between(py, 0, 0)?;
+        plain(bound, first, count, "start_recording_metrics", |py, interpreter| {
+            let ledger = &interpreter.setting.ledger;
+            if !ledger.recording() {
+                ledger.start_recording();
+                if let Some(session) = current(interpreter) {
+                    let meter = &mut session.state.borrow_mut(py).meter;
+                    if !meter.on {
+                        *meter = Meter::running();
+                    }
+                }
+            }
             Ok(none(py))
+        })
+    }
+}
+
+unsafe extern "C" fn request_metrics_slot(
+    bound: *mut ffi::PyObject,
+    first: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by CPython.
+    unsafe {
+        plain(bound, first, count, "request_metrics", |py, interpreter| {
+            let setting = interpreter.setting;
+            if setting.ledger.shows() { metrics::request_metrics(py, setting) } else { Ok(none(py)) }
+        })
+    }
+}
+
+unsafe extern "C" fn process_metrics_slot(
+    bound: *mut ffi::PyObject,
+    first: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by CPython.
+    unsafe {
+        plain(bound, first, count, "process_metrics", |py, interpreter| {
+            let setting = interpreter.setting;
+            if setting.ledger.shows() { metrics::process_metrics(py, setting) } else { Ok(none(py)) }
+        })
+    }
+}
+
+unsafe extern "C" fn server_metrics_slot(
+    bound: *mut ffi::PyObject,
+    first: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by CPython.
+    unsafe {
+        plain(bound, first, count, "server_metrics", |py, interpreter| {
+            let setting = interpreter.setting;
+            if !setting.config.server_metrics {
+                return Ok(none(py));
+            }
+            // Another process may have to answer.
+            match crate::thread::detached(py, || setting.process.scoreboard()) {
+                Some(snapshot) => metrics::server_metrics(py, &snapshot),
+                None => Ok(none(py)),
+            }
+        })
+    }
+}
+
+/// What `__getattr__` makes when it is asked for.
+const MADE_ON_DEMAND: [&str; 2] = ["LogHandler", "active_requests"];
+
+/// The module's `__dir__`: also what is not made yet.
+unsafe extern "C" fn dir_slot(
+    bound: *mut ffi::PyObject,
+    first: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by CPython.
+    unsafe {
+        plain(bound, first, count, "__dir__", |py, interpreter| {
+            let names = list(py)?;
+            let Some(parts) = interpreter.parts() else { return Ok(names) };
+            let own = owned(py, ffi::PyDict_Keys(ffi::PyModule_GetDict(parts.module.as_ptr())))?;
+            for name in strings(&own) {
+                let hidden = text_of(&name)
+                    .is_some_and(|name| name == "__getattr__" || name == "__dir__" || MADE_ON_DEMAND.contains(&&*name));
+                if !hidden {
+                    append(&names, &name)?;
+                }
+            }
+            for name in MADE_ON_DEMAND {
+                append(&names, &text(py, name)?)?;
+            }
+            Ok(names)
         })
     }
 }

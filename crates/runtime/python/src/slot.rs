@@ -101,6 +101,10 @@ impl<'a> Arguments<'a> {
         if (least..=most).contains(&given) {
             return Ok(());
         }
+        if most == 0 {
+            let message = format!("{}() takes no arguments ({given} given)", self.function);
+            return Err(raise(py, type_error(), &message));
+        }
         let (bound, number) = match () {
             () if least == most => ("exactly", least),
             () if given < least => ("at least", least),

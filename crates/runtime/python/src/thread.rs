@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::{Python, ffi};
 
 use crate::interpreter::Interpreter;
+use crate::metrics::Account;
 use crate::wsgi::adapter::Outgoing;
 
 /// A thread state. Used by the thread it was made for, or by the one that ends its interpreter.
@@ -106,6 +107,8 @@ pub(crate) struct Record {
     pub(crate) busy: AtomicBool,
     /// Requests it has begun.
     pub(crate) requests: AtomicU64,
+    /// What was recorded of them.
+    pub(crate) account: Mutex<Account>,
     /// Its thread states by interpreter.
     states: Mutex<Vec<(usize, State)>>,
 }
@@ -120,6 +123,7 @@ impl Record {
             interrupted: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             requests: AtomicU64::new(0),
+            account: Mutex::default(),
             states: Mutex::new(Vec::new()),
         })
     }

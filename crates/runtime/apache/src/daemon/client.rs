@@ -230,8 +230,9 @@ impl Running {
                         self.forget(place);
                     }
                 }
-                Turn::Stale | Turn::Rejected => {
+                turn @ (Turn::Stale | Turn::Rejected) => {
                     attempts += 1;
+                    exchange.again(matches!(turn, Turn::Rejected));
                     if attempts >= most {
                         return Err(Failure::new(
                             sys::HTTP_SERVICE_UNAVAILABLE,

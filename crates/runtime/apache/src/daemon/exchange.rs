@@ -46,6 +46,8 @@ pub(crate) struct Exchange<'e> {
     encoded: Vec<u8>,
     /// Where the request begins in `encoded`.
     greeting: usize,
+    /// How often a process was tried, and how many refused because they were leaving.
+    tries: (u8, u8),
     body: Body<'e>,
     /// The status of a body that could not be read.
     body_failed: Option<u16>,
@@ -98,6 +100,7 @@ impl<'e> Exchange<'e> {
             facts.flags |= BODY_INCLUDED;
         }
         facts.queue_start = now();
+        facts.set_tries(1, 0);
         facts.set_log_level(u8::try_from(Target::Request(request).level().clamp(0, 8)).unwrap_or(0));
         let mut encoded = Vec::with_capacity(2048 + included.len());
         let greeting = encode(&facts, secret, &included, &mut encoded).map_err(|malformed| {
@@ -113,6 +116,7 @@ impl<'e> Exchange<'e> {
             rules,
             encoded,
             greeting,
+            tries: (1, 0),
             body,
             body_failed: None,
             response: Response::new(request),
@@ -120,6 +124,15 @@ impl<'e> Exchange<'e> {
             accepted: false,
             ticket: facts.ticket,
         })
+    }
+
+    /// The next process will be tried. `refused`: the last one was leaving.
+    pub(crate) fn again(&mut self, refused: bool) {
+        let (connects, restarts) = self.tries;
+        self.tries = (connects.saturating_add(1), restarts.saturating_add(u8::from(refused)));
+        if let Some(payload) = self.encoded.get_mut(self.greeting + HEADER..) {
+            request::patch_tries(payload, self.tries.0, self.tries.1);
+        }
     }
 
     /// Tries one process.

@@ -14,6 +14,7 @@ use wsgi_protocol::request::{self, Facts};
 use crate::events;
 use crate::gateway::{Gateway, Outcome, SendFailure};
 use crate::interpreter::Interpreter;
+use crate::metrics::{Io, Tally};
 use crate::object::{
     Object, Raise, Raised, Stored, bytes_of, call, find, full_type_name, list_item, raise, type_error,
 };
@@ -91,6 +92,8 @@ impl Bundle {
 pub(crate) struct Outgoing {
     pub(crate) head: OwnedHead,
     pub(crate) body: Vec<u8>,
+    /// In: whether to measure. Out: what was measured.
+    pub(crate) tally: Tally,
 }
 
 /// What is to be done after the GIL was given back.
@@ -133,15 +136,25 @@ pub(crate) fn serve(
         }
     };
     let session = &bundle.session;
-    prepare(py, session, facts, &moment, std::mem::take(&mut outgoing.head));
-    // SAFETY: closed when `opened` is dropped, before the gateway's borrow ends.
-    unsafe { session.open(gateway) };
+    prepare(py, session, facts, &moment, outgoing);
+    // SAFETY: closed and taken out when `opened` is dropped, before the gateway's borrow and the bundle's place end.
+    unsafe {
+        session.open(gateway);
+        interpreter.present.borrow_mut(py).add(session);
+    }
     let opened = Opened { py, session };
     let serving = Serving { py, session, facts, interpreter };
-    let ended = serving.run(&bundle, &mut moment, &mut outgoing.body);
+    let ended = serving.run(&bundle, &mut moment, outgoing);
     errors::flush_request(py, session);
     errors::flush_streams(py, interpreter);
-    session.state.borrow_mut(py).finished = true;
+    {
+        let mut state = session.state.borrow_mut(py);
+        state.finished = true;
+        outgoing.tally.meter.on = state.meter.on;
+        if state.meter.on {
+            outgoing.tally = state.tally(moment.application_start);
+        }
+    }
     drop(opened);
     if bundle.is_unshared() {
         interpreter.bundles.borrow_mut(py).push(bundle);
@@ -154,24 +167,29 @@ pub(crate) fn serve(
 /// Closes the session's way to the gateway, also while a panic unwinds.
 struct Opened<'a, 'py> {
     py: Python<'py>,
-    session: &'a Session,
+    session: &'a Arc<Session>,
 }
 
 impl Drop for Opened<'_, '_> {
     fn drop(&mut self) {
+        self.session.interpreter.present.borrow_mut(self.py).remove(self.session);
         self.session.close_attached(self.py);
     }
 }
 
-fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment, head: OwnedHead) {
+fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment, outgoing: &mut Outgoing) {
     let mut state = session.state.borrow_mut(py);
+    state.meter.on = outgoing.tally.meter.on;
+    if state.meter.on {
+        state.meter = outgoing.tally.meter;
+    }
     let script = facts.script.or_empty();
     if state.script != script {
         state.script = script.to_vec();
     }
     state.finished = false;
     state.is_head = environ::is_head(facts);
-    state.response.head = head;
+    state.response.head = std::mem::take(&mut outgoing.head);
     state.response.started = false;
     state.response.sent = false;
     state.response.length = None;
@@ -200,7 +218,7 @@ impl<'py> Serving<'_, 'py> {
         Destination::Request(self.session)
     }
 
-    fn run(&self, bundle: &Bundle, moment: &mut Moment, body: &mut Vec<u8>) -> Ended {
+    fn run(&self, bundle: &Bundle, moment: &mut Moment, outgoing: &mut Outgoing) -> Ended {
         let module = match self.module() {
             Ok(module) => module,
             Err(outcome) => return Ended::Done(outcome),
@@ -210,18 +228,18 @@ impl<'py> Serving<'_, 'py> {
             Ok(None) => return Ended::Done(self.no_callable()),
             Err(raised) => return Ended::Done(self.failed(raised)),
         };
-        let watched = self.interpreter.watched(self.py);
-        if let Some(watched) = &watched
+        if let Some(watched) = &self.interpreter.watched(self.py)
             && let Err(raised) = self.enter_active(watched)
         {
             return Ended::Done(self.failed(raised));
         }
         moment.application_start = now();
-        let ended = self.respond(bundle, &application, moment, body);
-        if events::wanted(self.py, self.interpreter) {
+        let ended = self.respond(bundle, &application, moment, outgoing);
+        if events::wanted(self.py, self.session) {
             events::request_finished(self.py, self.session, self.facts, moment, now());
         }
-        if let Some(watched) = &watched {
+        // Asked again: somebody may have begun to look during the request, and found it there.
+        if let Some(watched) = &self.interpreter.watched(self.py) {
             self.leave_active(watched);
         }
         ended
@@ -272,20 +290,26 @@ impl<'py> Serving<'_, 'py> {
         }
     }
 
-    fn respond(&self, bundle: &Bundle, application: &Object<'py>, moment: &Moment, body: &mut Vec<u8>) -> Ended {
+    fn respond(&self, bundle: &Bundle, application: &Object<'py>, moment: &Moment, outgoing: &mut Outgoing) -> Ended {
         let py = self.py;
         let result = match self.call(bundle, application, moment) {
             Ok(result) => result,
             Err(raised) => return Ended::Done(self.failed(raised)),
         };
         // A list or tuple has no `close`, and nothing of the application runs any more.
-        let complete = match self.complete(&result, body) {
+        let complete = match self.complete(&result, &mut outgoing.body) {
             Ok(complete) => complete,
             Err(raised) => return Ended::Done(self.failed(raised)),
         };
         if let Some(head) = complete {
             let outcome = if check_length(py, self.session) { Outcome::Truncated } else { Outcome::Complete };
-            return Ended::Send(head, outcome);
+            if !events::wanted(py, self.session) {
+                return Ended::Send(head, outcome);
+            }
+            // Who listens is told that the request has finished when that is so.
+            outgoing.head = head;
+            let sent = self.session.released(py, Io::Output, |gateway| send(gateway, outgoing, outcome));
+            return Ended::Done(sent.unwrap_or(Outcome::Truncated));
         }
         let outcome = match self.produce(&result) {
             Ok(outcome) => outcome,
@@ -311,7 +335,7 @@ impl<'py> Serving<'_, 'py> {
         };
         let environ = parts.environs.build(py, self.facts, moment, &id)?;
         parts.environs.streams(&environ, &bundle.input.get(py), &bundle.errors.get(py))?;
-        if events::wanted(py, self.interpreter) {
+        if events::wanted(py, self.session) {
             let application =
                 events::request_started(py, self.session, self.facts, moment, &environ, application.clone());
             return call(&application, &[&environ, &bundle.start_response.get(py)]);
@@ -437,7 +461,7 @@ impl<'py> Serving<'_, 'py> {
         let bodyless = self.session.state.borrow(py).response.bodyless;
         // SAFETY: the wrapper, held by the caller, keeps the file object and so the descriptor open.
         let file = unsafe { span.file() };
-        let sent = self.session.released(py, |gateway| {
+        let sent = self.session.released(py, Io::Output, |gateway| {
             head.send(gateway)?;
             if length == 0 || bodyless { Ok(()) } else { gateway.send_file(file, span.offset, length) }
         });
@@ -508,7 +532,7 @@ impl<'py> Serving<'_, 'py> {
 
 /// Sends a complete response without the GIL.
 pub(crate) fn send(gateway: &mut dyn Gateway, outgoing: &Outgoing, outcome: Outcome) -> Outcome {
-    let Outgoing { head, body } = outgoing;
+    let Outgoing { head, body, .. } = outgoing;
     let sent = head
         .send(gateway)
         .and_then(|()| if body.is_empty() { Ok(()) } else { gateway.send_body(body, outcome == Outcome::Complete) });

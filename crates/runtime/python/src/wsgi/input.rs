@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::{Python, ffi};
 
 use crate::gateway::ReadFailure;
+use crate::metrics::Io;
 use crate::object::{Object, Raise, Raised, append, bytes, list, none, os_error, owned, raise, runtime_error, size};
 use crate::slot::{
     Arguments, Methods, NO_MORE_METHODS, NativeType, entered, method, native_type, plain_method, value_of,
@@ -214,7 +215,7 @@ impl<'a, 'py> Reading<'a, 'py> {
         if self.session.state.borrow(self.py).body.ended {
             return Ok(0);
         }
-        let outcome = self.session.released(self.py, |gateway| gateway.read_body(into));
+        let outcome = self.session.released(self.py, Io::Input, |gateway| gateway.read_body(into));
         let mut state = self.session.state.borrow_mut(self.py);
         let body = &mut state.body;
         match outcome {

@@ -9,12 +9,14 @@
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
 use pyo3::Python;
 use wsgi_protocol::abi::{Bytes, Field, Level, Record};
 
 use crate::gateway::{Gateway, Head, SendFailure};
 use crate::interpreter::Interpreter;
+use crate::metrics::{Io, Meter, Tally};
 use crate::object::Stored;
 use crate::thread::{GilCell, detached};
 use crate::wsgi::input::Body;
@@ -148,6 +150,55 @@ pub(crate) struct State {
     pub(crate) id: Vec<u8>,
     /// `mod_wsgi.thread_id`.
     pub(crate) thread: u32,
+    /// Measures the request, when somebody wants to know.
+    pub(crate) meter: Meter,
+}
+
+impl State {
+    /// What was measured of the request.
+    pub(crate) fn tally(&self, application_start: i64) -> Tally {
+        let response = &self.response;
+        Tally {
+            meter: self.meter,
+            application_start,
+            status: if response.sent { response.status } else { 0 },
+            input_reads: self.body.reads,
+            input_bytes: self.body.length,
+            output_writes: response.writes,
+            output_bytes: response.generated,
+        }
+    }
+}
+
+/// The requests that an interpreter is serving. Each is on its serving thread's stack until it is taken out again.
+#[derive(Default)]
+pub(crate) struct Present(Vec<NonNull<Arc<Session>>>);
+
+// SAFETY: only used with the interpreter's GIL held (it lives in a `GilCell`).
+unsafe impl Send for Present {}
+
+impl Present {
+    /// Notes a request.
+    ///
+    /// # Safety
+    /// `session` stays where it is until it is removed.
+    pub(crate) unsafe fn add(&mut self, session: &Arc<Session>) {
+        self.0.push(NonNull::from(session));
+    }
+
+    /// Takes a request out again.
+    pub(crate) fn remove(&mut self, session: &Arc<Session>) {
+        let own = NonNull::from(session);
+        if let Some(index) = self.0.iter().rposition(|known| *known == own) {
+            self.0.swap_remove(index);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        // SAFETY: those that are here are alive, as `add` was promised.
+        self.0.iter().map(|session| Arc::clone(unsafe { session.as_ref() })).collect()
+    }
 }
 
 /// The serving thread's gateway, valid until it is taken out again.
@@ -234,7 +285,26 @@ impl Session {
     }
 
     /// Uses the gateway without the GIL; `None` when the request is over.
-    pub(crate) fn released<R>(&self, py: Python<'_>, work: impl FnOnce(&mut dyn Gateway) -> R) -> Option<R> {
+    pub(crate) fn released<R>(&self, py: Python<'_>, io: Io, work: impl FnOnce(&mut dyn Gateway) -> R) -> Option<R> {
+        if !self.state.borrow(py).meter.on {
+            return self.unmeasured(py, work);
+        }
+        let mut span = None;
+        let result = self.unmeasured(py, |gateway| {
+            let begun = Instant::now();
+            let result = work(gateway);
+            span = Some((begun, Instant::now()));
+            result
+        });
+        if let Some((begun, ended)) = span {
+            let meter = &mut self.state.borrow_mut(py).meter;
+            meter.took_gil(ended);
+            meter.used(io, ended.duration_since(begun));
+        }
+        result
+    }
+
+    fn unmeasured<R>(&self, py: Python<'_>, work: impl FnOnce(&mut dyn Gateway) -> R) -> Option<R> {
         // Taken before the GIL is given back when it is free, so that the order of calls is the order of sending.
         let early = self.way.try_lock().ok();
         detached(py, || {
@@ -250,7 +320,7 @@ impl Session {
         match self.way.try_lock() {
             // SAFETY: as in `released`.
             Ok(mut way) => way.0.as_mut().map(|gateway| work(unsafe { gateway.as_mut() })),
-            Err(_) => self.released(py, work),
+            Err(_) => self.released(py, Io::Other, work),
         }
     }
 
@@ -259,7 +329,7 @@ impl Session {
         if head.is_some() {
             *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = head;
         }
-        let sent = self.released(py, |gateway| {
+        let sent = self.released(py, Io::Output, |gateway| {
             let head = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(head) = head {
                 head.send(gateway)?;

@@ -80,7 +80,7 @@ fn started(py: Python<'_>, session: &Session, arguments: &Arguments<'_>) -> Rais
             None => raise(py, runtime_error(), "start_response() called more than once without exc_info"),
         });
     }
-    crate::events::response_started(py, session, &status, &headers, exception.as_ref())?;
+    crate::events::response_started(py, session, &status, &headers, exception.as_ref());
 
     // Validation may run code of the application, so the session's state is not borrowed meanwhile. A head that was
     // accepted before stands until another one is accepted.

@@ -9,6 +9,7 @@ mod input;
 mod interpreters;
 mod loading;
 mod logs;
+mod metrics;
 mod process;
 mod python_api;
 mod response;

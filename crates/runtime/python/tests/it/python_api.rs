@@ -30,6 +30,14 @@ fn the_modules_have_the_references_attributes() {
             ("mod_wsgi.request_data() is mod_wsgi.request_data()", "True"),
             ("mod_wsgi.active_requests", "{'request-id': {}}"),
             ("mod_wsgi.process_metrics(), mod_wsgi.request_metrics(), mod_wsgi.server_metrics()", "(None, None, None)"),
+            (
+                "[name for name in dir(mod_wsgi) if not name.startswith('__')]",
+                "['FileWrapper', 'LogHandler', 'RequestTimeout', 'active_requests', 'application_group', \
+                 'event_callbacks', 'maximum_processes', 'process_group', 'process_metrics', 'request_data', \
+                 'request_metrics', 'server_metrics', 'shutdown_callbacks', 'signal_callbacks', \
+                 'start_recording_metrics', 'subscribe_events', 'subscribe_shutdown', 'subscribe_signals', \
+                 'threads_per_process', 'version']",
+            ),
             ("mod_wsgi.nothing", "AttributeError: module 'mod_wsgi' has no attribute 'nothing'"),
             ("apache.version, apache.mpm_name", "((2, 4, 71), 'event')"),
             ("apache.description, apache.build_date", "('Apache/2.4.71 (Test)', '2026-01-01T00:00:00')"),

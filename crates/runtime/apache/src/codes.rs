@@ -268,6 +268,27 @@ pub(crate) static GROUP_OF_OTHER_HOST: Code = code(
     "Status 500.",
     "Define the group outside of virtual hosts, or in this one.",
 );
+pub(crate) static OWN_GIL_UNAVAILABLE: Code = code(
+    198,
+    Warning,
+    "WSGIPerInterpreterGIL is On for a process whose Python is older than 3.12.",
+    "The directive has no effect there; sub-interpreters share the process's GIL.",
+    "Run the process on an engine for Python 3.12 or newer (python=, python-home=, WSGIPython).",
+);
+pub(crate) static FREE_THREADING_UNAVAILABLE: Code = code(
+    200,
+    Warning,
+    "WSGIFreeThreading is On for a process whose Python was built with a GIL.",
+    "The directive has no effect there.",
+    "Run the process on a free-threaded engine, such as python=3.13t.",
+);
+pub(crate) static FREE_THREADING_SCOPE: Code = code(
+    201,
+    Warning,
+    "WSGIFreeThreading stands in a block that names an application group.",
+    "The directive is ignored: a process is free-threaded as a whole or not at all.",
+    "Select by process-group alone.",
+);
 pub(crate) static PYTHON_ABSENT: Code = code(
     210,
     Error,
@@ -343,6 +364,9 @@ pub(crate) static CODES: &[&Code] = &[
     &GROUP_RESTRICTED,
     &GROUP_UNKNOWN,
     &GROUP_OF_OTHER_HOST,
+    &OWN_GIL_UNAVAILABLE,
+    &FREE_THREADING_UNAVAILABLE,
+    &FREE_THREADING_SCOPE,
     &PYTHON_ABSENT,
     &PANIC,
     &ENGINE_REFUSED,

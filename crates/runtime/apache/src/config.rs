@@ -12,6 +12,7 @@ use crate::directives::{self, DaemonGroup};
 use crate::embedded::Embedded;
 use crate::engines::{DaemonEngine, Engine};
 use crate::host::{Mpm, Pool, Regex, Request, Server};
+use crate::interpreter_options::{Block, Scoped};
 use crate::module;
 use crate::observe::children::Children;
 use crate::proxies::{Header, Subnet};
@@ -168,21 +169,20 @@ impl ServerConfig {
 pub(crate) struct Main {
     pub(crate) python: Option<String>,
     pub(crate) python_home: Option<Vec<u8>>,
-    pub(crate) python_path: Option<Vec<u8>>,
     pub(crate) python_eggs: Option<Vec<u8>>,
     pub(crate) python_optimize: Option<u8>,
     pub(crate) python_warnings: Vec<Vec<u8>>,
     pub(crate) hash_seed: Option<u32>,
     pub(crate) dont_write_bytecode: Option<bool>,
     pub(crate) destroy_interpreter: Option<bool>,
-    pub(crate) switch_interval: Option<f64>,
     pub(crate) restrict_embedded: Option<bool>,
-    pub(crate) restrict_stdin: Option<bool>,
-    pub(crate) restrict_stdout: Option<bool>,
-    pub(crate) restrict_signal: Option<bool>,
     pub(crate) case_sensitivity: Option<bool>,
     pub(crate) maximum_interpreters: Option<u32>,
     pub(crate) socket_prefix: Option<Vec<u8>>,
+    /// Outside of all `<WSGIInterpreterOptions>` blocks.
+    pub(crate) scoped: Scoped,
+    /// `<WSGIInterpreterOptions>`, in their order.
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// A script to load when a process starts.
@@ -200,6 +200,18 @@ pub(crate) struct Draft {
     pub(crate) main: Main,
     pub(crate) groups: Vec<DaemonGroup>,
     pub(crate) imports: Vec<ImportScript>,
+    /// The `<WSGIInterpreterOptions>` blocks that are being read, by their number, the innermost last.
+    pub(crate) open: Vec<usize>,
+}
+
+impl Draft {
+    /// Where a directive that may stand in `<WSGIInterpreterOptions>` puts its value.
+    pub(crate) fn scoped(&mut self) -> &mut Scoped {
+        match self.open.last().and_then(|number| self.main.blocks.get_mut(*number)) {
+            Some(block) => &mut block.values,
+            None => &mut self.main.scoped,
+        }
+    }
 }
 
 /// A configuration once it is settled.

@@ -117,6 +117,16 @@ pub(crate) fn is_version(text: &str) -> bool {
     ordering(text).is_some()
 }
 
+/// Whether interpreters of this Python can have a GIL of their own.
+pub(crate) fn can_own_gil(version: &str) -> bool {
+    ordering(version).is_some_and(|(major, minor, _)| (major, minor) >= (3, 12))
+}
+
+/// Whether this Python can run without a GIL.
+pub(crate) fn is_free_threaded(version: &str) -> bool {
+    ordering(version).is_some_and(|(.., free_threaded)| free_threaded)
+}
+
 fn ordering(version: &str) -> Option<(u32, u32, bool)> {
     let (number, free_threaded) = match version.strip_suffix('t') {
         Some(number) => (number, true),

@@ -2,11 +2,12 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use crate::config::{Generation, Registry, ServerConfig, uses_embedded};
-use crate::engines::{Engine, EngineError, Engines, Wanted, check_home};
+use crate::config::{Generation, Main, Registry, ServerConfig, uses_embedded};
+use crate::engines::{DaemonEngine, Engine, EngineError, Engines, Wanted, can_own_gil, check_home, is_free_threaded};
 use crate::guard::wall;
 use crate::host::status::Answer;
 use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, serving_user};
+use crate::interpreter_options::{of_process, scopes};
 use crate::observe::children::Children;
 use crate::{codes, daemon, dispatch, embedded, mapping, observe, sys};
 
@@ -132,7 +133,7 @@ unsafe extern "C" fn check_config(
     server: *mut sys::server_rec,
 ) -> c_int {
     config_hook("check_config", pool, server, |registry, server| {
-        registry.settle(server, generation(registry)?);
+        registry.settle(server, generation(registry, server)?);
         Ok(())
     })
 }
@@ -225,7 +226,7 @@ unsafe extern "C" fn child_status(
 }
 
 /// Settles what was read: chooses and checks the engines.
-fn generation(registry: &Registry) -> Result<Generation, ConfigError> {
+fn generation(registry: &Registry, server: Server<'_>) -> Result<Generation, ConfigError> {
     let draft = registry.draft().borrow();
     let main = draft.main.clone();
     let engines = Engines::beside_module()?;
@@ -251,12 +252,49 @@ fn generation(registry: &Registry) -> Result<Generation, ConfigError> {
             .and_then(Engine::open_daemon)
             .map_err(|reason| ConfigError::Group { group: group.display().into_owned(), reason })
     });
+    let group_engines: Vec<DaemonEngine> = group_engines.collect::<Result<_, _>>()?;
+    let embedded = engine.as_ref().map(|engine| (&b""[..], engine.version.as_str()));
+    let daemons = draft.groups.iter().map(|group| group.name.as_slice());
+    let daemons = daemons.zip(group_engines.iter().map(|engine| engine.version.as_str()));
+    for (process_group, version) in embedded.into_iter().chain(daemons) {
+        warn_of_version(server, &main, process_group, version);
+    }
     Ok(Generation {
-        group_engines: group_engines.collect::<Result<_, _>>()?,
+        group_engines,
         groups: draft.groups.clone(),
         imports: draft.imports.clone(),
         mpm: Mpm::ask(),
         engine,
         main,
     })
+}
+
+/// Warns of what the Python of a process cannot do.
+fn warn_of_version(server: Server<'_>, main: &Main, process_group: &[u8], version: &str) {
+    let process = match process_group {
+        b"" => "embedded mode".to_owned(),
+        group => format!("daemon process '{}'", String::from_utf8_lossy(group)),
+    };
+    let own_gil = scopes(&main.scoped, &main.blocks, process_group).iter().any(|scope| scope.own_gil == Some(true));
+    if own_gil && !can_own_gil(version) {
+        log::server(
+            server,
+            &codes::OWN_GIL_UNAVAILABLE,
+            format_args!(
+                "WSGIPerInterpreterGIL requires Python 3.12 or later; directive has no effect in {process}, which runs \
+                 Python {version}."
+            ),
+        );
+    }
+    let free_threading = of_process(&main.scoped, &main.blocks, process_group, |values| values.free_threading);
+    if free_threading == Some(true) && !is_free_threaded(version) {
+        log::server(
+            server,
+            &codes::FREE_THREADING_UNAVAILABLE,
+            format_args!(
+                "WSGIFreeThreading On has no effect in {process}: this Python build ({version}) does not support \
+                 free-threading (PEP 703). Choose a free-threaded engine, such as python=3.13t."
+            ),
+        );
+    }
 }

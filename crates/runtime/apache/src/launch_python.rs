@@ -2,14 +2,10 @@
 
 use wsgi_protocol::launch::{Import, Python, Restrict, Server};
 
-use crate::config::{Generation, Main};
+use crate::config::Generation;
 use crate::directives::{self, DaemonGroup};
 use crate::host::server_description;
-
-fn split_path(path: Option<&Vec<u8>>) -> Vec<Vec<u8>> {
-    let entries = path.into_iter().flat_map(|path| path.split(|byte| *byte == b':'));
-    entries.filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect()
-}
+use crate::interpreter_options::{Scoped, of_process, scopes, split_path};
 
 fn imports(generation: &Generation, process_group: &[u8]) -> Vec<Import> {
     let mut imports: Vec<Import> = Vec::new();
@@ -23,7 +19,7 @@ fn imports(generation: &Generation, process_group: &[u8]) -> Vec<Import> {
     imports
 }
 
-fn restrict(main: &Main) -> Restrict {
+fn restrict(main: &Scoped) -> Restrict {
     Restrict {
         stdin: main.restrict_stdin.unwrap_or(directives::RESTRICT_STDIN.flag()),
         stdout: main.restrict_stdout.unwrap_or(directives::RESTRICT_STDOUT.flag()),
@@ -31,8 +27,9 @@ fn restrict(main: &Main) -> Restrict {
     }
 }
 
-fn common(generation: &Generation) -> Python {
+fn common(generation: &Generation, process_group: &[u8]) -> Python {
     let main = &generation.main;
+    let free_threading = of_process(&main.scoped, &main.blocks, process_group, |values| values.free_threading);
     let (version, description, build_date) = server_description();
     Python {
         optimize: main.python_optimize.unwrap_or(0),
@@ -40,8 +37,10 @@ fn common(generation: &Generation) -> Python {
         hash_seed: main.hash_seed,
         dont_write_bytecode: main.dont_write_bytecode.unwrap_or(directives::DONT_WRITE_BYTECODE.flag()),
         destroy_interpreter: main.destroy_interpreter.unwrap_or(directives::DESTROY_INTERPRETER.flag()),
-        switch_interval: main.switch_interval,
-        restrict: restrict(main),
+        switch_interval: of_process(&main.scoped, &main.blocks, process_group, |values| values.switch_interval),
+        free_threading: free_threading.unwrap_or(directives::FREE_THREADING.flag()),
+        restrict: restrict(&main.scoped),
+        scopes: scopes(&main.scoped, &main.blocks, process_group),
         maximum_interpreters: main.maximum_interpreters.unwrap_or(directives::MAXIMUM_INTERPRETERS.number()),
         server: Server {
             version,
@@ -61,25 +60,26 @@ pub(crate) fn embedded(generation: &Generation) -> Python {
     let mpm = &generation.mpm;
     Python {
         home: main.python_home.clone(),
-        path: split_path(main.python_path.as_ref()),
+        path: split_path(main.scoped.python_path.as_deref()),
         eggs: main.python_eggs.clone(),
         imports: imports(generation, b""),
         maximum_processes: mpm.maximum_processes,
         threads_per_process: mpm.threads_per_process,
         multithread: mpm.threads_per_process != 1,
         multiprocess: mpm.maximum_processes != 1,
-        ..common(generation)
+        ..common(generation, b"")
     }
 }
 
 /// For a process of a daemon group. The server's own path and eggs are for embedded mode only.
 pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
+    let common = common(generation, &group.name);
     Python {
         home: group.python_home.clone().or_else(|| generation.main.python_home.clone()),
-        path: split_path(group.python_path.as_ref()),
+        path: split_path(group.python_path.as_deref()),
         eggs: group.python_eggs.clone(),
         working_directory: group.home.clone(),
-        switch_interval: group.switch_interval.or(generation.main.switch_interval),
+        switch_interval: group.switch_interval.or(common.switch_interval),
         imports: imports(generation, &group.name),
         process_group: group.name.clone(),
         maximum_processes: group.processes,
@@ -87,6 +87,6 @@ pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
         multithread: group.threads != 1,
         multiprocess: group.multiprocess,
         run_once: group.threads == 1 && group.maximum_requests == 1,
-        ..common(generation)
+        ..common
     }
 }

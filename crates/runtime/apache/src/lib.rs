@@ -30,6 +30,7 @@ mod environ;
 mod guard;
 mod hooks;
 mod host;
+mod interpreter_options;
 mod launch_python;
 mod mapping;
 mod module;

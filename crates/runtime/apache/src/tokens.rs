@@ -36,6 +36,12 @@ impl<'p> Token<'p> {
         }
     }
 
+    /// The name of a group that a script is loaded into at the start. What looks like a token, and is none, may be meant
+    /// as one: the group is then looked for with the request.
+    pub(crate) fn preloadable(self) -> Option<&'p [u8]> {
+        self.fixed().filter(|name| !name.windows(2).any(|pair| pair == b"%{"))
+    }
+
     /// The name, when it does not depend on the request.
     pub(crate) fn fixed(self) -> Option<&'p [u8]> {
         match self {
@@ -220,6 +226,8 @@ mod tests {
     fn only_some_names_are_fixed() {
         assert_eq!(Token::parse(b"%{GLOBAL}").fixed(), Some(&b""[..]));
         assert_eq!(Token::parse(b"web").fixed(), Some(&b"web"[..]));
+        assert_eq!(Token::parse(b"web%").preloadable(), Some(&b"web%"[..]));
+        assert_eq!(Token::parse(b"web%{GLOBAL}").preloadable(), None);
         assert_eq!(Token::parse(b"%{SERVER}").fixed(), None);
     }
 }

@@ -33,6 +33,8 @@ pub struct Python {
     pub destroy_interpreter: bool,
     /// `WSGISwitchInterval` in seconds.
     pub switch_interval: Option<f64>,
+    /// `WSGIFreeThreading On`: without a GIL, where the engine's Python can do that.
+    pub free_threading: bool,
     /// The restrictions where no [`Scope`] says otherwise.
     pub restrict: Restrict,
     /// `<WSGIInterpreterOptions>` blocks that apply to this process, least specific first.
@@ -104,11 +106,11 @@ pub struct Scope {
     pub restrict_stdout: Option<bool>,
     /// Overrides [`Restrict::signal`].
     pub restrict_signal: Option<bool>,
-    /// Overrides [`Python::switch_interval`].
+    /// An interval of just these interpreters, where they have a GIL of their own.
     pub switch_interval: Option<f64>,
     /// `WSGIPerInterpreterGIL`.
     pub own_gil: Option<bool>,
-    /// Adds to [`Python::path`].
+    /// Put in front of [`Python::path`].
     pub path: Vec<Vec<u8>>,
 }
 

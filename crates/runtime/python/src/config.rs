@@ -113,6 +113,15 @@ unsafe fn fill(config: &mut ffi::PyConfig, wanted: &launch::Python) -> Result<()
         config.use_hash_seed = 1;
         config.hash_seed = seed.into();
     }
+    #[cfg(Py_GIL_DISABLED)]
+    {
+        // Without free threading such a Python gets its GIL back, as `PYTHON_GIL=1` does. With it, Python itself
+        // decides what happens when an extension module needs the GIL.
+        const ENABLED: std::ffi::c_int = 1;
+        if !wanted.free_threading {
+            config.enable_gil = ENABLED;
+        }
+    }
     let base = std::ptr::from_mut(config);
     // SAFETY: the strings and lists belong to the configuration, which copies what it is given.
     unsafe {

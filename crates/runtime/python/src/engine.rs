@@ -76,7 +76,7 @@ impl Engine {
         setting.log(Level::Info, &format!("Attaching to Python main interpreter {}.", phrases.in_process));
         // SAFETY: initialising attached this thread.
         let py = unsafe { Python::assume_attached() };
-        let main: &'static Interpreter = Box::leak(Box::new(Interpreter::new(py, setting, 0, b"")));
+        let main: &'static Interpreter = Box::leak(Box::new(Interpreter::new(py, setting, 0, b"", true)));
         let furnished = main.furnish(py);
         // SAFETY: attached; the state is the one of the initialisation.
         let main_state = State(unsafe { ffi::PyEval_SaveThread() });
@@ -219,6 +219,7 @@ impl Engine {
                     outgoing.tally.meter.took_gil(waits);
                 }
                 let ended = adapter::serve(py, interpreter, facts, gateway, moment, &mut outgoing);
+                let _steady = record.steady();
                 record.serving.store(0, Ordering::Relaxed);
                 if record.interrupted.swap(false, Ordering::Relaxed) {
                     // An exception that came too late must not hit the next request.
@@ -366,6 +367,7 @@ impl Engine {
         let Some(interpreter) = self.serving(&record) else { return false };
         let interrupted = self.visit(interpreter, |py| {
             // Checked again with the GIL held: the request may have ended meanwhile.
+            let _steady = record.steady();
             if record.serving.load(Ordering::Relaxed) != interpreter.index + 1 {
                 return false;
             }

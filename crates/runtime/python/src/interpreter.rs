@@ -10,6 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
+use crate::gil_cell::GilCell;
 use crate::logging::Setting;
 use crate::names::Names;
 use crate::object::{
@@ -17,7 +18,7 @@ use crate::object::{
     system_error, system_exit, text, type_name,
 };
 use crate::script::Loaded;
-use crate::thread::{GilCell, State};
+use crate::thread::State;
 use crate::wsgi::adapter::Bundle;
 use crate::wsgi::environ::Environs;
 use crate::wsgi::errors::{Log, Stream};
@@ -56,6 +57,8 @@ pub(crate) struct Interpreter {
     pub(crate) index: usize,
     /// The application group; empty is the main interpreter.
     pub(crate) group: Vec<u8>,
+    /// It has a GIL of its own.
+    own_gil: bool,
     /// `main interpreter` or `sub-interpreter 'NAME'`.
     pub(crate) label: String,
     raw: Raw,
@@ -77,7 +80,7 @@ pub(crate) struct Interpreter {
 
 impl Interpreter {
     /// Describes the interpreter that the thread is attached to.
-    pub(crate) fn new(_py: Python<'_>, setting: &'static Setting, index: usize, group: &[u8]) -> Self {
+    pub(crate) fn new(_py: Python<'_>, setting: &'static Setting, index: usize, group: &[u8], own_gil: bool) -> Self {
         let label = if group.is_empty() {
             "main interpreter".to_owned()
         } else {
@@ -89,6 +92,7 @@ impl Interpreter {
             setting,
             index,
             group: group.to_vec(),
+            own_gil,
             label,
             raw: Raw(raw),
             first: State(first),
@@ -180,14 +184,7 @@ impl Interpreter {
             let folder = crate::object::filesystem(py, eggs)?;
             call_method(&environ, c"__setitem__", &[&text(py, "PYTHON_EGG_CACHE")?, &folder])?;
         }
-        let interval =
-            self.setting.scoped(&self.group, config.switch_interval, |scope| scope.switch_interval.map(Some));
-        if let Some(interval) = interval.filter(|_| self.group.is_empty()) {
-            let set_interval = from_sys(py, c"setswitchinterval")?;
-            crate::object::call(&set_interval, &[&float(py, interval)?])?;
-            let process = &self.setting.phrases.process;
-            self.setting.log(Level::Info, &format!("Python GIL switch interval set to {interval:.6}s in {process}."));
-        }
+        self.switch_interval(py)?;
         crate::module::search_path(py, self)?;
         let module = crate::module::begin(py, self)?;
         let text_wrapper = get(&import(py, c"_io")?, c"TextIOWrapper")?;
@@ -230,6 +227,46 @@ impl Interpreter {
         if self.parts.set(parts).is_err() {
             return Err(raise(py, system_error(), "an interpreter was set up twice"));
         }
+        Ok(())
+    }
+
+    /// `WSGISwitchInterval`: of the process, set in the main interpreter and in those that do not share its GIL; or of
+    /// just this interpreter, when it has a GIL to itself.
+    fn switch_interval(&self, py: Python<'_>) -> Raise<()> {
+        let setting = self.setting;
+        let of_process = setting.config.switch_interval;
+        let own = setting.scoped(&self.group, None, |scope| scope.switch_interval.map(Some));
+        let main = self.group.is_empty();
+        let (label, process) = (&self.label, &setting.phrases.process);
+        let no_gil = "free-threading is active in this process so there is no GIL switch interval to set.";
+        let skip = |code: &str, what: String| setting.log(Level::Warning, &format!("WSGI{code}: Skipping {what}"));
+        if setting.free_threaded() {
+            if let Some(interval) = of_process.filter(|_| main) {
+                let code = if setting.embedded() { "0203" } else { "0204" };
+                skip(code, format!("WSGISwitchInterval {interval:.6}s in {process}: {no_gil}"));
+            }
+            if let Some(interval) = own {
+                skip("0205", format!("per-interpreter switch interval {interval:.6}s for {label}: {no_gil}"));
+            }
+            return Ok(());
+        }
+        if !main && !self.own_gil {
+            if let Some(interval) = own {
+                let why = "setting it would mutate the process-global value because this interpreter does not have \
+                           its own GIL.";
+                skip("0199", format!("per-interpreter switch interval {interval:.6}s for {label}: {why}"));
+            }
+            return Ok(());
+        }
+        let Some(interval) = own.or(of_process) else { return Ok(()) };
+        let set_interval = from_sys(py, c"setswitchinterval")?;
+        crate::object::call(&set_interval, &[&float(py, interval)?])?;
+        let message = if main {
+            format!("Python GIL switch interval set to {interval:.6}s in {process}.")
+        } else {
+            format!("Set switch interval {interval:.6}s for {label}.")
+        };
+        setting.log(Level::Info, &message);
         Ok(())
     }
 

@@ -69,6 +69,21 @@ fn keep(setting: &'static Setting, main: &'static Interpreter, jobs: &Receiver<J
     }
 }
 
+/// Whether an interpreter is to have a GIL of its own. That Python is too old for it was said when the configuration was
+/// read.
+fn own_gil(setting: &Setting, group: &[u8]) -> bool {
+    let wanted = setting.scoped(group, false, |scope| scope.own_gil);
+    if wanted && setting.free_threaded() {
+        let name = String::from_utf8_lossy(group);
+        let text = format!(
+            "WSGI0202: Skipping WSGIPerInterpreterGIL for sub-interpreter '{name}': free-threading is active in this \
+             process so there is no GIL."
+        );
+        setting.log(Level::Warning, &text);
+    }
+    wanted && cfg!(Py_3_12) && !setting.free_threaded()
+}
+
 fn make(
     setting: &'static Setting,
     main: &'static Interpreter,
@@ -77,7 +92,7 @@ fn make(
 ) -> Option<&'static Interpreter> {
     let name = String::from_utf8_lossy(group);
     setting.log(Level::Info, &format!("Creating sub-interpreter '{name}' {}.", setting.phrases.in_process));
-    let own_gil = setting.scoped(group, false, |scope| scope.own_gil);
+    let own_gil = own_gil(setting, group);
     // SAFETY: the main interpreter is alive; the state is this thread's and is deleted when the work is done. Making an
     // interpreter switches to its own fresh state, so the first one is saved by hand and restored after.
     unsafe {
@@ -94,7 +109,8 @@ fn make(
             None
         } else {
             let py = Python::assume_attached();
-            let interpreter: &'static Interpreter = Box::leak(Box::new(Interpreter::new(py, setting, index, group)));
+            let interpreter: &'static Interpreter =
+                Box::leak(Box::new(Interpreter::new(py, setting, index, group, own_gil)));
             let usable = interpreter.furnish(py).is_ok();
             if usable {
                 ffi::PyEval_SaveThread();
@@ -168,10 +184,7 @@ unsafe fn new_interpreter(setting: &Setting, own_gil: bool) -> *mut ffi::PyThrea
 /// # Safety
 /// Attached to the main interpreter.
 #[cfg(not(Py_3_12))]
-unsafe fn new_interpreter(setting: &Setting, own_gil: bool) -> *mut ffi::PyThreadState {
-    if own_gil {
-        setting.log(Level::Warning, "WSGI0198: WSGIPerInterpreterGIL needs Python 3.12 or newer and is ignored.");
-    }
+unsafe fn new_interpreter(_: &Setting, _: bool) -> *mut ffi::PyThreadState {
     // SAFETY: promised by the caller.
     unsafe { ffi::Py_NewInterpreter() }
 }

@@ -20,6 +20,7 @@ pub mod embedded;
 pub mod engine;
 mod events;
 pub mod gateway;
+mod gil_cell;
 mod interpreter;
 mod keeper;
 mod logging;

@@ -66,6 +66,11 @@ impl Setting {
         !self.embedded() && self.config.threads_per_process == 0
     }
 
+    /// Whether Python runs without a GIL here.
+    pub(crate) fn free_threaded(&self) -> bool {
+        cfg!(Py_GIL_DISABLED) && self.config.free_threading
+    }
+
     /// Logs for the process.
     pub(crate) fn log(&self, level: Level, text: &str) {
         if self.process.logs(level) {

@@ -456,9 +456,11 @@ pub(crate) fn search_path(py: Python<'_>, interpreter: &Interpreter) -> Raise<()
     let scopes = setting.config.scopes.iter();
     let scoped =
         scopes.filter(|scope| scope.application_group.as_ref().is_none_or(|group| *group == interpreter.group));
-    let entries: Vec<&Vec<u8>> = setting.config.path.iter().chain(scoped.flat_map(|scope| &scope.path)).collect();
-    if !entries.is_empty() {
-        add_site_folders(py, interpreter, &entries)?;
+    // One after the other, so that the entries of a more specific block stand before those of a less specific one.
+    for entries in [&setting.config.path].into_iter().chain(scoped.map(|scope| &scope.path)) {
+        if !entries.is_empty() {
+            add_site_folders(py, interpreter, entries)?;
+        }
     }
     if let Some(home) = &setting.config.working_directory {
         let path = from_sys(py, c"path")?;
@@ -469,7 +471,7 @@ pub(crate) fn search_path(py: Python<'_>, interpreter: &Interpreter) -> Raise<()
     Ok(())
 }
 
-fn add_site_folders(py: Python<'_>, interpreter: &Interpreter, entries: &[&Vec<u8>]) -> Raise<()> {
+fn add_site_folders(py: Python<'_>, interpreter: &Interpreter, entries: &[Vec<u8>]) -> Raise<()> {
     let setting = interpreter.setting;
     let logged = |raised: Raised, code: &str, what: &str| {
         setting.log(Level::Error, &format!("WSGI{code}: {what}"));

@@ -3,7 +3,6 @@
 //! The GILState API is not used: it looks its state up and makes a new one per outermost call, which cost 38 % of the
 //! throughput, and it knows the main interpreter only.
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,37 +61,6 @@ pub(crate) fn detached<R>(_py: Python<'_>, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// A cell guarded by the GIL of the interpreter that it belongs to. Borrows must not last over anything that runs
-/// Python code or gives the GIL back; a borrow that meets another panics, which the slot or the request reports.
-pub(crate) struct GilCell<T>(RefCell<T>);
-
-// SAFETY: the borrow flag and the value are only touched with the GIL held, which the token shows; every cell is used
-// with tokens of one interpreter.
-unsafe impl<T: Send> Sync for GilCell<T> {}
-
-impl<T> GilCell<T> {
-    /// A cell with this value.
-    pub(crate) fn new(value: T) -> Self {
-        Self(RefCell::new(value))
-    }
-
-    /// Borrows the value.
-    pub(crate) fn borrow<'a>(&'a self, _py: Python<'a>) -> std::cell::Ref<'a, T> {
-        self.0.borrow()
-    }
-
-    /// Borrows the value to change it.
-    pub(crate) fn borrow_mut<'a>(&'a self, _py: Python<'a>) -> std::cell::RefMut<'a, T> {
-        self.0.borrow_mut()
-    }
-
-    /// Borrows the value to change it, unless somebody else is at it: for borrows that last over an allocation, in
-    /// which the garbage collector may run Python code and so let other threads in.
-    pub(crate) fn try_borrow_mut<'a>(&'a self, _py: Python<'a>) -> Option<std::cell::RefMut<'a, T>> {
-        self.0.try_borrow_mut().ok()
-    }
-}
-
 /// What the engine knows of a serving thread, shared with the threads that watch it.
 pub(crate) struct Record {
     /// `mod_wsgi.thread_id`; 0 until the thread serves.
@@ -105,6 +73,9 @@ pub(crate) struct Record {
     pub(crate) interrupted: AtomicBool,
     /// The thread is inside the engine and may attach.
     pub(crate) busy: AtomicBool,
+    /// Held where `serving` and `interrupted` have to agree, on a Python without a GIL.
+    #[cfg(Py_GIL_DISABLED)]
+    turn: Mutex<()>,
     /// Requests it has begun.
     pub(crate) requests: AtomicU64,
     /// What was recorded of them.
@@ -122,6 +93,8 @@ impl Record {
             serving: AtomicUsize::new(0),
             interrupted: AtomicBool::new(false),
             busy: AtomicBool::new(false),
+            #[cfg(Py_GIL_DISABLED)]
+            turn: Mutex::new(()),
             requests: AtomicU64::new(0),
             account: Mutex::default(),
             states: Mutex::new(Vec::new()),
@@ -133,12 +106,29 @@ impl Record {
         self.number.load(Ordering::Relaxed)
     }
 
+    /// Keeps [`Record::serving`] and [`Record::interrupted`] as they are to others while the result lives. With a GIL,
+    /// which every caller holds, nothing is needed for it.
+    pub(crate) fn steady(&self) -> Steady<'_> {
+        Steady {
+            #[cfg(Py_GIL_DISABLED)]
+            _turn: self.turn.lock().unwrap_or_else(PoisonError::into_inner),
+            _record: std::marker::PhantomData,
+        }
+    }
+
     /// Takes this thread's state in an interpreter away from it, for the interpreter's end.
     pub(crate) fn surrender(&self, index: usize) -> Option<State> {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         let position = states.iter().position(|(owner, _)| *owner == index)?;
         Some(states.swap_remove(position).1)
     }
+}
+
+/// See [`Record::steady`].
+pub(crate) struct Steady<'a> {
+    #[cfg(Py_GIL_DISABLED)]
+    _turn: std::sync::MutexGuard<'a, ()>,
+    _record: std::marker::PhantomData<&'a Record>,
 }
 
 /// One serving thread. Made on that thread and used there.

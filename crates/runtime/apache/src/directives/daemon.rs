@@ -165,7 +165,7 @@ pub(crate) fn access(group: &DaemonGroup, server: crate::host::Server<'_>) -> Ac
         return Access::Allowed;
     }
     match (group.server.name(), server.name()) {
-        (Some(left), Some(right)) if left == right => Access::Allowed,
+        (left, right) if left == right => Access::Allowed,
         (Some(_), Some(_)) => Access::Refused,
         _ => Access::Unknowable,
     }

@@ -86,9 +86,11 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "umask",
         "File mode mask of the processes.",
         Own(|reading, value| {
-            let digits = value.iter().take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-            let mask = std::str::from_utf8(&value[..digits]).ok().and_then(|text| u32::from_str_radix(text, 8).ok());
-            reading.group.umask = Some(mask.filter(|mask| *mask <= 0o777).ok_or_else(|| reading.option.invalid())?);
+            let octal = value.iter().all(|byte| matches!(byte, b'0'..=b'7'));
+            let digits = std::str::from_utf8(value).ok().filter(|_| octal);
+            let mask = digits.and_then(|text| u32::from_str_radix(text, 8).ok());
+            // As umask() itself does, which knows permissions only.
+            reading.group.umask = Some(mask.ok_or_else(|| reading.option.invalid())? & 0o777);
             Ok(())
         }),
     )
@@ -268,7 +270,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "listen backlog",
         "Connections that may wait for a process.",
         Own(|reading, value| {
-            reading.group.listen_backlog = reading.small(value, 1)?;
+            reading.group.listen_backlog = reading.small(value, 0)?;
             Ok(())
         }),
     )
@@ -358,7 +360,11 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "socket user",
         "Owner of the socket files.",
         Own(|reading, value| {
-            reading.group.socket_user = Some(reading.user(value)?);
+            let user = reading.user(value)?;
+            if user.name.is_none() {
+                return Err(Refusal::new("Couldn't determine user name from socket user."));
+            }
+            reading.group.socket_user = Some(user);
             Ok(())
         }),
     )

@@ -86,7 +86,7 @@ impl Reading<'_> {
     /// A number of at least `least`, by C's rules.
     pub(super) fn number(&self, value: &[u8], least: i64) -> Result<i64, Refusal> {
         let number = leading_integer(value);
-        if value.is_empty() || number < least { Err(self.option.invalid()) } else { Ok(number) }
+        if value.is_empty() || number < least || number == i64::MAX { Err(self.option.invalid()) } else { Ok(number) }
     }
 
     pub(super) fn small(&self, value: &[u8], least: i64) -> Result<u32, Refusal> {
@@ -95,7 +95,8 @@ impl Reading<'_> {
 
     /// 0, or a number of at least `least`, with a text of its own for what lies between.
     pub(super) fn buffer(&self, value: &[u8], least: u32, text: &'static str) -> Result<u32, Refusal> {
-        let size = self.small(value, i64::MIN).map_err(|_| Refusal::new(text))?;
+        let number = self.number(value, i64::MIN)?;
+        let size = u32::try_from(number).map_err(|_| Refusal::new(text))?;
         if size == 0 || size >= least { Ok(size) } else { Err(Refusal::new(text)) }
     }
 
@@ -151,11 +152,11 @@ pub(crate) fn read(
             return Err(Refusal::new(format!("Option '{name}' of WSGIDaemonProcess is known, not supported yet.")));
         }
         match option.value {
-            Text(_) if value.is_empty() => return Err(option.invalid()),
-            Text(slot) => *slot(&mut group) = Some(value),
+            // An empty text is as good as none.
+            Text(slot) => *slot(&mut group) = Some(value).filter(|value| !value.is_empty()),
             Seconds(slot) | Size(slot) => {
                 let number = leading_integer(&value);
-                if value.is_empty() || number < 0 {
+                if value.is_empty() || number < 0 || number == i64::MAX {
                     return Err(option.invalid());
                 }
                 let scale = if matches!(option.value, Seconds(_)) { 1000 } else { 1 };
@@ -200,7 +201,7 @@ mod tests {
             ("request-timeout=-1", "Invalid request timeout for WSGI daemon process."),
             ("stack-size=0", "Invalid stack size for WSGI daemon process."),
             ("home=relative", "Invalid home directory for WSGI daemon process."),
-            ("listen-backlog=0", "Invalid listen backlog for WSGI daemon process."),
+            ("listen-backlog=-1", "Invalid listen backlog for WSGI daemon process."),
             ("python=three", "Invalid python version for WSGI daemon process."),
             ("setenv=NAME", "Invalid environment variable for WSGI daemon process."),
             ("user=", "Invalid user for WSGI daemon process."),

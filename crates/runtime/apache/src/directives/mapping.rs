@@ -98,7 +98,7 @@ fn script_alias(command: &mut Command, line: &[u8], expression: bool) -> Result<
         }
     }
 
-    let fixed = |token: Option<Token<'static>>| token.and_then(Token::fixed);
+    let fixed = |token: Option<Token<'static>>| token.and_then(Token::preloadable);
     let whole = !(expression && target.to_bytes().contains(&b'$'));
     if let (Some(process_group), Some(application_group), true) =
         (fixed(alias.process_group), fixed(alias.application_group), whole)

@@ -137,19 +137,20 @@ pub(crate) const PASS_APACHE_REQUEST: Directive = Directive {
     ..Directive::new(c"WSGIPassApacheRequest", Arity::Flag, Place::Sections, c"Enable/Disable Apache request object.")
 };
 
-/// Splits a line of one or more words.
-fn words(command: &Command, line: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+/// Splits a line into its words. None at all is an empty list, as in mod_wsgi: no process group is allowed, no header
+/// and no proxy trusted.
+fn words(line: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = line.trim_ascii();
     let mut words = Vec::new();
     while !rest.is_empty() {
         words.push(next_word(&mut rest));
     }
-    if words.is_empty() { Err(command.too_few("one")) } else { Ok(words) }
+    words
 }
 
 fn restrict_process(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     let mut names: Vec<&'static [u8]> = Vec::new();
-    for name in words(command, line)? {
+    for name in words(line) {
         // The name of embedded mode is the empty one.
         names.push(Token::parse(command.keep(&name).to_bytes()).fixed().unwrap_or_default());
     }
@@ -171,7 +172,7 @@ fn extended<T: Copy>(command: &Command, present: Option<&'static [T]>, more: &[T
 
 fn trusted_headers(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     let mut headers: Vec<&'static Header> = Vec::new();
-    for name in words(command, line)? {
+    for name in words(line) {
         // Unknown names have no effect, as in mod_wsgi.
         headers.extend(proxies::known(&name));
     }
@@ -182,12 +183,12 @@ fn trusted_headers(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
 
 fn trusted_proxies(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     let mut subnets = Vec::new();
-    for word in words(command, line)? {
+    for word in words(line) {
         let word = String::from_utf8_lossy(&word);
         let subnet = Subnet::parse(&word).ok_or_else(|| {
             let mut text = format!("Unable to parse trusted proxy IP address/subnet of \"{word}\".");
             if word.split('/').next().is_some_and(|address| address.parse::<std::net::IpAddr>().is_ok()) {
-                text.push_str(" The specified mask is invalid.");
+                text.push_str(" The specified network mask is invalid.");
             } else {
                 text.push_str(" The specified IP address is invalid.");
             }

@@ -7,6 +7,7 @@ use crate::config::{Main, Registry, ServerConfig, Settings};
 use crate::directives::words;
 use crate::guard::wall;
 use crate::host::{Pool, Server};
+use crate::interpreter_options::Scoped;
 use crate::sys;
 
 /// Whether this version does it.
@@ -106,6 +107,8 @@ pub(crate) enum Parse {
     Setting(for<'a, 'p> fn(&'a mut Settings<'p>) -> &'a mut Option<bool>),
     /// A flag of the main server.
     MainFlag(for<'a> fn(&'a mut Main) -> &'a mut Option<bool>),
+    /// A flag of the main server, or of the interpreters that a block selects.
+    ScopedFlag(for<'a> fn(&'a mut Scoped) -> &'a mut Option<bool>),
     /// One argument, or a whole line.
     Words(fn(&mut Command, &[u8]) -> Result<(), Refusal>),
 }
@@ -265,6 +268,22 @@ impl Command {
         ))
     }
 
+    /// Carries out the lines of a container.
+    pub(crate) fn carry_out_lines(&mut self) -> Result<(), Refusal> {
+        // SAFETY: the parameters are those of the present call, for a container whose lines Apache has read; what they
+        // say of the present directive is put back. The result is null or a text in a pool.
+        unsafe {
+            let container = (*self.raw).directive;
+            let refused = sys::ap_walk_config((*container).first_child, self.raw, (*self.raw).context);
+            (*self.raw).directive = container;
+            if refused.is_null() {
+                Ok(())
+            } else {
+                Err(Refusal::new(CStr::from_ptr(refused).to_string_lossy().into_owned()))
+            }
+        }
+    }
+
     fn check_place(&self) -> Result<(), Refusal> {
         if self.directive.place != Place::Main {
             return Ok(());
@@ -294,6 +313,11 @@ impl Command {
             Parse::MainFlag(slot) => {
                 let value = self.flag(argument)?;
                 *slot(&mut self.registry().draft().borrow_mut().main) = Some(value);
+                Ok(())
+            }
+            Parse::ScopedFlag(slot) => {
+                let value = self.flag(argument)?;
+                *slot(self.registry().draft().borrow_mut().scoped()) = Some(value);
                 Ok(())
             }
             Parse::Words(parse) => parse(self, argument),

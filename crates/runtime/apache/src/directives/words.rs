@@ -30,7 +30,7 @@ pub(crate) fn next_word(rest: &mut &[u8]) -> Vec<u8> {
     word
 }
 
-/// Takes the next `name=value`. The value may be quoted.
+/// Takes the next `name=value`. The value may be quoted, and blanks may stand before it, as mod_wsgi reads it too.
 ///
 /// # Errors
 /// The word, when it has no `=` or no name.
@@ -42,12 +42,7 @@ pub(crate) fn next_option(rest: &mut &[u8]) -> Result<(String, Vec<u8>), String>
         return Err(String::from_utf8_lossy(&next_word(rest)).into_owned());
     }
     *rest = &rest[end + 1..];
-    // No blank may stand between `=` and the value.
-    let value = match rest.first() {
-        Some(byte) if !byte.is_ascii_whitespace() => next_word(rest),
-        _ => Vec::new(),
-    };
-    Ok((name, value))
+    Ok((name, next_word(rest)))
 }
 
 /// C's `atoi`: leading digits count, anything else is 0.
@@ -67,7 +62,7 @@ pub(crate) fn leading_integer(value: &[u8]) -> i64 {
 
 /// A number of seconds above 0, with a fraction or without.
 pub(crate) fn positive_seconds(value: &[u8]) -> Option<f64> {
-    let seconds = std::str::from_utf8(value).ok()?.parse::<f64>().ok()?;
+    let seconds = std::str::from_utf8(value.trim_ascii_start()).ok()?.parse::<f64>().ok()?;
     (seconds > 0.0 && seconds.is_finite()).then_some(seconds)
 }
 
@@ -105,13 +100,14 @@ mod tests {
 
     #[test]
     fn options_are_names_and_values() {
-        let mut rest = &b"threads=5 display-name=\"a b\" home= python-path='/x y'  odd"[..];
+        let mut rest = &b"threads=5 display-name=\"a b\" home=  /x python-path='/x y' odd group="[..];
         let mut read = || next_option(&mut rest).map(|(name, value)| (name, String::from_utf8(value).expect("text")));
         assert_eq!(read(), Ok(("threads".into(), "5".into())));
         assert_eq!(read(), Ok(("display-name".into(), "a b".into())));
-        assert_eq!(read(), Ok(("home".into(), String::new())));
+        assert_eq!(read(), Ok(("home".into(), "/x".into())));
         assert_eq!(read(), Ok(("python-path".into(), "/x y".into())));
         assert_eq!(read(), Err("odd".into()));
+        assert_eq!(read(), Ok(("group".into(), String::new())));
         assert!(rest.is_empty());
         assert_eq!(next_option(&mut &b"=x y"[..]), Err("=x".into()));
     }

@@ -1,10 +1,12 @@
 //! What httpd says of the directives, against the table.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::httpd::{Folder, refusal, run};
+use crate::httpd::{Folder, module, refusal, run_with};
+use crate::verdicts::peer;
 
 fn table() -> Vec<Value> {
     let text = include_str!("../../directives.json");
@@ -13,9 +15,10 @@ fn table() -> Vec<Value> {
 }
 
 /// Name → help and "Allowed in …" of `httpd -L`.
-fn listed() -> BTreeMap<String, (String, String)> {
-    let folder = Folder::new("list");
-    let output = run(&folder, "WSGIRestrictEmbedded On", &["-L"]);
+fn listed(module: &Path) -> BTreeMap<String, (String, String)> {
+    let name = if module == crate::httpd::module() { "list" } else { "list-peer" };
+    let folder = Folder::new(name);
+    let output = run_with(module, &folder, "WSGIRestrictEmbedded On", &["-L"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut found = BTreeMap::new();
@@ -36,7 +39,7 @@ fn listed() -> BTreeMap<String, (String, String)> {
 // Covers: rule:config/directives-all
 #[test]
 fn httpd_lists_the_table() {
-    let mut listed = listed();
+    let mut listed = listed(&module());
     for row in table().iter().filter(|row| row["kind"] != "alias-option") {
         let name = row["name"].as_str().expect("a name");
         let key = if row["kind"] == "container" { format!("<{name}") } else { name.to_owned() };
@@ -61,6 +64,24 @@ fn httpd_lists_the_table() {
         assert_eq!(places, expected, "{name}");
     }
     assert!(listed.is_empty(), "not in the table: {listed:?}");
+}
+
+// Covers: rule:config/directives-all, rule:config/directives-ours-marked
+#[test]
+fn httpd_lists_what_it_lists_of_the_c_module() {
+    let Some(peer) = peer() else {
+        eprintln!("skipped: C mod_wsgi is not installed (make peer)");
+        return;
+    };
+    let places = |module: &Path| -> BTreeMap<String, String> {
+        listed(module).into_iter().map(|(name, (_, places))| (name, places)).collect()
+    };
+    let (mut ours, theirs) = (places(&module()), places(&peer));
+    for row in table().iter().filter(|row| row["extension"] == true) {
+        ours.remove(row["name"].as_str().expect("a name"));
+    }
+    assert_eq!(theirs.len(), 49);
+    assert_eq!(ours, theirs);
 }
 
 #[test]

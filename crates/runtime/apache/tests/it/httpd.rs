@@ -45,7 +45,8 @@ pub(crate) fn run_with(module: &Path, folder: &Folder, configuration: &str, argu
     let file = folder.path().join("httpd.conf");
     let text = format!(
         "ServerName localhost\nServerRoot \"{root}\"\nPidFile \"{root}/pid\"\nErrorLog \"{root}/error.log\"\n\
-         LoadModule mpm_event_module {modules}/mod_mpm_event.so\nLoadModule wsgi_module \"{module}\"\n{configuration}\n",
+         LoadModule mpm_event_module {modules}/mod_mpm_event.so\n\
+         LoadModule authz_core_module {modules}/mod_authz_core.so\nLoadModule wsgi_module \"{module}\"\n{configuration}\n",
         root = folder.path().display(),
         modules = env!("HTTPD_MODULES"),
         module = module.display(),
@@ -65,6 +66,18 @@ pub(crate) fn refusal(configuration: &str) -> Option<String> {
     }
     let line = text.lines().find(|line| !line.starts_with("AH00526:") && !line.is_empty());
     Some(line.unwrap_or_default().to_owned())
+}
+
+/// What a module says to a configuration without embedded mode: `OK`, or the text of the refusal.
+pub(crate) fn check(folder: &Folder, module: &Path, configuration: &str) -> String {
+    let output = run_with(module, folder, &format!("WSGIRestrictEmbedded On\n{configuration}"), &["-t"]);
+    if output.status.success() {
+        return "OK".to_owned();
+    }
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().find(|line| !line.starts_with("AH00526:") && !line.is_empty());
+    let log = std::fs::read_to_string(folder.path().join("error.log")).unwrap_or_default();
+    line.map_or(log, str::to_owned)
 }
 
 fn hash(text: &str) -> u64 {

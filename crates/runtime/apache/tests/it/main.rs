@@ -9,3 +9,4 @@ mod observe;
 mod request;
 mod response;
 mod server;
+mod verdicts;

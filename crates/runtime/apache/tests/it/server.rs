@@ -40,7 +40,7 @@ impl Port {
 }
 
 /// An engine beside this test program.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let module = module();
     let deps = module.parent().expect("it lies in a folder");
     let root = if deps.ends_with("deps") { deps.parent().expect("deps lies in a folder") } else { deps };

@@ -11,12 +11,12 @@ use wsgi_protocol::keys::{self, KeyId};
 use wsgi_protocol::launch;
 use wsgi_protocol::request::Facts;
 
+use crate::gil_cell::GilCell;
 use crate::object::{
     Object, Raise, Stored, boolean, dict, done, filesystem, float, integer, interned, latin1, none, owned, put, text,
     tuple,
 };
 use crate::slot::c_text;
-use crate::thread::GilCell;
 
 /// The compatibility level: what frameworks check.
 pub(crate) const COMPATIBLE_VERSION: [i64; 3] = [6, 1, 1];

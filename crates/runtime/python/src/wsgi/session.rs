@@ -15,10 +15,11 @@ use pyo3::Python;
 use wsgi_protocol::abi::{Bytes, Field, Level, Record};
 
 use crate::gateway::{Gateway, Head, SendFailure};
+use crate::gil_cell::GilCell;
 use crate::interpreter::Interpreter;
 use crate::metrics::{Io, Meter, Tally};
 use crate::object::Stored;
-use crate::thread::{GilCell, detached};
+use crate::thread::detached;
 use crate::wsgi::input::Body;
 
 /// Status line and header fields in two buffers, so that a head can be sent without the GIL and without Python objects.

@@ -36,6 +36,7 @@ pub struct Launch {
     error_log: PathBuf,
     terminal: bool,
     single_process: bool,
+    input: Option<String>,
     tied: bool,
     readiness: Option<Readiness>,
     limit: Duration,
@@ -102,6 +103,7 @@ impl Launch {
             error_log: root.join("logs/error.log"),
             terminal: false,
             single_process: false,
+            input: None,
             tied: false,
             readiness: None,
             limit: READY_LIMIT,
@@ -135,6 +137,12 @@ impl Launch {
     /// Starts in debugging mode (`-X`): one process that serves everything itself.
     pub fn single_process(mut self) -> Self {
         self.single_process = true;
+        self
+    }
+
+    /// Gives the server a text as standard input. Without it there is none.
+    pub fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
         self
     }
 
@@ -196,6 +204,12 @@ impl Launch {
             let written = |cause| LaunchError::Write { path: path.clone(), cause };
             let file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(written)?;
             command.stdout(Stdio::from(file.try_clone().map_err(written)?)).stderr(Stdio::from(file));
+        }
+        if let Some(text) = &self.input {
+            let path = self.root.join("logs/stdin");
+            let written = |cause| LaunchError::Write { path: path.clone(), cause };
+            fs::write(&path, text).map_err(written)?;
+            command.stdin(Stdio::from(fs::File::open(&path).map_err(written)?));
         }
         let launcher = nix::unistd::getpid();
         let tied = self.tied;

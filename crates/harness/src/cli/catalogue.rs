@@ -60,8 +60,9 @@ fn axis_value(text: &str) -> Result<(String, String), String> {
         "mpm" => value.parse::<crate::scenario::schema::Mpm>().map(|_| ()),
         "mode" => value.parse::<crate::scenario::schema::Mode>().map(|_| ()),
         "module" => value.parse::<crate::scenario::schema::Module>().map(|_| ()),
+        "python" => value.parse::<crate::scenario::schema::PythonTag>().map(|_| ()),
         "variant" => Ok(()),
-        other => Err(format!("`{other}` is none of mpm, mode, module, variant")),
+        other => Err(format!("`{other}` is none of mpm, mode, module, python, variant")),
     }?;
     Ok((axis.to_owned(), value.to_owned()))
 }

@@ -102,6 +102,7 @@ fn server(text: &mut String, cell: &Cell, prepared: &Prepared, no_config: bool) 
         dir: "/tmp/CELL/app".to_owned(),
         port: 8000,
         https_port: cell.needs_https().then_some(8443),
+        ports: cell.ports.iter().zip(8001..).map(|(name, port)| (name.clone(), port)).collect(),
         venv: prepared.machine.venv.as_ref().map(|venv| venv.display().to_string()),
     };
     let scope = cell.scope(&places, &prepared.machine);

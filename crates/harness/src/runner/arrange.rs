@@ -1,21 +1,25 @@
 //! From a planned cell to a running server: folder, ports, files, configuration, launch.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use confgen::diagnostic::Diagnostic;
 use confgen::environment::Environment;
 use confgen::facts::Facts;
-use confgen::httpd::{Account, HeldPort, Launch, LaunchError, Readiness, ServerRoot};
+use confgen::httpd::{Account, HeldPort, Launch, LaunchError, Readiness, Server, ServerRoot};
 use confgen::render::{RenderOptions, Tree, WriteOptions, render};
 use confgen::spec::Spec;
 
 use super::machine::Machine;
 use super::outcome::{Failure, FailureKind};
+use super::perform::Performer;
 use super::plan::{Cell, CellFile};
+use crate::scenario::Value;
 use crate::scenario::expression::Scope;
 use crate::scenario::template::Places;
+use crate::steps::wire::Limit;
 use crate::steps::{Stage, StageParts, hand_over};
 
 /// The name of `${dir}` below the server root.
@@ -60,6 +64,45 @@ pub struct Arranged {
     _ports: Vec<HeldPort>,
 }
 
+/// A cell whose server ended instead of starting.
+#[derive(Debug)]
+pub struct Refused {
+    /// What httpd said.
+    pub failure: Failure,
+    /// The names that expressions know, with what httpd said as `start`.
+    pub scope: Scope<'static>,
+    /// The private folder with the server's root.
+    pub root: ServerRoot,
+    /// The last lines of what it wrote.
+    pub log: Vec<String>,
+}
+
+/// Why there is no running server.
+#[derive(Debug)]
+pub enum NotArranged {
+    /// httpd refused to start, or ended right away.
+    Refused(Box<Refused>),
+    /// It did not come to a start.
+    Failed(Vec<Failure>),
+}
+
+impl NotArranged {
+    /// What went wrong, where the server had to start.
+    #[must_use]
+    pub fn into_failures(self) -> Vec<Failure> {
+        match self {
+            Self::Refused(refused) => vec![refused.failure],
+            Self::Failed(failures) => failures,
+        }
+    }
+}
+
+impl From<Vec<Failure>> for NotArranged {
+    fn from(failures: Vec<Failure>) -> Self {
+        Self::Failed(failures)
+    }
+}
+
 /// Arranges a cell and starts its server, within a time.
 ///
 /// # Errors
@@ -67,9 +110,9 @@ pub struct Arranged {
 pub fn arrange(
     cell: &Cell,
     surroundings: &Surroundings<'_>,
-    limit: Duration,
+    limit: Limit<'_>,
     keep_after_us: bool,
-) -> Result<Arranged, Vec<Failure>> {
+) -> Result<Arranged, NotArranged> {
     let broken = |what: &str, error: &dyn std::fmt::Display| {
         vec![Failure::new(FailureKind::Infrastructure, "", format!("{what}: {error}"))]
     };
@@ -81,53 +124,141 @@ pub fn arrange(
     } else {
         None
     };
+    let further = cell
+        .ports
+        .iter()
+        .map(|name| HeldPort::loopback().map(|port| (name.clone(), port)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| broken("cannot hold a port", &error))?;
     let dir = root.path().join(APPLICATION);
     let places = Places {
         dir: dir.display().to_string(),
         port: port.port(),
         https_port: https.as_ref().map(HeldPort::port),
+        ports: further.iter().map(|(name, port)| (name.clone(), port.port())).collect(),
         venv: surroundings.machine.venv.as_ref().map(|venv| venv.display().to_string()),
     };
     let mut scope = cell.scope(&places, surroundings.machine);
     let account = serving(surroundings.machine);
     let files = cell.files(&scope, &places).map_err(|failure| vec![failure])?;
     furnish(cell, &dir, &files, &account).map_err(|error| broken("cannot write the cell's files", &error))?;
-    let tree = configure(cell, surroundings, &scope, &places, &root)?;
-    if tree.choice.user != account.name
-        && let Ok(other) = Account::by_name(&tree.choice.user)
-    {
-        hand_over_all(&dir, &other).map_err(|error| broken("cannot hand the cell's files over", &error))?;
-    }
     let address = port.address();
-    // A server without a plain port can only be seen to accept.
-    let readiness = match https.as_ref().filter(|_| !listens_plainly(&tree, port.port())) {
-        Some(https) => Readiness::Announces(https.address()),
-        None => Readiness::Announces(address),
-    };
-    let error_log = tree.choice.error_log.clone().unwrap_or_else(|| root.logs().join("error.log"));
-    let began = Instant::now();
-    let launch = Launch::new(&tree.choice.httpd, root.path())
-        .config(&tree.config())
-        .environment(tree.environment.clone())
-        .error_log(&error_log)
-        .ready_when(readiness)
-        .within(limit);
-    let launch = if keep_after_us { launch } else { launch.tied_to_thread() };
-    let server = launch.start().map_err(|error| vec![refused(&error)])?;
-    let started_in = began.elapsed();
-    scope.set("parent", server.pid());
-    let parts = StageParts {
+    let mut parts = StageParts {
         dir,
         http: address,
         https: https.as_ref().map(HeldPort::address),
-        error_log,
+        error_log: root.logs().join("error.log"),
         access_log: root.logs().join("access.log"),
+        console: root.logs().join("console.log"),
         account,
-        server,
+        server: None,
     };
+    if !cell.before.is_empty() {
+        rehearse(cell, &Stage::new(parts.clone_without_server()), &places, &mut scope, limit)?;
+    }
+    let tree = configure(cell, surroundings, &scope, &places, &root)?;
+    if tree.choice.user != parts.account.name
+        && let Ok(other) = Account::by_name(&tree.choice.user)
+    {
+        hand_over_all(&parts.dir, &other).map_err(|error| broken("cannot hand the cell's files over", &error))?;
+    }
+    // A server without a plain port can only be seen to accept.
+    let listener = match https.as_ref().filter(|_| !listens_plainly(&tree, port.port())) {
+        Some(https) => https.address(),
+        None => address,
+    };
+    parts.error_log = tree.choice.error_log.clone().unwrap_or(parts.error_log);
+    let began = Instant::now();
+    let server = match launch(cell, &tree, &root, &parts.error_log, listener, limit, keep_after_us) {
+        Ok(server) => server,
+        Err(error) => return Err(refusal(&error, scope, root)),
+    };
+    let started_in = began.elapsed();
+    scope.set("parent", server.pid());
+    parts.server = Some(server);
     let url = format!("http://127.0.0.1:{}/", port.port());
-    let ports = std::iter::once(port).chain(https).collect();
+    let ports = std::iter::once(port).chain(https).chain(further.into_iter().map(|(_, port)| port)).collect();
     Ok(Arranged { stage: Stage::new(parts), places, scope, root, tree, url, started_in, _ports: ports })
+}
+
+/// Starts the server.
+fn launch(
+    cell: &Cell,
+    tree: &Tree,
+    root: &ServerRoot,
+    error_log: &Path,
+    listener: SocketAddr,
+    limit: Limit<'_>,
+    keep_after_us: bool,
+) -> Result<Server, LaunchError> {
+    let mut launch = Launch::new(&tree.choice.httpd, root.path())
+        .config(&tree.config())
+        .environment(tree.environment.clone())
+        .error_log(error_log)
+        .ready_when(Readiness::Announces(listener))
+        .within(limit.left());
+    if let Some(input) = &cell.launch.input {
+        launch = launch.input(input);
+    }
+    if cell.launch.single_process {
+        // A single process announces nothing.
+        launch = launch.single_process().ready_when(Readiness::Accepts(listener));
+    }
+    if keep_after_us { launch } else { launch.tied_to_thread() }.start()
+}
+
+/// Does the steps before the start.
+fn rehearse(
+    cell: &Cell,
+    stage: &Stage,
+    places: &Places,
+    scope: &mut Scope<'static>,
+    limit: Limit<'_>,
+) -> Result<(), Vec<Failure>> {
+    for step in &cell.before {
+        let performed = Performer { stage, places }.perform(step, scope, limit);
+        if !performed.failures.is_empty() && !step.soft {
+            return Err(performed.failures);
+        }
+        for (name, value) in performed.captured {
+            scope.set(name, value);
+        }
+        if let Some(id) = &step.id {
+            scope.set(id.clone(), performed.result);
+        }
+    }
+    Ok(())
+}
+
+/// A server that did not start: what it said is what `start` is in expressions.
+fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot) -> NotArranged {
+    let failure = refused(error);
+    let LaunchError::Died { complaints, log, .. } = error else { return NotArranged::Failed(vec![failure]) };
+    let first = complaints.iter().find(|complaint| complaint.file.is_some()).or_else(|| complaints.first());
+    let text = if complaints.is_empty() {
+        log.join("\n")
+    } else {
+        complaints.iter().map(|complaint| complaint.message.clone()).collect::<Vec<_>>().join("\n")
+    };
+    let file = first.and_then(|complaint| complaint.file.as_ref()).map(|file| file.display().to_string());
+    let line = first.and_then(|complaint| complaint.line).map(|line| line as u64);
+    scope.set(
+        "start",
+        Value::record([
+            ("ok", false.into()),
+            ("error", text.into()),
+            ("code", first.and_then(|complaint| complaint.code.clone()).into()),
+            ("file", file.into()),
+            ("line", line.into()),
+            ("log", log.join("\n").into()),
+        ]),
+    );
+    let logs = ["error", "access", "console"].map(|name| {
+        let text = fs::read(root.logs().join(format!("{name}.log"))).unwrap_or_default();
+        (name, String::from_utf8_lossy(&text).into_owned().into())
+    });
+    scope.set("log", Value::record(logs));
+    NotArranged::Refused(Box::new(Refused { failure, scope, root, log: log.clone() }))
 }
 
 /// Who serves requests unless the spec names another user.

@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use confgen::httpd::{Instance, LogTail, Signal};
 
-use super::arrange::{self, Arranged, Surroundings};
+use super::arrange::{self, Arranged, NotArranged, Refused, Surroundings};
 use super::audit::Allowed;
 use super::bundle;
 use super::event::{Event, Events};
 use super::options::RunOptions;
 use super::outcome::{CellOutcome, Failure, FailureKind, StepOutcome, Verdict};
-use super::perform::{Performed, Performer, logs};
+use super::perform::{Performed, Performer, logs, skipped as skipped_result};
 use super::plan::Cell;
 use super::remains;
 use super::stacks;
 use crate::scenario::Value;
 use crate::scenario::prepared::PreparedStep;
-use crate::scenario::schema::{LogFile, StepKind};
+use crate::scenario::schema::{LogFile, StartRule, StepKind};
 use crate::steps::StopSummary;
 use crate::steps::wire::Limit;
 
@@ -65,14 +65,16 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
     let limit = context.limit(cell, started);
     context.events.send(Event::CellStarted { cell: index });
     let mut record = Record::default();
-    let arranged = arrange::arrange(cell, &context.surroundings, limit.left(), false);
+    let arranged = arrange::arrange(cell, &context.surroundings, limit, false);
     let mut arranged = match arranged {
         Ok(arranged) => arranged,
-        Err(failures) => {
-            if limit.is_interrupted() {
-                return None;
-            }
-            record.failures = failures;
+        Err(_) if limit.is_interrupted() => return None,
+        Err(NotArranged::Refused(refused)) if cell.start == StartRule::MayFail => {
+            let verdict = judge_refusal(cell, *refused, &mut record);
+            return Some(conclude(context, cell, record, verdict, started, None));
+        }
+        Err(error) => {
+            record.failures = error.into_failures();
             let verdict = without_expectations(&record.failures);
             return Some(conclude(context, cell, record, verdict, started, None));
         }
@@ -89,6 +91,24 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
     let stopped = stop(&arranged, &mut record);
     let verdict = decide(cell, &mut arranged, &mut record, stopped.as_ref());
     Some(conclude(context, cell, record, verdict, started, Some(&mut arranged)))
+}
+
+/// The verdict on a cell whose server refused to start: its steps are not done, its expressions judge what httpd said. The
+/// log's errors are the refusal itself.
+fn judge_refusal(cell: &Cell, refused: Refused, record: &mut Record) -> Verdict {
+    let Refused { mut scope, root, log, .. } = refused;
+    for step in &cell.steps {
+        for name in step.captured_names() {
+            scope.set(name, Value::Null);
+        }
+        if let Some(id) = &step.id {
+            scope.set(id.clone(), skipped_result(step));
+        }
+    }
+    record.log_tail = log;
+    let (verdict, failures) = cell.judge(remains::failures(root.path(), None), &scope);
+    record.failures = failures;
+    verdict
 }
 
 /// Performs the steps until one fails the cell.

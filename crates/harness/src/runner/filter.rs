@@ -22,6 +22,8 @@ pub struct Subject<'a> {
     pub mode: &'a str,
     /// ours or mod_wsgi.
     pub module: &'a str,
+    /// The version of Python.
+    pub python: &'a str,
     /// symptom or healthy.
     pub expect: &'a str,
     /// The scenario's file.
@@ -52,6 +54,7 @@ pub const PREDICATES: &[Predicate] = &[
     Predicate { name: "mpm", help: "event, worker or prefork", values: |subject| vec![subject.mpm] },
     Predicate { name: "mode", help: "embedded or daemon", values: |subject| vec![subject.mode] },
     Predicate { name: "module", help: "ours or mod_wsgi", values: |subject| vec![subject.module] },
+    Predicate { name: "python", help: "the version of Python, such as 3.13t", values: |subject| vec![subject.python] },
     Predicate { name: "expect", help: "symptom or healthy", values: |subject| vec![subject.expect] },
     Predicate {
         name: "path",

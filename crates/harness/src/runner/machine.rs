@@ -9,6 +9,8 @@ use confgen::environment::Environment;
 use confgen::facts::Facts;
 use confgen::httpd::Account;
 
+use crate::scenario::schema::PythonTag;
+
 /// What the machine has.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -18,6 +20,8 @@ pub struct Machine {
     pub user: String,
     /// The version of Python that serves applications, as major and minor number.
     pub python: (u32, u32),
+    /// The versions whose engine stands beside the module.
+    pub engines: BTreeSet<String>,
     /// The environment of Python packages.
     pub venv: Option<PathBuf>,
     /// The packages there, with normalised names.
@@ -69,6 +73,8 @@ impl Machine {
         let venv = found(&options.venv, "HARNESS_VENV", "venv").map(|path| fs::canonicalize(&path).unwrap_or(path));
         let peer = found(&options.peer, "HARNESS_PEER", "peer/mod_wsgi.so")
             .filter(|path| path.exists())
+            // httpd looks for a relative one below its own root.
+            .map(|path| fs::canonicalize(&path).unwrap_or(path))
             .or_else(|| facts.wsgi.mod_wsgi.clone());
         let python = venv.as_deref().and_then(version_of_venv);
         let python = python.or_else(|| {
@@ -81,6 +87,7 @@ impl Machine {
             root,
             user: user.unwrap_or_else(|| Account::current().name),
             python: python.unwrap_or((3, 11)),
+            engines: facts.wsgi.daemons.iter().chain(&facts.wsgi.engines).cloned().collect(),
             packages: venv.as_deref().map(packages).unwrap_or_default(),
             venv,
             peer,
@@ -100,6 +107,12 @@ impl Machine {
     #[must_use]
     pub fn python_text(&self) -> String {
         format!("{}.{}", self.python.0, self.python.1)
+    }
+
+    /// The version of Python.
+    #[must_use]
+    pub const fn python_tag(&self) -> PythonTag {
+        PythonTag { major: self.python.0, minor: self.python.1, free_threaded: false }
     }
 
     /// Whether a program is on the search path.

@@ -209,6 +209,7 @@ pub(crate) fn logs(stage: &Stage) -> Value {
     Value::record([
         ("error", stage.log_text(LogFile::Error).into()),
         ("access", stage.log_text(LogFile::Access).into()),
+        ("console", stage.log_text(LogFile::Console).into()),
     ])
 }
 
@@ -258,7 +259,8 @@ fn set_success(result: &mut Value, failures: &[Failure]) {
     }
 }
 
-fn skipped(step: &PreparedStep) -> Value {
+/// The result of a step that is not done.
+pub(crate) fn skipped(step: &PreparedStep) -> Value {
     let nothing = step.kind.definition().members.iter().map(|member| (member.name.to_owned(), Value::Null));
     Value::Record(nothing.chain(common(Duration::ZERO, &[], true)).collect())
 }

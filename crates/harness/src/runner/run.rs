@@ -14,6 +14,7 @@ use super::options::RunOptions;
 use super::outcome::{CellOutcome, Failure, RunOutcome};
 use super::plan::{Cell, Plan};
 use super::schedule::{Entry, Schedule};
+use crate::steps::wire::Limit;
 
 /// How often a server that is kept up is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -116,7 +117,9 @@ pub fn up(
     options: &RunOptions,
     events: &Events,
 ) -> Result<(), Vec<Failure>> {
-    let arranged = arrange::arrange(cell, &surroundings, cell.timeout, false)?;
+    let flag = options.interrupt.flag();
+    let limit = Limit::new(Instant::now() + cell.timeout, &flag);
+    let arranged = arrange::arrange(cell, &surroundings, limit, false).map_err(arrange::NotArranged::into_failures)?;
     events.send(Event::ServerReady { cell: index, url: arranged.url.clone(), after: arranged.started_in });
     events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.root.path().to_owned() });
     while !options.interrupt.is_raised() && arranged.stage.with_server(Instance::is_alive).unwrap_or(false) {

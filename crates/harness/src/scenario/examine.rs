@@ -24,6 +24,9 @@ pub(super) fn examine(root: &Node) -> Vec<Problem> {
         for vars in [root.get("vars"), own("vars")].into_iter().flatten() {
             names.add_vars(vars);
         }
+        if let Some(ports) = root.get("ports") {
+            names.add_ports(ports);
+        }
         let files = [root.get("files"), own("files")].into_iter().flatten();
         for entry in files.filter_map(Node::as_map).flat_map(|map| &map.entries) {
             let raw = entry.value.get("interpolate").is_some_and(|node| node.value == NodeValue::Bool(false));
@@ -31,6 +34,10 @@ pub(super) fn examine(root: &Node) -> Vec<Problem> {
             if !raw {
                 template(text, &names, &mut problems);
             }
+        }
+        for step in own("before").or_else(|| root.get("before")).and_then(Node::as_seq).unwrap_or_default() {
+            steps::preparation(step, &mut problems);
+            steps::step(step, &mut names, &mut problems);
         }
         for server in [root.get("server"), own("server")].into_iter().flatten() {
             templates(server, &names, &mut problems);
@@ -56,11 +63,15 @@ pub(super) fn examine(root: &Node) -> Vec<Problem> {
 
 /// The lists of steps of a scenario and its variants, with their pointers.
 pub(super) fn step_lists(root: &Node) -> Vec<(String, &[Node])> {
-    let mut lists: Vec<_> =
-        root.get("steps").and_then(Node::as_seq).map(|steps| ("/steps".to_owned(), steps)).into_iter().collect();
+    let mut lists: Vec<_> = ["before", "steps"]
+        .iter()
+        .filter_map(|key| root.get(key).and_then(Node::as_seq).map(|steps| (format!("/{key}"), steps)))
+        .collect();
     for entry in root.get("variants").and_then(Node::as_map).into_iter().flat_map(|map| &map.entries) {
-        if let Some(steps) = entry.value.get("steps").and_then(Node::as_seq) {
-            lists.push((format!("/variants/{}/steps", entry.key.replace('~', "~0").replace('/', "~1")), steps));
+        for key in ["before", "steps"] {
+            if let Some(steps) = entry.value.get(key).and_then(Node::as_seq) {
+                lists.push((format!("/variants/{}/{key}", entry.key.replace('~', "~0").replace('/', "~1")), steps));
+            }
         }
     }
     lists

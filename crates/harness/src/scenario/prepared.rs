@@ -193,6 +193,14 @@ impl PreparedStep {
             .collect()
     }
 
+    /// The names that the step and those inside give to parts of their results.
+    #[must_use]
+    pub fn captured_names(&self) -> Vec<String> {
+        let own = self.captures.iter().map(|(name, _)| name.clone());
+        let ids = self.nested.iter().filter_map(|step| step.id.clone());
+        own.chain(ids).chain(self.nested.iter().flat_map(Self::captured_names)).collect()
+    }
+
     /// The step as it was written.
     #[must_use]
     pub const fn value(&self) -> &Json {

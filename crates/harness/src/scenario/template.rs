@@ -30,6 +30,8 @@ pub struct Places {
     pub port: u16,
     /// The server's port for HTTPS, if it has one.
     pub https_port: Option<u16>,
+    /// The server's further ports, by name.
+    pub ports: Vec<(String, u16)>,
     /// The environment of Python packages, if there is one.
     pub venv: Option<String>,
 }
@@ -38,7 +40,7 @@ impl Places {
     /// Stand-ins with which a scenario is checked before it runs.
     #[must_use]
     pub fn sample() -> Self {
-        Self { dir: "/tmp".to_owned(), port: 8000, https_port: None, venv: None }
+        Self { dir: "/tmp".to_owned(), port: 8000, https_port: None, ports: Vec::new(), venv: None }
     }
 
     fn text(&self, place: Place) -> String {
@@ -252,7 +254,7 @@ mod tests {
     }
 
     fn filled(text: &str) -> Json {
-        let places = Places { dir: "/d".into(), port: 81, https_port: None, venv: None };
+        let places = Places { dir: "/d".into(), port: 81, https_port: None, ports: Vec::new(), venv: None };
         fill(text, &scope(), &places).unwrap()
     }
 

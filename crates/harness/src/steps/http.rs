@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use serde_json::Value as Json;
@@ -20,27 +21,28 @@ const MOST_REDIRECTS: usize = 10;
 /// Between the parts of a form with files. Fixed, so that requests are the same in every run.
 const BOUNDARY: &str = "----harness-7MA4YWxkTrZu0gW";
 
-/// Connections that are kept between steps, by name and by whether they are encrypted.
+/// Connections that are kept between steps, by name and by where they lead.
 #[derive(Debug, Default)]
-pub struct KeptConnections(Mutex<HashMap<(String, bool), Connection>>);
+pub struct KeptConnections(Mutex<HashMap<(String, SocketAddr), Connection>>);
 
 impl KeptConnections {
-    fn take(&self, name: &str, listener: Listener) -> Option<Connection> {
-        self.0.lock().ok()?.remove(&(name.to_owned(), listener == Listener::Https))
+    fn take(&self, name: &str, address: SocketAddr) -> Option<Connection> {
+        self.0.lock().ok()?.remove(&(name.to_owned(), address))
     }
 
-    fn keep(&self, name: &str, listener: Listener, connection: Connection) {
+    fn keep(&self, name: &str, address: SocketAddr, connection: Connection) {
         if let Ok(mut connections) = self.0.lock() {
-            connections.insert((name.to_owned(), listener == Listener::Https), connection);
+            connections.insert((name.to_owned(), address), connection);
         }
     }
 }
 
 /// A request, ready to be sent.
-struct Request {
-    method: String,
-    target: String,
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) target: String,
     listener: Listener,
+    port: Option<u16>,
     host: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
@@ -48,11 +50,12 @@ struct Request {
 }
 
 /// What came of sending one.
-struct Exchange {
-    response: Option<Response>,
+#[derive(Default)]
+pub(super) struct Exchange {
+    pub(super) response: Option<Response>,
     first_byte: Option<std::time::Duration>,
-    retried: u32,
-    error: Option<WireError>,
+    pub(super) retried: u32,
+    pub(super) error: Option<WireError>,
 }
 
 /// Sends a request and takes the answer.
@@ -89,16 +92,25 @@ pub(super) fn run(step: &Http, stage: &Stage, limit: Limit<'_>, opened: Option<C
 
 /// Opens the connection of a step before its time, for clients that start together.
 pub(super) fn open(step: &Http, stage: &Stage, limit: Limit<'_>) -> Option<Connection> {
-    matches!(step.connection, Choice::Fresh).then(|| connect(stage, step.to, limit).ok())?
+    matches!(step.connection, Choice::Fresh).then(|| connect(stage, step.to, step.port, limit).ok())?
 }
 
-fn connect(stage: &Stage, listener: Listener, limit: Limit<'_>) -> Result<Connection, WireError> {
-    let address =
-        stage.address(listener).ok_or_else(|| WireError::System("the server has no port for https".to_owned()))?;
+/// Where a request goes.
+pub(super) fn address(stage: &Stage, listener: Listener, port: Option<u16>) -> Result<SocketAddr, WireError> {
+    let address = match port {
+        Some(port) => stage.address(Listener::Http).map(|address| SocketAddr::new(address.ip(), port)),
+        None => stage.address(listener),
+    };
+    address.ok_or_else(|| WireError::System("the server has no port for https".to_owned()))
+}
+
+fn connect(stage: &Stage, listener: Listener, port: Option<u16>, limit: Limit<'_>) -> Result<Connection, WireError> {
+    let address = address(stage, listener, port)?;
     Connection::open(address, (listener == Listener::Https).then_some("localhost"), limit)
 }
 
-fn prepare(step: &Http, stage: &Stage) -> Result<Request, String> {
+/// Makes the request that a step describes.
+pub(super) fn prepare(step: &Http, stage: &Stage) -> Result<Request, String> {
     let schema::Method { method, path } = step.target();
     let mut target = escape(path);
     if !step.query.is_empty() {
@@ -134,9 +146,10 @@ fn prepare(step: &Http, stage: &Stage) -> Result<Request, String> {
     {
         headers.push(("Content-Type".to_owned(), media_type));
     }
-    let port = stage.address(step.to).map_or(0, |address| address.port());
+    let port = address(stage, step.to, step.port).map_or(0, |address| address.port());
     let host = step.host.clone().unwrap_or_else(|| format!("localhost:{port}"));
-    Ok(Request { method: method.to_owned(), target, listener: step.to, host, headers, body, chunked: step.chunked })
+    let (method, listener, chunked) = (method.to_owned(), step.to, step.chunked);
+    Ok(Request { method, target, listener, port: step.port, host, headers, body, chunked })
 }
 
 fn read(stage: &Stage, path: &str) -> Result<Vec<u8>, String> {
@@ -181,7 +194,7 @@ fn multipart(fields: &Multipart, stage: &Stage) -> Result<Vec<u8>, String> {
 }
 
 /// The bytes of a request.
-fn bytes(request: &Request, cookies: Option<String>) -> Vec<u8> {
+fn bytes(request: &Request, cookies: Option<&str>) -> Vec<u8> {
     let given = |name: &str| request.headers.iter().any(|(field, _)| field.eq_ignore_ascii_case(name));
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
     let mut field = |name: &str, value: &str| {
@@ -197,7 +210,7 @@ fn bytes(request: &Request, cookies: Option<String>) -> Vec<u8> {
         field(name, value);
     }
     if let Some(cookies) = cookies.filter(|_| !given("cookie")) {
-        field("Cookie", &cookies);
+        field("Cookie", cookies);
     }
     match &request.body {
         _ if given("content-length") || given("transfer-encoding") => {}
@@ -223,8 +236,8 @@ fn bytes(request: &Request, cookies: Option<String>) -> Vec<u8> {
     bytes
 }
 
-/// Sends a request over the chosen connection. A kept one that the server closed before any byte of an answer is replaced
-/// once: httpd itself closes idle connections on graceful restarts.
+/// Sends a request over the connection that the step chooses. A kept one that the server closed before any byte of an answer
+/// is replaced once: httpd itself closes idle connections on graceful restarts.
 fn send(
     request: &Request,
     step: &Http,
@@ -233,20 +246,38 @@ fn send(
     opened: Option<Connection>,
     use_cookies: bool,
 ) -> Exchange {
-    let mut exchange = Exchange { response: None, first_byte: None, retried: 0, error: None };
-    let kept = match &step.connection {
-        Choice::Kept(name) => stage.connections.take(name, request.listener),
-        Choice::Fresh => None,
+    let place = address(stage, request.listener, request.port).ok();
+    let kept = match (&step.connection, place) {
+        (Choice::Kept(name), Some(place)) => stage.connections.take(name, place),
+        _ => None,
     };
+    let cookies =
+        use_cookies.then(|| stage.cookies.field(&request.target, request.listener == Listener::Https)).flatten();
+    let (exchange, left) = exchange(request, kept, opened, cookies.as_deref(), stage, limit);
+    if let (Choice::Kept(name), Some(place), Some(connection)) = (&step.connection, place, left) {
+        stage.connections.keep(name, place, connection);
+    }
+    exchange
+}
+
+/// Sends a request over a kept connection, an opened one or one of its own; gives back the connection if the server keeps it.
+pub(super) fn exchange(
+    request: &Request,
+    kept: Option<Connection>,
+    opened: Option<Connection>,
+    cookies: Option<&str>,
+    stage: &Stage,
+    limit: Limit<'_>,
+) -> (Exchange, Option<Connection>) {
+    let mut exchange = Exchange::default();
     let mut reused = kept.is_some();
     let mut ready = kept.or(opened);
     loop {
-        let mut connection = match ready.take().map_or_else(|| connect(stage, request.listener, limit), Ok) {
+        let opened = ready.take().map_or_else(|| connect(stage, request.listener, request.port, limit), Ok);
+        let mut connection = match opened {
             Ok(connection) => connection,
-            Err(error) => return Exchange { error: Some(error), ..exchange },
+            Err(error) => return (Exchange { error: Some(error), ..exchange }, None),
         };
-        let cookies =
-            use_cookies.then(|| stage.cookies.field(&request.target, request.listener == Listener::Https)).flatten();
         let started = std::time::Instant::now();
         connection.expect_first_byte();
         connection.send(&bytes(request, cookies));
@@ -270,10 +301,7 @@ fn send(
         let keeps =
             reader.is_done() && reader.response().is_some_and(|response| response.keeps) && !connection.is_closed();
         exchange.response = reader.into_response();
-        if let (Choice::Kept(name), true) = (&step.connection, keeps) {
-            stage.connections.keep(name, request.listener, connection);
-        }
-        return exchange;
+        return (exchange, keeps.then_some(connection));
     }
 }
 
@@ -425,7 +453,8 @@ fn curl(request: &Request, stage: &Stage) -> String {
         None => {}
     }
     let scheme = if request.listener == Listener::Https { "https" } else { "http" };
-    let address = stage.address(request.listener).map_or_else(String::new, |address| address.to_string());
+    let address =
+        address(stage, request.listener, request.port).map_or_else(|_| String::new(), |address| address.to_string());
     let _ = write!(line, " {}", quote(&format!("{scheme}://{address}{}", request.target)));
     line
 }
@@ -438,6 +467,7 @@ mod tests {
         Request {
             method: method.into(),
             target: target.into(),
+            port: None,
             listener: Listener::Http,
             host: "localhost:1".into(),
             headers: Vec::new(),
@@ -456,7 +486,7 @@ mod tests {
         ];
         asked.body = Some(b"abc".to_vec());
         assert_eq!(
-            String::from_utf8(bytes(&asked, Some("a=b".into()))).unwrap(),
+            String::from_utf8(bytes(&asked, Some("a=b"))).unwrap(),
             "POST /x HTTP/1.1\r\nHost: localhost:1\r\nX-ODD-case: 1\r\nX-ODD-case: 2\r\nuser-agent: me\r\nCookie: a=b\r\nContent-Length: 3\r\n\r\nabc"
         );
         asked.chunked = true;

@@ -6,6 +6,7 @@ mod cookies;
 pub(crate) mod exec;
 mod file;
 mod http;
+mod load;
 mod log;
 mod process;
 mod raw;
@@ -98,6 +99,7 @@ pub(crate) fn run(action: Action<'_>, setting: Setting<'_>) -> Produced {
         Action::Http(step) => http::run(step, stage, limit, setting.opened),
         Action::Raw(step) => raw::run(step, stage, limit),
         Action::Concurrent(step) => concurrent::run(step, &setting),
+        Action::Load(step) => load::run(step, &setting),
         Action::Signal(step) => signal::run(step, stage),
         Action::Wait(step) => wait::run(step, &setting),
         Action::Log(step) => log::run(step, stage, limit),

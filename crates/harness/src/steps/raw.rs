@@ -37,8 +37,7 @@ fn converse(step: &Raw, stage: &Stage, limit: Limit<'_>, dialogue: &mut Dialogue
         let place = place.to_owned();
         move |error: WireError| (place, error.to_string())
     };
-    let address =
-        stage.address(step.to).ok_or_else(|| ("/to".to_owned(), "the server has no port for https".to_owned()))?;
+    let address = super::http::address(stage, step.to, step.port).map_err(at("/to"))?;
     let tls = (step.to == Listener::Https).then_some("localhost");
     let mut connection = Some(Connection::open(address, tls, limit).map_err(at(""))?);
     if let Some(bytes) = &step.send {

@@ -23,6 +23,7 @@ pub struct Stage {
     https: Option<SocketAddr>,
     error_log: PathBuf,
     access_log: PathBuf,
+    console: PathBuf,
     account: Account,
     parent: u32,
     server: Mutex<Option<Server>>,
@@ -47,10 +48,28 @@ pub struct StageParts {
     pub error_log: PathBuf,
     /// The access log.
     pub access_log: PathBuf,
+    /// What the server writes to its standard output and error.
+    pub console: PathBuf,
     /// Who serves.
     pub account: Account,
-    /// The running server.
-    pub server: Server,
+    /// The running server; none before it starts.
+    pub server: Option<Server>,
+}
+
+impl StageParts {
+    /// The same parts for what happens before there is a server.
+    #[must_use]
+    pub fn clone_without_server(&self) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            error_log: self.error_log.clone(),
+            access_log: self.access_log.clone(),
+            console: self.console.clone(),
+            account: self.account.clone(),
+            server: None,
+            ..*self
+        }
+    }
 }
 
 /// Where the logs ended when a step began.
@@ -58,21 +77,23 @@ pub struct StageParts {
 struct Marks {
     error: u64,
     access: u64,
+    console: u64,
 }
 
 impl Stage {
     /// Sets the stage.
     pub fn new(parts: StageParts) -> Self {
-        let StageParts { dir, http, https, error_log, access_log, account, server } = parts;
+        let StageParts { dir, http, https, error_log, access_log, console, account, server } = parts;
         Self {
             dir,
             http,
             https,
             error_log,
             access_log,
+            console,
             account,
-            parent: server.pid(),
-            server: Mutex::new(Some(server)),
+            parent: server.as_ref().map_or(0, |server| server.pid()),
+            server: Mutex::new(server),
             stopped: Mutex::new(None),
             marks: Mutex::new(HashMap::new()),
             cookies: CookieJar::default(),
@@ -116,7 +137,7 @@ impl Stage {
     /// Looks at the running server.
     pub fn with_server<T>(&self, look: impl FnOnce(&Instance) -> T) -> Result<T, String> {
         let server = self.server.lock().map_err(|_| "a step that held the server panicked".to_owned())?;
-        server.as_ref().map(|server| look(server)).ok_or_else(|| "the server has been stopped".to_owned())
+        server.as_ref().map(|server| look(server)).ok_or_else(|| "the server does not run".to_owned())
     }
 
     /// Whether the server was not stopped by a step and yet has ended.
@@ -162,6 +183,7 @@ impl Stage {
         match file {
             LogFile::Error => &self.error_log,
             LogFile::Access => &self.access_log,
+            LogFile::Console => &self.console,
         }
     }
 
@@ -171,7 +193,11 @@ impl Stage {
         if let Some(step) = step {
             let marks = self.marks.lock().ok().and_then(|marks| marks.get(step).copied());
             let marks = marks.ok_or_else(|| format!("no step `{step}` has begun before this one"))?;
-            tail.skip_to(if file == LogFile::Error { marks.error } else { marks.access });
+            tail.skip_to(match file {
+                LogFile::Error => marks.error,
+                LogFile::Access => marks.access,
+                LogFile::Console => marks.console,
+            });
         }
         Ok(tail)
     }
@@ -185,7 +211,12 @@ impl Stage {
     pub fn mark(&self, step: &str) {
         let length = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
         if let Ok(mut marks) = self.marks.lock() {
-            marks.insert(step.to_owned(), Marks { error: length(&self.error_log), access: length(&self.access_log) });
+            let marked = Marks {
+                error: length(&self.error_log),
+                access: length(&self.access_log),
+                console: length(&self.console),
+            };
+            marks.insert(step.to_owned(), marked);
         }
     }
 }

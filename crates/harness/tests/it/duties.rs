@@ -107,6 +107,78 @@ fn a_socket_that_is_left_behind_fails_the_cell() {
 }
 
 #[test]
+fn a_server_that_refuses_to_start_is_judged_where_the_scenario_says_so() {
+    let keys = |start: &str, healthy: &str| {
+        format!(
+            "{start}\nserver: {{raw: [{{at: server.end, text: NoSuchDirective}}], runtime: {{module: {:?}}}, sites: {{main: {{}}}}}}\nhealthy: [{healthy}]",
+            module().canonicalize().unwrap()
+        )
+    };
+    let only = |keys: String| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.yaml");
+        let text = format!(
+            "schema: harness/1\nid: x\ntitle: t\n{keys}\nsteps: [{{id: a, http: {{get: /}}, capture: {{b: json.b}}}}]\n"
+        );
+        fs::write(&file, text).unwrap();
+        let output = harness().arg("run").arg(file).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let refused = r#"not start.ok, start.error contains "NoSuchDirective", start.code == "AH00526", start.line > 1, 'start.file matches "httpd.conf$"', a.skipped, b == null"#;
+    let (code, text) = only(keys("start: may-fail", refused));
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = only(keys("start: may-fail", "start.ok"));
+    assert!(code == Some(1) && text.contains("`start.ok` does not hold"), "{text}");
+    let (code, text) = only(keys("", refused));
+    assert!(code == Some(1) && text.contains("httpd ended before it was ready"), "{text}");
+}
+
+#[test]
+fn a_load_counts_what_failed_and_goes_on_while_other_steps_are_done() {
+    let steps = r#"  - {id: steady, load: {requests: [{get: /a.txt}, {head: /a.txt}], clients: 4, total: 40}, check: {failed: 0, requests: 40}}
+  - id: gap
+    load:
+      requests: {get: /a.txt}
+      clients: 3
+      matches: "^hello$"
+      during:
+        - {file: {write: www/a.txt, text: "changed"}}
+        - {id: seen, wait: {for: {http: {get: /a.txt}, check: {body: changed}}, within: 10s}, capture: {now: body}}
+        - {file: {remove: www/a.txt}}
+        - {wait: {for: {http: {get: /a.txt}, check: {status: 404}}, within: 10s}}
+      for: 300ms
+    check: {failed: "> 0"}"#;
+    let healthy = r#"healthy: [steady.served == 40, 'steady.statuses["200"] == 40', steady.latency.p99 <= steady.latency.max, 'gap.statuses["404"] > 0', 'gap.errors.error contains "GET /a.txt: status 404"', seen.ok, now == "changed", gap.elapsed >= 300ms]"#;
+    let (code, text, failures, _) = run(healthy, steps);
+    assert_eq!((code, failures), (Some(0), Vec::new()), "{text}");
+    let (code, _, failures, _) = run("", "  - {load: {requests: {get: /b.txt}, clients: 1, total: 2}}");
+    assert_eq!((code, failures), (Some(1), vec!["step: 2 of 2 requests failed".to_owned()]));
+}
+
+#[test]
+fn ports_and_steps_before_the_start() {
+    let keys = r#"ports: [second]
+before:
+  - {id: made, exec: {command: "echo first > www/b.txt"}}
+  - {file: {write: www/c.txt, text: "exit ${{ made.exit }}"}}
+"#;
+    let steps = r#"  - {id: a, http: {get: /b.txt, port: "${{ ports.second }}"}, check: {status: 200, regex: "^first"}}
+  - {id: c, raw: {port: "${{ ports.second }}", send: "GET /c.txt HTTP/1.0
+
+"}, check: {body: "exit 0"}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = scenario(folder.path(), keys, steps);
+    let text = fs::read_to_string(&file).unwrap();
+    let listening = r#"server:
+  server: {listen: {http: ["127.0.0.1:${port}", "127.0.0.1:${{ ports.second }}"]}}
+"#;
+    fs::write(&file, text.replace("server:\n", listening)).unwrap();
+    let output = harness().arg("run").arg(file).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+}
+
+#[test]
 fn steps_of_all_kinds_on_one_server() {
     let steps = r#"  - {id: storm, concurrent: {n: 6, barrier: true, each: {http: {get: "/a.txt?${{ client }}"}}}, check: {all: {status: 200, body: hello}}}
   - {id: kept, repeat: 3, http: {get: /a.txt, connection: mine}, check: {all: {status: 200}}}

@@ -8,6 +8,7 @@ pub(crate) fn machine() -> Machine {
         root: true,
         user: "www-data".to_owned(),
         python: (3, 11),
+        engines: ["3.11".to_owned(), "3.13t".to_owned()].into(),
         venv: None,
         packages: ["flask".to_owned()].into(),
         peer: None,

@@ -53,6 +53,31 @@ fn variants_times_axes() {
 }
 
 #[test]
+fn versions_of_python() {
+    let text =
+        "matrix: {module: [ours, mod_wsgi], python: ['3.11', '3.12', 3.13t]}\nneeds: {python-package: [flask]}\n";
+    assert_eq!(
+        names("matrix: {python: ['3.13t']}\nvariants: {p: {expect: {'python >=3.13': symptom, else: healthy}}}\n"),
+        ["x/p[python=3.13t] symptom"]
+    );
+    let with_peer = Machine { peer: Some("/peer.so".into()), ..machine() };
+    assert_eq!(
+        skips(text, &with_peer),
+        [
+            "",
+            "there is no engine for Python 3.12: run `make engine` with that Python",
+            "the Python package flask is installed for Python 3.11 only",
+            "",
+            "C mod_wsgi is built for Python 3.11",
+            "C mod_wsgi is built for Python 3.11",
+        ]
+    );
+    let plan = planned("matrix: {python: [3.13t]}\n", &machine(), &Selection::default());
+    let server = plan.cells[0].merged_server().to_json();
+    assert_eq!(server["runtime"]["python"], serde_json::json!({"version": "3.13t"}));
+}
+
+#[test]
 fn expectations_by_module_and_version() {
     let text = |map: &str| format!("matrix: {{module: [ours, mod_wsgi]}}\nvariants: {{p: {{expect: {map}}}}}\n");
     let expected = |map: &str| {
@@ -102,7 +127,7 @@ variants: {p: {expect: symptom, server: {daemons: {d: {threads: 1}}}}}
 "#;
     let machine = Machine { venv: Some("/venv".into()), ..machine() };
     let plan = planned(text, &machine, &Selection::default());
-    let places = Places { dir: "/d".into(), port: 81, https_port: None, venv: None };
+    let places = Places { dir: "/d".into(), port: 81, https_port: None, ports: Vec::new(), venv: None };
     let server =
         |cell: usize| plan.cells[cell].server(&plan.cells[cell].scope(&places, &machine), &places).unwrap().to_json();
     let daemon = server(0);

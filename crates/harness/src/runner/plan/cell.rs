@@ -14,7 +14,9 @@ use crate::runner::outcome::{CellId, Failure, Verdict, judge};
 use crate::scenario::expression::{Expression, Scope};
 use crate::scenario::load::{FILE_OF_FOLDER, Loaded};
 use crate::scenario::prepared::{PreparedStep, unfilled};
-use crate::scenario::schema::{Expectation, FileEntry, LogAllowance, Mode, Module, Mpm, Variant};
+use crate::scenario::schema::{
+    Expectation, FileEntry, LaunchMode, LogAllowance, Mode, Module, Mpm, PythonTag, StartRule, Variant,
+};
 use crate::scenario::span::node_at;
 use crate::scenario::template::{self, Places};
 use crate::scenario::value::Value;
@@ -54,6 +56,16 @@ pub struct Cell {
     pub mode: Option<Mode>,
     /// The module that serves.
     pub module: Module,
+    /// The version of Python that runs its applications.
+    pub python: PythonTag,
+    /// Whether its server may refuse to start.
+    pub start: StartRule,
+    /// How its server is launched.
+    pub launch: LaunchMode,
+    /// Names of the further ports that are held for its server.
+    pub ports: Vec<String>,
+    /// The steps before the server starts.
+    pub before: Vec<PreparedStep>,
     /// The steps.
     pub steps: Vec<PreparedStep>,
     /// The conditions of the symptom.
@@ -87,11 +99,12 @@ impl Cell {
         let axes = id.axes;
         let module = axes.module.unwrap_or(Module::Ours);
         let patch = own("server").and_then(|pointer| node_at(&scenario.root, &pointer));
-        let spec = server::merge(scenario.root.get("server"), patch, axes.mpm, axes.mode, module, machine);
+        let spec = server::merge(scenario.root.get("server"), patch, axes, module, machine);
         let mpm = server::mpm_of(&spec).unwrap_or(Mpm::Event);
         let list =
             |name: &str, overridden: bool| own(name).filter(|_| overridden).unwrap_or_else(|| format!("/{name}"));
         let steps = prepare(scenario, &list("steps", variant.steps.is_some()));
+        let before = prepare(scenario, &list("before", variant.before.is_some()));
         let conditions = |name: &str, given: Option<&Vec<String>>, default: &Vec<String>| {
             let pointer = list(name, given.is_some());
             let sources = given.unwrap_or(default).iter().enumerate();
@@ -124,13 +137,16 @@ impl Cell {
                 }
             }
         }
+        let python = axes.python.unwrap_or_else(|| machine.python_tag());
         let skip = if module == Module::ModWsgi && machine.peer.is_none() {
             Some(needs::NO_PEER.to_owned())
+        } else if let Some(reason) = needs::engine_missing(axes.python, module, machine) {
+            Some(reason)
         } else if !machine.mpms.iter().any(|installed| installed == mpm.name()) {
             Some(format!("httpd has no MPM {mpm}"))
         } else {
-            needs::unmet(&whole.needs, machine)
-                .or_else(|| variant.needs.as_ref().and_then(|needs| needs::unmet(needs, machine)))
+            needs::unmet(&whole.needs, python, machine)
+                .or_else(|| variant.needs.as_ref().and_then(|needs| needs::unmet(needs, python, machine)))
         };
         Self {
             scenario: Arc::clone(scenario),
@@ -138,6 +154,11 @@ impl Cell {
             mpm,
             mode: axes.mode,
             module,
+            python,
+            start: variant.start.unwrap_or(whole.start),
+            launch: variant.launch.clone().unwrap_or_else(|| whole.launch.clone()),
+            ports: whole.ports.iter().map(|name| name.0.clone()).collect(),
+            before,
             steps,
             symptom,
             healthy,
@@ -165,6 +186,7 @@ impl Cell {
                 ("mpm", self.mpm.name().into()),
                 ("mode", mode.clone()),
                 ("module", self.module.name().into()),
+                ("python", self.python.to_string().into()),
             ]),
         );
         scope.set("mpm", self.mpm.name());
@@ -174,11 +196,14 @@ impl Cell {
         scope.set("dir", places.dir.as_str());
         scope.set("port", places.port);
         scope.set("https-port", places.https_port);
+        let ports = places.ports.iter().map(|(name, port)| (name.clone(), Value::from(*port)));
+        scope.set("ports", Value::Map(ports.collect()));
+        scope.set("start", started());
         scope.set("parent", Value::Null);
         scope.set("root", machine.root);
         scope.set("user", machine.user.as_str());
-        scope.set("python", machine.python_text());
-        scope.set("log", Value::record([("error", "".into()), ("access", "".into())]));
+        scope.set("python", self.python.to_string());
+        scope.set("log", Value::record([("error", "".into()), ("access", "".into()), ("console", "".into())]));
         scope
     }
 
@@ -258,4 +283,16 @@ impl Cell {
     pub fn judge(&self, failures: Vec<Failure>, scope: &Scope<'_>) -> (Verdict, Vec<Failure>) {
         judge(self.expected, failures, judged(&self.symptom, scope), judged(&self.healthy, scope))
     }
+}
+
+/// What expressions see as `start` of a server that has started.
+fn started() -> Value {
+    Value::record([
+        ("ok", true.into()),
+        ("error", Value::Null),
+        ("code", Value::Null),
+        ("file", Value::Null),
+        ("line", Value::Null),
+        ("log", "".into()),
+    ])
 }

@@ -48,6 +48,7 @@ impl Selection {
     #[must_use]
     pub fn matches(&self, cell: &Cell) -> bool {
         let file = cell.scenario.file.display().to_string();
+        let python = cell.python.to_string();
         let subject = Subject {
             id: &cell.id.scenario,
             tags: &cell.scenario.scenario.tags,
@@ -55,6 +56,7 @@ impl Selection {
             mpm: cell.mpm.name(),
             mode: cell.mode.map_or("", Mode::name),
             module: cell.module.name(),
+            python: &python,
             expect: cell.expected.name(),
             file: &file,
             source: cell.scenario.scenario.source.as_deref().unwrap_or_default(),
@@ -63,6 +65,7 @@ impl Selection {
             "mpm" => subject.mpm,
             "mode" => subject.mode,
             "module" => subject.module,
+            "python" => subject.python,
             "variant" => subject.variant,
             _ => "",
         };
@@ -111,9 +114,10 @@ pub fn check_servers(plan: &Plan, machine: &Machine) -> Vec<Problem> {
     let mut seen = std::collections::HashSet::new();
     for cell in &plan.cells {
         // Cells that differ in nothing but the MPM have servers that differ in nothing but its name.
-        if !seen.insert((&cell.id.scenario, &cell.id.variant, cell.module, cell.mode)) {
+        if !seen.insert((&cell.id.scenario, &cell.id.variant, cell.module, cell.mode, cell.python)) {
             continue;
         }
+        places.ports = cell.ports.iter().zip(8001..).map(|(name, port)| (name.clone(), port)).collect();
         let mut scope = cell.scope(&places, machine);
         scope.set("parent", 1i64);
         let found = match cell.server(&scope, &places) {
@@ -160,7 +164,9 @@ fn positions(matrix: &Matrix) -> Vec<Axes> {
     for mpm in axis(matrix.mpm.as_slice()) {
         for mode in axis(matrix.mode.as_slice()) {
             for module in axis(matrix.module.as_slice()) {
-                positions.push(Axes { mpm, mode, module });
+                for python in axis(matrix.python.as_slice()) {
+                    positions.push(Axes { mpm, mode, module, python });
+                }
             }
         }
     }
@@ -168,6 +174,7 @@ fn positions(matrix: &Matrix) -> Vec<Axes> {
         mpm: axes.mpm.or(Some(Mpm::Event)),
         mode: axes.mode,
         module: axes.module.or(Some(Module::Ours)),
+        python: axes.python,
     };
     positions.retain(|position| !matrix.exclude.iter().any(|excluded| excluded.includes(&effective(position))));
     for included in &matrix.include {
@@ -192,6 +199,9 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
         symptom: None,
         healthy: None,
         timeout: None,
+        start: None,
+        launch: None,
+        before: None,
     };
     let variants = &scenario.scenario.variants;
     let variants: Vec<_> = match variants.is_empty() {
@@ -212,11 +222,12 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
         for axes in positions {
             let id = CellId { scenario: scenario.scenario.id.clone(), variant: name.to_owned(), axes };
             let module = axes.module.unwrap_or(Module::Ours);
-            match expectation(&variant.expect, module, machine) {
+            let python = axes.python.map_or(machine.python, |python| python.version());
+            match expectation(&variant.expect, module, python) {
                 Ok(Some(expected)) => cells.push(Cell::new(id, scenario, key, variant, expected, machine)),
                 Ok(None) => {
                     let message =
-                        format!("no condition of `expect` fits {module} with Python {}", machine.python_text());
+                        format!("no condition of `expect` fits {module} with Python {}.{}", python.0, python.1);
                     let place = scenario.locate(&format!("/variants/{name}/expect"), None);
                     problems.push(
                         Problem::error(Code::Expectation, message)
@@ -236,7 +247,7 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
 }
 
 /// What a cell must show; nothing if no condition fits.
-fn expectation(expect: &Expect, module: Module, machine: &Machine) -> Result<Option<Expectation>, String> {
+fn expectation(expect: &Expect, module: Module, python: (u32, u32)) -> Result<Option<Expectation>, String> {
     let conditions = match expect {
         Expect::Always(expectation) => return Ok(Some(*expectation)),
         Expect::When(conditions) => conditions,
@@ -256,7 +267,7 @@ fn expectation(expect: &Expect, module: Module, machine: &Machine) -> Result<Opt
                     )
                 })?,
             };
-        let version_fits = version.map_or(Ok(true), |version| needs::version_fits(version, machine.python))?;
+        let version_fits = version.map_or(Ok(true), |version| needs::version_fits(version, python))?;
         if module_fits && version_fits {
             return Ok(Some(*expectation));
         }

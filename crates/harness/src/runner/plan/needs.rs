@@ -1,7 +1,7 @@
 //! Needs that are not met, with the reason.
 
 use crate::runner::machine::{Machine, normalised};
-use crate::scenario::schema::Needs;
+use crate::scenario::schema::{Module, Needs, PythonTag};
 
 /// Whether a version fits requirements such as `>=3.12` or `>=3.11, <3.13`.
 ///
@@ -29,9 +29,25 @@ pub(super) fn version_fits(requirement: &str, version: (u32, u32)) -> Result<boo
     Ok(fits)
 }
 
+/// Why a version of Python cannot run a cell that asks for it.
+pub(super) fn engine_missing(wanted: Option<PythonTag>, module: Module, machine: &Machine) -> Option<String> {
+    let wanted = wanted.filter(|wanted| *wanted != machine.python_tag())?;
+    match module {
+        Module::ModWsgi => Some(format!("C mod_wsgi is built for Python {}", machine.python_text())),
+        Module::Ours if machine.engines.contains(&wanted.to_string()) => None,
+        Module::Ours => Some(format!("there is no engine for Python {wanted}: run `make engine` with that Python")),
+    }
+}
+
 /// The first need that the machine does not meet.
-pub(super) fn unmet(needs: &Needs, machine: &Machine) -> Option<String> {
+pub(super) fn unmet(needs: &Needs, python: PythonTag, machine: &Machine) -> Option<String> {
     for package in needs.python_package.as_slice() {
+        if python != machine.python_tag() {
+            return Some(format!(
+                "the Python package {package} is installed for Python {} only",
+                machine.python_text()
+            ));
+        }
         if !machine.packages.contains(&normalised(package)) {
             return Some(match &machine.venv {
                 Some(venv) => format!("the Python package {package} is not installed in {}", venv.display()),
@@ -40,9 +56,9 @@ pub(super) fn unmet(needs: &Needs, machine: &Machine) -> Option<String> {
         }
     }
     if let Some(requirement) = &needs.python {
-        match version_fits(requirement, machine.python) {
+        match version_fits(requirement, python.version()) {
             Ok(true) => {}
-            Ok(false) => return Some(format!("Python is {}, not {requirement}", machine.python_text())),
+            Ok(false) => return Some(format!("Python is {python}, not {requirement}")),
             Err(reason) => return Some(reason),
         }
     }

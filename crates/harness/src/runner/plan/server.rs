@@ -7,7 +7,7 @@ use super::super::machine::Machine;
 use super::super::outcome::Failure;
 use crate::scenario::expression::Scope;
 use crate::scenario::prepared::unfilled;
-use crate::scenario::schema::{Mode, Module, Mpm};
+use crate::scenario::schema::{Axes, Mode, Module, Mpm};
 use crate::scenario::template::{self, Places};
 
 /// What every server has unless its scenario says otherwise.
@@ -68,21 +68,14 @@ pub(super) fn has_tls(spec: &Node) -> bool {
 }
 
 /// Merges a cell's spec, holes and all.
-pub(super) fn merge(
-    base: Option<&Node>,
-    patch: Option<&Node>,
-    axes_mpm: Option<Mpm>,
-    mode: Option<Mode>,
-    module: Module,
-    machine: &Machine,
-) -> Node {
+pub(super) fn merge(base: Option<&Node>, patch: Option<&Node>, axes: Axes, module: Module, machine: &Machine) -> Node {
     let mut spec = defaults();
     for layer in [base, patch].into_iter().flatten() {
         if layer.as_map().is_some() {
             spec = merge_patch(spec, layer);
         }
     }
-    if let Some(mpm) = axes_mpm {
+    if let Some(mpm) = axes.mpm {
         set_at(&mut spec, &["server", "mpm"], &json!(mpm.name()));
     } else {
         default_at(&mut spec, &["server", "mpm"], &json!(Mpm::Event.name()));
@@ -98,13 +91,17 @@ pub(super) fn merge(
             set_at(&mut spec, &["runtime", "module"], &json!("mod_wsgi"));
         }
     }
-    if let Some(venv) = &machine.venv {
+    let other_python = axes.python.filter(|python| *python != machine.python_tag());
+    if let Some(python) = other_python {
+        // The environment's packages are another version's.
+        set_at(&mut spec, &["runtime", "python", "version"], &json!(python.to_string()));
+    } else if let Some(venv) = &machine.venv {
         let named = ["venv", "home", "version"].iter().any(|key| get(&spec, &["runtime", "python", key]).is_some());
         if !named {
             default_at(&mut spec, &["runtime", "python", "venv"], &json!(venv.display().to_string()));
         }
     }
-    if mode == Some(Mode::Embedded) {
+    if axes.mode == Some(Mode::Embedded) {
         embed(&mut spec);
     }
     spec

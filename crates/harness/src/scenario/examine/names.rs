@@ -41,6 +41,7 @@ impl Shape {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     vars: Vec<String>,
+    ports: Vec<String>,
     results: IndexMap<String, Shape>,
     plain: Vec<String>,
 }
@@ -52,6 +53,10 @@ impl Names {
 
     pub(super) fn add_vars(&mut self, vars: &Node) {
         self.vars.extend(vars.as_map().into_iter().flat_map(|map| &map.entries).map(|entry| entry.key.clone()));
+    }
+
+    pub(super) fn add_ports(&mut self, ports: &Node) {
+        self.ports.extend(ports.as_seq().unwrap_or_default().iter().filter_map(Node::as_str).map(str::to_owned));
     }
 
     /// A captured name, or one of a loop.
@@ -108,8 +113,10 @@ impl Names {
                     continue;
                 }
                 "vars" => self.vars.iter().map(String::as_str).collect(),
-                "matrix" => vec!["mpm", "mode", "module"],
-                "log" => vec!["error", "access"],
+                "matrix" => vec!["mpm", "mode", "module", "python"],
+                "ports" => self.ports.iter().map(String::as_str).collect(),
+                "start" => vec!["ok", "error", "code", "file", "line", "log"],
+                "log" => vec!["error", "access", "console"],
                 _ if SCOPE.iter().any(|member| member.name == name) => continue,
                 _ => {
                     let mut known: Vec<&str> = self.result_ids();

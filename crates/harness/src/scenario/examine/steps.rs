@@ -22,6 +22,10 @@ fn first_key(step: &Node) -> Span {
 /// Examines a step and adds what it defines to the names of those that follow.
 pub(super) fn step(step: &Node, names: &mut Names, problems: &mut Vec<Problem>) {
     let Some(shape) = contents(step, names, problems) else { return };
+    // Those that a load does beside its requests are known afterwards; their mistakes have been found above.
+    for inner in step.get("load").and_then(|load| load.get("during")).and_then(Node::as_seq).unwrap_or_default() {
+        self::step(inner, names, &mut Vec::new());
+    }
     for entry in step.get("capture").map(entries).unwrap_or_default() {
         expression(&entry.value, names, Some(&shape), problems);
         if Names::is_reserved(&entry.key) || names.has_result(&entry.key) {
@@ -47,6 +51,18 @@ pub(super) fn step(step: &Node, names: &mut Names, problems: &mut Vec<Problem>) 
             );
         }
         names.add_result(name, shape);
+    }
+}
+
+/// Before the server starts there is nothing but files and programs.
+pub(super) fn preparation(step: &Node, problems: &mut Vec<Problem>) {
+    let foreign = |entry: &&Entry| {
+        STEPS.iter().any(|kind| kind.name == entry.key && !matches!(kind.kind, StepKind::Exec | StepKind::File))
+    };
+    if let Some(entry) = entries(step).iter().find(foreign) {
+        let problem =
+            Problem::error(Code::StepKind, format!("there is no server yet for a step of kind `{}`", entry.key));
+        problems.push(problem.at(entry.key_span.clone(), "").help("before the start, write exec or file"));
     }
 }
 
@@ -88,7 +104,15 @@ fn contents(step: &Node, outer: &Names, problems: &mut Vec<Problem>) -> Option<S
     }
     let mut nested = Vec::new();
     for entry in entries(&own.value) {
-        if definition.nested.contains(&entry.key.as_str()) {
+        if definition.kind == StepKind::Load && entry.key == "during" {
+            let mut sequence = names.clone();
+            entry
+                .value
+                .as_seq()
+                .unwrap_or_default()
+                .iter()
+                .for_each(|inner| self::step(inner, &mut sequence, problems));
+        } else if definition.nested.contains(&entry.key.as_str()) {
             let inner: Vec<&Node> =
                 entry.value.as_seq().map_or_else(|| vec![&entry.value], |steps| steps.iter().collect());
             nested.extend(inner.into_iter().filter_map(|inner| contents(inner, &names, problems)));
@@ -166,6 +190,19 @@ fn details(kind: StepKind, own: &Entry, names: &Names, problems: &mut Vec<Proble
             }
             if let Some(count) = node.get("count") {
                 matcher(count, problems);
+            }
+        }
+        StepKind::Load => {
+            if let Some(pattern) = node.get("matches") {
+                regex(pattern, problems);
+            }
+            for request in
+                node.get("requests").map(|node| node.as_seq().unwrap_or(std::slice::from_ref(node))).unwrap_or_default()
+            {
+                if from_node::<Http>(request).is_ok_and(|http| http.methods().count() != 1) {
+                    let problem = Problem::error(Code::StepContent, "a request of a load has one method");
+                    problems.push(problem.at(request.span.clone(), "").help("write {get: /path}"));
+                }
             }
         }
         StepKind::Process => {

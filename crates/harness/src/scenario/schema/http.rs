@@ -42,6 +42,9 @@ pub struct Http {
     /// Which of the server's ports. Default: http.
     #[serde(default)]
     pub to: Listener,
+    /// Another port in place of the one of `to`: `${{ ports.NAME }}`.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// Header fields; a list sends a field several times.
     #[serde(default)]
     pub headers: IndexMap<String, OneOrMany<String>>,

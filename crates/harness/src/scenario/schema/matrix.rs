@@ -1,10 +1,11 @@
 //! Axes, needs and expectations: which cells there are and what each must show.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// One value, or a list of them.
@@ -105,6 +106,70 @@ names! {
     Module { Ours = "ours", ModWsgi = "mod_wsgi" }
 }
 
+/// A version of Python, such as 3.13, or 3.13t for the free-threaded build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PythonTag {
+    /// The number before the dot.
+    pub major: u32,
+    /// The number behind it.
+    pub minor: u32,
+    /// Whether it is the build without the GIL.
+    pub free_threaded: bool,
+}
+
+impl PythonTag {
+    /// Major and minor number.
+    #[must_use]
+    pub const fn version(self) -> (u32, u32) {
+        (self.major, self.minor)
+    }
+}
+
+impl fmt::Display for PythonTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}{}", self.major, self.minor, if self.free_threaded { "t" } else { "" })
+    }
+}
+
+impl FromStr for PythonTag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no version of Python such as \"3.13\" or \"3.13t\"");
+        let (numbers, free_threaded) = text.strip_suffix('t').map_or((text, false), |numbers| (numbers, true));
+        let (major, minor) = numbers.split_once('.').ok_or_else(wrong)?;
+        let number = |part: &str| part.parse().map_err(|_| wrong());
+        Ok(Self { major: number(major)?, minor: number(minor)?, free_threaded })
+    }
+}
+
+impl<'de> Deserialize<'de> for PythonTag {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for PythonTag {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for PythonTag {
+    fn schema_name() -> Cow<'static, str> {
+        "PythonTag".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A version of Python in quotes, such as \"3.13\", or \"3.13t\" for the free-threaded build.",
+            "pattern": r"^3\.[0-9]{1,2}t?$",
+            "x-expected": "a version in quotes, such as \"3.13\" or \"3.13t\""
+        })
+    }
+}
+
 /// The axes along which every variant is run. A cell is made for each combination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -118,6 +183,9 @@ pub struct Matrix {
     /// Modules. Default: ours alone.
     #[serde(default)]
     pub module: OneOrMany<Module>,
+    /// Versions of Python. Default: the one of the environment. A cell whose engine is not installed is skipped.
+    #[serde(default)]
+    pub python: OneOrMany<PythonTag>,
     /// Combinations to add; axes that are not named take their default.
     #[serde(default)]
     pub include: Vec<Axes>,
@@ -139,16 +207,20 @@ pub struct Axes {
     /// Which module serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<Module>,
+    /// The version of Python.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<PythonTag>,
 }
 
 impl Axes {
     /// Names of the axes with the values set here.
     #[must_use]
-    pub fn pairs(&self) -> Vec<(&'static str, &'static str)> {
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let axes = [
-            ("mpm", self.mpm.map(Mpm::name)),
-            ("mode", self.mode.map(Mode::name)),
-            ("module", self.module.map(Module::name)),
+            ("mpm", self.mpm.map(|mpm| mpm.to_string())),
+            ("mode", self.mode.map(|mode| mode.to_string())),
+            ("module", self.module.map(|module| module.to_string())),
+            ("python", self.python.map(|python| python.to_string())),
         ];
         axes.into_iter().filter_map(|(axis, value)| value.map(|value| (axis, value))).collect()
     }

@@ -54,6 +54,22 @@ pub(super) const RAW_MEMBERS: &[Member] = &[
 pub(super) const CONCURRENT_MEMBERS: &[Member] =
     &[member("results", "the results in order"), member("elapsed", "the time from the first start to the last end")];
 
+/// The load step.
+pub(super) const LOAD_MEMBERS: &[Member] = &[
+    member("requests", "how many requests were sent"),
+    member("served", "how many got an accepted answer, whole"),
+    member("failed", "how many did not"),
+    member(
+        "retried",
+        "how often a kept connection had been closed before the answer began; such a request is sent once more",
+    ),
+    member("statuses", "how many answers had each status, as in statuses[\"200\"]"),
+    member("errors", "the kinds of failures, most frequent first: {error, count, first}"),
+    member("latency", "of served requests: latency.mean, .p50, .p90, .p99, .max"),
+    member("rate", "served requests per second"),
+    member("elapsed", "the time from the first request to the last answer"),
+];
+
 /// The signal step.
 pub(super) const SIGNAL_MEMBERS: &[Member] = &[member("pids", "the processes that got it")];
 
@@ -108,7 +124,7 @@ pub(super) const STOP_MEMBERS: &[Member] = &[
 /// The names that every expression knows, beside the ids of steps and captured names.
 pub const SCOPE: &[Member] = &[
     member("vars", "the scenario's values, with the variant's"),
-    member("matrix", "the cell's position: matrix.mpm, matrix.mode, matrix.module"),
+    member("matrix", "the cell's position: matrix.mpm, matrix.mode, matrix.module, matrix.python"),
     member("mpm", "the processing module"),
     member("mode", "embedded or daemon, or null where the matrix has no such axis"),
     member("module", "ours or mod_wsgi"),
@@ -116,11 +132,13 @@ pub const SCOPE: &[Member] = &[
     member("dir", "the cell's private folder"),
     member("port", "the server's port"),
     member("https-port", "the server's port for https, or null"),
+    member("ports", "the further ports, by name"),
+    member("start", "how the start went: start.ok, start.error, start.code, start.file, start.line, start.log"),
     member("parent", "the server's process id"),
     member("root", "whether the harness runs as root"),
     member("user", "the name of the user that serves requests"),
     member("python", "the version of Python, such as 3.11"),
-    member("log", "the logs so far: log.error, log.access"),
+    member("log", "the logs so far: log.error, log.access, log.console"),
     member("index", "the number of the repetition, from 0"),
     member("client", "the number of the concurrent client, from 0"),
 ];

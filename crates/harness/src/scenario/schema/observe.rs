@@ -63,6 +63,8 @@ pub enum LogFile {
     Error,
     /// Requests.
     Access,
+    /// What the server wrote to its standard output and error.
+    Console,
 }
 
 /// The server's processes. What is named must hold; the rest of the result is for `check` and expressions.

@@ -14,6 +14,9 @@ pub struct Raw {
     /// Which of the server's ports. Default: http.
     #[serde(default)]
     pub to: Listener,
+    /// Another port in place of the one of `to`: `${{ ports.NAME }}`.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// What to send before everything else.
     #[serde(default)]
     pub send: Option<Bytes>,

@@ -61,6 +61,19 @@ pub struct Scenario {
     /// The server: a confgen spec (`confgen/1`). Layout, port, log level and module have defaults here.
     #[serde(default)]
     pub server: Option<Json>,
+    /// Whether the server may refuse to start. `may-fail`: that is a result, not a fault. Expressions see it as `start`
+    /// (`start.ok`, `start.error`, `start.code`, `start.file`, `start.line`, `start.log`); the steps are skipped.
+    #[serde(default)]
+    pub start: StartRule,
+    /// How httpd is launched, where that differs from a server's usual way.
+    #[serde(default)]
+    pub launch: LaunchMode,
+    /// Names of further ports that are held for the server: `${{ ports.NAME }}`.
+    #[serde(default)]
+    pub ports: Vec<PortName>,
+    /// Steps done before the server starts: exec and file.
+    #[serde(default)]
+    pub before: Vec<Deferred>,
     /// The settings to compare. Without any there is one, `default`, which must be healthy.
     #[serde(default)]
     pub variants: IndexMap<String, Variant>,
@@ -92,6 +105,37 @@ pub struct Cover(
     pub String,
 );
 
+/// Whether the server may refuse to start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartRule {
+    /// A server that does not start fails the cell.
+    #[default]
+    Must,
+    /// A server that ends instead of starting is what expressions judge.
+    MayFail,
+}
+
+/// How httpd is launched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LaunchMode {
+    /// True: one process that serves everything itself (`httpd -X`), as for a debugger.
+    #[serde(default)]
+    pub single_process: bool,
+    /// What the server reads from standard input. Default: nothing.
+    #[serde(default)]
+    pub input: Option<String>,
+}
+
+/// The name of a port.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct PortName(
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9-]*$"), extend("x-expected" = "lower-case letters, digits and dashes"))]
+    pub String,
+);
+
 /// One setting of the server, and what must be seen with it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -116,6 +160,15 @@ pub struct Variant {
     /// Axes of this variant, in place of the scenario's.
     #[serde(default)]
     pub matrix: Option<Matrix>,
+    /// In place of the scenario's `start`.
+    #[serde(default)]
+    pub start: Option<StartRule>,
+    /// In place of the scenario's `launch`.
+    #[serde(default)]
+    pub launch: Option<LaunchMode>,
+    /// In place of the scenario's `before`.
+    #[serde(default)]
+    pub before: Option<Vec<Deferred>>,
     /// Further warnings and errors that belong to this variant.
     #[serde(default)]
     pub allow_log: Vec<LogAllowance>,

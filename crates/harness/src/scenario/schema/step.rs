@@ -9,9 +9,10 @@ use serde_json::Value as Json;
 
 use super::check::Check;
 use super::http::Http;
+use super::load::Load;
 use super::members::{
-    CONCURRENT_MEMBERS, EXEC_MEMBERS, FILE_MEMBERS, HTTP_MEMBERS, LOG_MEMBERS, Member, PROCESS_MEMBERS, RAW_MEMBERS,
-    SIGNAL_MEMBERS, STOP_MEMBERS, WAIT_MEMBERS,
+    CONCURRENT_MEMBERS, EXEC_MEMBERS, FILE_MEMBERS, HTTP_MEMBERS, LOAD_MEMBERS, LOG_MEMBERS, Member, PROCESS_MEMBERS,
+    RAW_MEMBERS, SIGNAL_MEMBERS, STOP_MEMBERS, WAIT_MEMBERS,
 };
 use super::observe::{Log, Process, Wait};
 use super::operate::{Concurrent, Exec, FileStep, Signal, Stop};
@@ -37,7 +38,7 @@ impl JsonSchema for Deferred {
     }
 }
 
-/// One step. Exactly one of its kinds (`http`, `raw`, `concurrent`, `signal`, `wait`, `log`, `process`, `file`, `exec`, `stop`) is given.
+/// One step. Exactly one of its kinds (`http`, `raw`, `concurrent`, `load`, `signal`, `wait`, `log`, `process`, `file`, `exec`, `stop`) is given.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Step {
@@ -66,6 +67,9 @@ pub struct Step {
     /// The same step by several clients at once.
     #[serde(default)]
     pub concurrent: Option<Concurrent>,
+    /// Requests by several clients for some time, counted.
+    #[serde(default)]
+    pub load: Option<Load>,
     /// A signal to one of the server's processes.
     #[serde(default)]
     pub signal: Option<Signal>,
@@ -191,6 +195,8 @@ pub enum StepKind {
     Raw,
     /// Several clients at once.
     Concurrent,
+    /// Counted requests for some time.
+    Load,
     /// A signal.
     Signal,
     /// A repetition until success.
@@ -246,6 +252,13 @@ pub const STEPS: &[StepDefinition] = &[
         nested: &["each"],
     },
     StepDefinition {
+        kind: StepKind::Load,
+        name: "load",
+        summary: "counted requests for some time",
+        members: LOAD_MEMBERS,
+        nested: &["during"],
+    },
+    StepDefinition {
         kind: StepKind::Signal,
         name: "signal",
         summary: "a signal to a process",
@@ -293,6 +306,8 @@ pub enum Action<'a> {
     Raw(&'a Raw),
     /// Several clients at once.
     Concurrent(&'a Concurrent),
+    /// Counted requests for some time.
+    Load(&'a Load),
     /// A signal.
     Signal(&'a Signal),
     /// A repetition until success.
@@ -336,6 +351,7 @@ impl Step {
         None.or_else(|| self.http.as_ref().map(Action::Http))
             .or_else(|| self.raw.as_ref().map(Action::Raw))
             .or_else(|| self.concurrent.as_ref().map(Action::Concurrent))
+            .or_else(|| self.load.as_ref().map(Action::Load))
             .or_else(|| self.signal.as_ref().map(Action::Signal))
             .or_else(|| self.wait.as_ref().map(Action::Wait))
             .or_else(|| self.log.as_ref().map(Action::Log))

@@ -163,9 +163,7 @@ before:
   - {file: {write: www/c.txt, text: "exit ${{ made.exit }}"}}
 "#;
     let steps = r#"  - {id: a, http: {get: /b.txt, port: "${{ ports.second }}"}, check: {status: 200, regex: "^first"}}
-  - {id: c, raw: {port: "${{ ports.second }}", send: "GET /c.txt HTTP/1.0
-
-"}, check: {body: "exit 0"}}"#;
+  - {id: c, raw: {port: "${{ ports.second }}", send: "GET /c.txt HTTP/1.0\r\n\r\n"}, check: {body: "exit 0"}}"#;
     let folder = tempfile::tempdir().unwrap();
     let file = scenario(folder.path(), keys, steps);
     let text = fs::read_to_string(&file).unwrap();

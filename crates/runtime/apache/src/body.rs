@@ -18,6 +18,10 @@ pub(crate) struct BodyError {
 
 impl BodyError {
     fn of(error: AprError) -> Self {
+        if error.is_answered() {
+            let text = "An input filter refused the body and has answered the request";
+            return Self { status: 413, text: text.to_owned() };
+        }
         Self { status: status_of_read_failure(error), text: error.text() }
     }
 }

@@ -88,11 +88,18 @@ impl<'r> Response<'r> {
     }
 
     /// Sets status and header fields. The bytes were checked before: no control characters, no line breaks.
+    ///
+    /// When Apache has answered already (an input filter does so to a body that is too long or malformed), nothing of
+    /// this response is sent: it would stand behind that answer.
     pub(crate) fn head(&mut self, status: u16, line: &[u8], fields: &[Field<'_>], rules: Rules) -> Next<'r> {
         let request = self.request;
+        self.has_head = true;
+        if request.is_answered() {
+            self.failed = Some(Stop::ClientGone);
+            return Next::Body;
+        }
         let pool = request.pool();
         let headers = request.headers_out();
-        self.has_head = true;
         let (mut status, mut line) = (status, line);
         let mut location = None;
         for field in fields {
@@ -137,9 +144,9 @@ impl<'r> Response<'r> {
             headers.unset(c"Location");
             return Next::Redirect(location);
         }
-        // A line without a reason is completed by Apache.
-        let whole = line.len() > 4;
-        request.set_status(status, whole.then(|| pool.text(line)));
+        // A line without a reason is completed by Apache where it knows one; without a line it would answer 500 to a
+        // status that it does not know.
+        request.set_status(status, pool.text(line));
         Next::Body
     }
 
@@ -218,6 +225,9 @@ impl<'r> Response<'r> {
 
     /// Ends a response that is not complete, so that the client notices: no final chunk, connection closed.
     pub(crate) fn truncate(&mut self) {
+        if self.request.is_answered() {
+            return;
+        }
         self.started = true;
         let sending = self.sending();
         sending.break_off();
@@ -255,7 +265,7 @@ impl Known {
 fn leading_status(value: &[u8]) -> Option<u16> {
     let digits = value.get(..3)?;
     let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (100..=999).contains(&number).then_some(number)
+    (200..=999).contains(&number).then_some(number)
 }
 
 #[cfg(test)]
@@ -269,6 +279,7 @@ mod tests {
         assert_eq!(leading_status(b"40"), None);
         assert_eq!(leading_status(b"abc"), None);
         assert_eq!(leading_status(b"099 x"), None);
+        assert_eq!(leading_status(b"100 Continue"), None);
     }
 
     #[test]

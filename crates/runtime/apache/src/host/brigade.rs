@@ -13,6 +13,11 @@ use crate::sys;
 pub(crate) struct AprError(pub(crate) sys::apr_status_t);
 
 impl AprError {
+    /// An input filter has made an answer of it already: the client needs no other.
+    pub(crate) fn is_answered(self) -> bool {
+        self.0 == sys::AP_FILTER_ERROR
+    }
+
     /// APR's text for it.
     pub(crate) fn text(self) -> String {
         let mut buffer = [0 as c_char; 200];

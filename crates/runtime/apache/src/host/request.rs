@@ -421,13 +421,19 @@ impl<'r> Request<'r> {
         true
     }
 
-    /// Sets status and status line; Apache makes the line when there is none.
-    pub(crate) fn set_status(self, status: u16, line: Option<&'r CStr>) {
+    /// Whether the end of a response has gone to the output filters.
+    pub(crate) fn is_answered(self) -> bool {
+        // SAFETY: the request is alive.
+        unsafe { (*self.raw()).eos_sent != 0 }
+    }
+
+    /// Sets status and status line.
+    pub(crate) fn set_status(self, status: u16, line: &'r CStr) {
         // SAFETY: the request is this thread's own; the line lives as long as it.
         unsafe {
             let request = self.raw();
             (*request).status = i32::from(status);
-            (*request).status_line = line.map_or(std::ptr::null(), CStr::as_ptr);
+            (*request).status_line = line.as_ptr();
         }
     }
 

@@ -10,6 +10,13 @@ use crate::sys;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(pub(crate) u16);
 
+impl Status {
+    /// Apache's number for it. A request that an input filter has answered gets no second answer.
+    fn unless_answered(self, request: Request<'_>) -> c_int {
+        if request.is_answered() { sys::OK.cast_signed() } else { c_int::from(self.0) }
+    }
+}
+
 /// What a request hook decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -46,11 +53,11 @@ pub(crate) trait Answer {
 }
 
 impl Answer for Verdict {
-    fn for_apache(self, _: Request<'_>) -> c_int {
+    fn for_apache(self, request: Request<'_>) -> c_int {
         match self {
             Self::Done => sys::OK.cast_signed(),
             Self::Declined => sys::DECLINED,
-            Self::Http(Status(status)) => c_int::from(status),
+            Self::Http(status) => status.unless_answered(request),
         }
     }
 }
@@ -61,7 +68,7 @@ impl Answer for Result<Verdict, Failure> {
             Ok(verdict) => verdict.for_apache(request),
             Err(failure) => {
                 log::request(request, failure.code, format_args!("{}", failure.text));
-                c_int::from(failure.status.0)
+                failure.status.unless_answered(request)
             }
         }
     }

@@ -187,7 +187,7 @@ pub(crate) fn due_head(py: Python<'_>, state: &mut State) -> Raise<Option<OwnedH
     response.length = validate::content_length(py, &response.head)?;
     let status = response.head.status;
     response.status = status;
-    response.bodyless = state.is_head || status < 200 || status == 204 || status == 304;
+    response.bodyless = state.is_head || status == 204 || status == 304;
     response.sent = true;
     Ok(Some(std::mem::take(&mut response.head)))
 }

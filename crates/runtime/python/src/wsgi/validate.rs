@@ -76,6 +76,10 @@ pub(crate) fn status(py: Python<'_>, line: &[u8]) -> Raise<u16> {
     if rest.iter().any(u8::is_ascii_control) {
         return Err(refuse(py, "control character in status reason phrase", line));
     }
+    if number < 200 {
+        // A client goes on waiting behind such a status, and takes the body for the beginning of the next answer.
+        return Err(refuse(py, "status code of a response must not be informational (1xx)", line));
+    }
     Ok(number)
 }
 

@@ -30,7 +30,7 @@ fn arguments_are_checked_with_the_references_texts() {
     );
 }
 
-// Covers: rule:adapter/status-type, rule:adapter/status-digits, rule:adapter/status-control
+// Covers: rule:adapter/informational-status, rule:adapter/status-type, rule:adapter/status-digits, rule:adapter/status-control
 #[test]
 fn the_status_line_is_checked() {
     check(
@@ -47,6 +47,10 @@ fn the_status_line_is_checked() {
             (
                 "start_response('\\u1234', [])",
                 "UnicodeEncodeError: 'latin-1' codec can't encode character '\\u1234' in position 0: ordinal not in range(256)",
+            ),
+            (
+                "start_response('100 Continue', [])",
+                "ValueError: status code of a response must not be informational (1xx): b'100 Continue'",
             ),
             ("start_response('200', []) is not None", "True"),
             ("start_response('999 Weird', []) is not None", "True"),

@@ -3,6 +3,7 @@
 mod daemon;
 mod directives;
 mod examples;
+mod groups;
 mod httpd;
 mod mapping;
 mod observe;

@@ -141,6 +141,11 @@ def codes(contract, root):
             found[int(number)] = re.sub(r"\\\s+", "", cause)
     if not found:
         contract.mistakes.append("crates/runtime/apache/src/codes.rs: no codes are recognised in it")
+    # The engine logs codes of its own.
+    for place in rust_files(root):
+        if place.startswith("crates/runtime/python/src/") and not place.endswith("_tests.rs"):
+            for number in re.findall(r"\bWSGI(\d{4})\b|\"(0\d{3})\"", read(os.path.join(root, place))):
+                found.setdefault(int(number[0] or number[1]), "")
     for number, cause in sorted(found.items()):
         contract.add(f"code:WSGI{number:04}", cause, "codes.rs")
 

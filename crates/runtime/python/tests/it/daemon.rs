@@ -382,7 +382,7 @@ fn an_exception_is_logged_to_the_request_and_answered() {
     assert!(response.log.contains("ValueError: boom"), "{}", response.log);
 }
 
-// Covers: rule:daemon/start-secret
+// Covers: rule:daemon/start-secret, code:WSGI0033, code:WSGI0034
 #[test]
 fn another_program_of_the_same_user_cannot_speak_to_it() {
     let daemon = Daemon::start("secret", |_| ());

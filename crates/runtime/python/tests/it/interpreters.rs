@@ -36,7 +36,7 @@ fn the_gilstate_api_works_in_every_interpreter_of_a_thread() {
     }
 }
 
-// Covers: rule:config/per-interpreter-gil
+// Covers: rule:config/per-interpreter-gil, code:WSGI0198
 #[test]
 fn an_interpreter_may_have_a_gil_of_its_own_where_python_can_do_that() {
     let script = file(

@@ -22,7 +22,7 @@ fn a_script_is_a_module_of_its_own_name() {
     assert_eq!(journal(&line).len(), 1);
 }
 
-// Covers: rule:adapter/load-failure-500, rule:logs/load-failure-codes, rule:logs/exception-old-phrase
+// Covers: rule:adapter/load-failure-500, rule:logs/load-failure-codes, rule:logs/exception-old-phrase, code:WSGI0105
 #[test]
 fn what_cannot_be_compiled_is_500_with_the_reason() {
     let reply = get("def application(:\n");
@@ -44,7 +44,7 @@ fn a_file_that_is_not_there_names_the_reason() {
     assert_eq!(reply.errors().last(), Some(&expected.as_str()));
 }
 
-// Covers: rule:adapter/load-failure-500, rule:logs/load-failure-codes, rule:logs/exception-old-phrase
+// Covers: rule:adapter/load-failure-500, rule:logs/load-failure-codes, rule:logs/exception-old-phrase, code:WSGI0109
 #[test]
 fn an_exception_while_loading_shows_frames_and_is_tried_again() {
     let script = file("failing.wsgi", b"import nosuchmodule\n");
@@ -62,7 +62,7 @@ fn an_exception_while_loading_shows_frames_and_is_tried_again() {
     assert_eq!(request(&script, Client::default()).text(), "repaired");
 }
 
-// Covers: rule:logs/load-failure-codes, rule:logs/system-exit-code
+// Covers: rule:logs/load-failure-codes, rule:logs/system-exit-code, code:WSGI0107, code:WSGI0175
 #[test]
 fn system_exit_while_loading_has_its_own_codes() {
     let reply = get("import sys\nsys.exit(2)\n");
@@ -75,7 +75,7 @@ fn system_exit_while_loading_has_its_own_codes() {
     assert_eq!(reply.outcome, Outcome::Status(500));
 }
 
-// Covers: rule:adapter/no-callable
+// Covers: rule:adapter/no-callable, code:WSGI0089
 #[test]
 fn a_missing_callable_is_404() {
     let reply = get("x = 1\n");

@@ -157,7 +157,7 @@ fn configured_inside() {
     assert_eq!(std::fs::read_to_string(result).expect("was written"), expected);
 }
 
-// Covers: rule:config/python-home-checked, code:WSGI0001
+// Covers: rule:config/python-home-checked, code:WSGI0001, code:WSGI0100
 #[test]
 fn a_wrong_home_is_a_failure_with_its_code() {
     passed("wrong_home_inside", "");

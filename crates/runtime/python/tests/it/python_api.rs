@@ -62,7 +62,7 @@ fn request_data_outside_of_a_request_refuses() {
 // Covers: rule:api/subscribe-returns, rule:api/callback-exception, rule:api/request-started,
 // rule:api/application-replaced, rule:api/response-started, rule:api/request-exception, rule:api/request-finished,
 // event:request_started, event:response_started, event:request_exception, event:request_finished,
-// api:mod_wsgi.subscribe_events
+// api:mod_wsgi.subscribe_events, code:WSGI0112
 #[test]
 fn events_of_a_request_reach_their_subscribers() {
     let script = file(

@@ -44,7 +44,7 @@ fn an_empty_response_still_has_its_head() {
     }
 }
 
-// Covers: rule:adapter/result-iterable, rule:adapter/result-bytes
+// Covers: rule:adapter/result-iterable, rule:adapter/result-bytes, code:WSGI0174
 #[test]
 fn results_that_are_no_wsgi_are_500_with_their_texts() {
     let table = [
@@ -118,7 +118,7 @@ fn responses_without_a_body_may_declare_a_length() {
 }
 
 // Covers: rule:adapter/exception-before-headers, rule:logs/exception-header, rule:logs/exception-traceback,
-// rule:logs/exception-old-phrase
+// rule:logs/exception-old-phrase, code:WSGI0174
 #[test]
 fn an_exception_before_the_headers_is_500_with_frames() {
     let reply = get(
@@ -159,7 +159,7 @@ fn an_exception_after_the_headers_truncates() {
     assert!(reply.errors().contains(&"ValueError: mid"));
 }
 
-// Covers: rule:adapter/system-exit-ignored, rule:logs/system-exit-code
+// Covers: rule:adapter/system-exit-ignored, rule:logs/system-exit-code, code:WSGI0175
 #[test]
 fn system_exit_is_ignored_with_its_own_code() {
     let reply = get("import sys\ndef application(environ, start_response):\n    sys.exit(3)\n");
@@ -201,7 +201,7 @@ fn close_is_called_once_whatever_happens() {
     assert_eq!(reply.errors().len(), 1, "only the line that close() printed: {:?}", reply.errors());
 }
 
-// Covers: rule:adapter/close-fails, rule:adapter/close-lookup-fails
+// Covers: rule:adapter/close-fails, rule:adapter/close-lookup-fails, code:WSGI0194
 #[test]
 fn a_failing_close_is_logged_and_changes_nothing() {
     let reply = get(

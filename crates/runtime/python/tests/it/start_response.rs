@@ -30,7 +30,8 @@ fn arguments_are_checked_with_the_references_texts() {
     );
 }
 
-// Covers: rule:adapter/informational-status, rule:adapter/status-type, rule:adapter/status-digits, rule:adapter/status-control
+// Covers: rule:adapter/informational-status, rule:adapter/status-type, rule:adapter/status-digits,
+// rule:adapter/status-control
 #[test]
 fn the_status_line_is_checked() {
     check(

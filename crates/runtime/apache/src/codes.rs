@@ -2,6 +2,10 @@
 
 use wsgi_protocol::abi::Level;
 
+mod ownership;
+
+pub(crate) use ownership::*;
+
 /// One code.
 #[derive(Debug)]
 pub(crate) struct Code {
@@ -95,6 +99,13 @@ pub(crate) static STALE_SOCKET: Code = code(
     "A socket file was in the way.",
     "It was removed.",
     "Nothing, unless two servers share one WSGISocketPrefix.",
+);
+pub(crate) static OUTSIDE_CHROOT: Code = code(
+    81,
+    Error,
+    "A script lies outside of the directory that its daemon group is confined to (chroot).",
+    "Status 500, or the script is not loaded at the start.",
+    "Move the script below the directory, or name it as it is called outside.",
 );
 pub(crate) static QUEUE_TIMEOUT: Code = code(
     84,
@@ -224,6 +235,13 @@ pub(crate) static EMBEDDED_DISABLED: Code = code(
     "Status 500.",
     "Give the application a process group, or remove WSGIRestrictEmbedded.",
 );
+pub(crate) static HEADER_TOO_LONG: Code = code(
+    144,
+    Error,
+    "A line of a response's head is longer than header-buffer-size.",
+    "Status 500.",
+    "Look for what makes the header field so long, or raise header-buffer-size.",
+);
 pub(crate) static HEAD_TIMEOUT: Code = code(
     145,
     Error,
@@ -317,6 +335,20 @@ pub(crate) static DAEMON_DIED: Code = code(
     "Its requests get status 502; the process is started again.",
     "Look at the request that the line names.",
 );
+pub(crate) static GROUP_IS_SERVICE: Code = code(
+    930,
+    Error,
+    "A request was sent to a group with threads=0, whose processes run a script of their own and serve no requests.",
+    "Status 500.",
+    "Let WSGIProcessGroup or process-group name a group that serves requests.",
+);
+pub(crate) static RESTARTS_DELAYED: Code = code(
+    932,
+    Warning,
+    "Processes of a daemon group end again and again right after their start.",
+    "The next one is started after the delay that the line names.",
+    "Read the lines before it for what ends them.",
+);
 
 pub(crate) static METRICS_REFUSED: Code = code(
     920,
@@ -338,6 +370,7 @@ pub(crate) static CODES: &[&Code] = &[
     &DAEMON_FAILED,
     &SOCKET_PATH_TOO_LONG,
     &STALE_SOCKET,
+    &OUTSIDE_CHROOT,
     &QUEUE_TIMEOUT,
     &SOCKET_CREATION,
     &CONNECT_EXHAUSTED,
@@ -357,6 +390,7 @@ pub(crate) static CODES: &[&Code] = &[
     &CHUNKED_REQUEST,
     &CONTENT_LENGTH,
     &EMBEDDED_DISABLED,
+    &HEADER_TOO_LONG,
     &HEAD_TIMEOUT,
     &CLOSED_BEFORE_HEAD,
     &HEAD_READ_FAILED,
@@ -364,6 +398,24 @@ pub(crate) static CODES: &[&Code] = &[
     &GROUP_RESTRICTED,
     &GROUP_UNKNOWN,
     &GROUP_OF_OTHER_HOST,
+    &SCRIPT_GROUP_UNKNOWN,
+    &SCRIPT_GROUP_NAME,
+    &SCRIPT_GROUP_DIFFERS,
+    &SCRIPT_GROUP_WORLD,
+    &SCRIPT_GROUP_PARENT_UNKNOWN,
+    &SCRIPT_GROUP_PARENT_NAME,
+    &SCRIPT_GROUP_PARENT_DIFFERS,
+    &SCRIPT_GROUP_PARENT_WORLD,
+    &SCRIPT_USER_UNKNOWN,
+    &SCRIPT_USER_NAME,
+    &SCRIPT_USER_DIFFERS,
+    &SCRIPT_USER_GROUP_WRITABLE,
+    &SCRIPT_USER_WORLD,
+    &SCRIPT_USER_PARENT_UNKNOWN,
+    &SCRIPT_USER_PARENT_NAME,
+    &SCRIPT_USER_PARENT_DIFFERS,
+    &SCRIPT_USER_PARENT_WORLD,
+    &SCRIPT_USER_PARENT_GROUP_WRITABLE,
     &OWN_GIL_UNAVAILABLE,
     &FREE_THREADING_UNAVAILABLE,
     &FREE_THREADING_SCOPE,
@@ -372,6 +424,8 @@ pub(crate) static CODES: &[&Code] = &[
     &ENGINE_REFUSED,
     &DAEMON_DIED,
     &METRICS_REFUSED,
+    &GROUP_IS_SERVICE,
+    &RESTARTS_DELAYED,
 ];
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::host::{Failure, FileKind, Request, Status, Verdict};
 use crate::mapping::{HANDLER, LEGACY_HANDLER, alias_of};
 use crate::response::Rules;
 use crate::tokens::{FromRequest, Token, expand};
-use crate::{codes, daemon, embedded, environ, observe, sys};
+use crate::{codes, daemon, embedded, environ, observe, ownership, sys};
 
 /// A request that passed the checks, and what is to serve it.
 pub(crate) struct Job<'r> {
@@ -99,6 +99,13 @@ fn serve<'r>(job: &Job<'r>, facts: Facts<'r>) -> Result<Verdict, Failure> {
             &codes::GROUP_OF_OTHER_HOST,
             format!("Daemon process called '{}' cannot be accessed by this WSGI application.", name(job.process_group)),
         ));
+    }
+    if !ownership::is_unchecked(group) {
+        ownership::check(request.pool(), group, facts.script.or_empty())?;
+        let handler = facts.handler_script.or_empty();
+        if !handler.is_empty() {
+            ownership::check(request.pool(), group, handler)?;
+        }
     }
     let rules = Rules::daemon(job.overrides_errors());
     daemon::serve(request, job.registry, index, facts, rules)

@@ -243,9 +243,13 @@ fn generation(registry: &Registry, server: Server<'_>) -> Result<Generation, Con
         None
     };
     let group_engines = draft.groups.iter().map(|group| {
+        let named = group.python_home.as_deref().map(|home| ("python-home", home)).or(home);
+        // The processes will find it below their root.
+        let below =
+            named.zip(group.chroot.as_ref()).map(|((asked_by, home), root)| (asked_by, [&root[..], home].concat()));
         let wanted = Wanted {
             version: group.python.as_deref().map(|version| ("python", version)),
-            home: group.python_home.as_deref().map(|home| ("python-home", home)).or(home),
+            home: below.as_ref().map(|(asked_by, home)| (*asked_by, &home[..])).or(named),
         };
         engines
             .choose(wanted)

@@ -2,9 +2,11 @@
 
 use wsgi_protocol::launch::{Import, Python, Restrict, Server};
 
+use crate::codes;
 use crate::config::Generation;
+use crate::daemon::inside;
 use crate::directives::{self, DaemonGroup};
-use crate::host::server_description;
+use crate::host::{log, server_description};
 use crate::interpreter_options::{Scoped, of_process, scopes, split_path};
 
 fn imports(generation: &Generation, process_group: &[u8]) -> Vec<Import> {
@@ -71,6 +73,31 @@ pub(crate) fn embedded(generation: &Generation) -> Python {
     }
 }
 
+/// What a daemon group loads at the start; in a chroot, by the names that the scripts have there.
+fn group_imports(generation: &Generation, group: &DaemonGroup) -> Vec<Import> {
+    let mut imports = imports(generation, &group.name);
+    let Some(root) = &group.chroot else { return imports };
+    imports.retain_mut(|import| match inside(root, &import.script) {
+        Some(below) => {
+            import.script = below.to_vec();
+            true
+        }
+        None => {
+            let (script, name) = (String::from_utf8_lossy(&import.script), group.display());
+            let root = String::from_utf8_lossy(root);
+            log::server(
+                group.server,
+                &codes::OUTSIDE_CHROOT,
+                format_args!(
+                    "WSGI script '{script}' located outside chroot directory '{root}' of daemon process '{name}'."
+                ),
+            );
+            false
+        }
+    });
+    imports
+}
+
 /// For a process of a daemon group. The server's own path and eggs are for embedded mode only.
 pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
     let common = common(generation, &group.name);
@@ -80,13 +107,14 @@ pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
         eggs: group.python_eggs.clone(),
         working_directory: group.home.clone(),
         switch_interval: group.switch_interval.or(common.switch_interval),
-        imports: imports(generation, &group.name),
+        imports: group_imports(generation, group),
         process_group: group.name.clone(),
         maximum_processes: group.processes,
         threads_per_process: group.threads,
         multithread: group.threads != 1,
         multiprocess: group.multiprocess,
         run_once: group.threads == 1 && group.maximum_requests == 1,
+        server_metrics: group.server_metrics,
         ..common
     }
 }

@@ -12,6 +12,7 @@
 //! | [`engines`] | which Python engines lie beside the module, and which one is to be used |
 //! | [`mapping`] | from the URL to a script |
 //! | [`dispatch`] | the checks before a script runs, and the choice of process, interpreter and callable |
+//! | [`ownership`] | whom scripts must belong to (`script-user=`, `script-group=`) |
 //! | [`environ`] | from the request to environ entries, the same for both modes |
 //! | [`body`], [`response`] | the request's body in, the response out, the same for both modes |
 //! | [`embedded`] | embedded mode: the engine in the Apache child |
@@ -35,6 +36,7 @@ mod launch_python;
 mod mapping;
 mod module;
 mod observe;
+mod ownership;
 mod proxies;
 mod response;
 mod sys;

@@ -58,8 +58,12 @@ pub(crate) enum Stop {
 pub(crate) struct Response<'r> {
     request: Request<'r>,
     sending: Option<Sending<'r>>,
-    /// Bytes that wait for a flush or the end.
+    /// Bytes that wait here.
     pending: usize,
+    /// Bytes that were passed on without a flush.
+    unflushed: usize,
+    /// So many are passed on without a flush at most.
+    flush_after: usize,
     /// Something went to the output filters: the head is out.
     started: bool,
     has_head: bool,
@@ -67,9 +71,18 @@ pub(crate) struct Response<'r> {
 }
 
 impl<'r> Response<'r> {
-    /// A response that has not begun.
-    pub(crate) fn new(request: Request<'r>) -> Self {
-        Self { request, sending: None, pending: 0, started: false, has_head: false, failed: None }
+    /// A response that has not begun. What is passed on without a flush is flushed once it is so many bytes.
+    pub(crate) fn new(request: Request<'r>, flush_after: usize) -> Self {
+        Self {
+            request,
+            sending: None,
+            pending: 0,
+            unflushed: 0,
+            flush_after,
+            started: false,
+            has_head: false,
+            failed: None,
+        }
     }
 
     /// Whether the client may have seen something.
@@ -79,7 +92,7 @@ impl<'r> Response<'r> {
 
     /// Whether bytes wait for a flush.
     pub(crate) fn has_unflushed(&self) -> bool {
-        self.pending > 0
+        self.pending > 0 || self.unflushed > 0
     }
 
     /// Whether a head was set.
@@ -156,6 +169,8 @@ impl<'r> Response<'r> {
 
     fn done(&mut self, result: Result<(), AprError>) -> Result<(), Stop> {
         let stop = match result {
+            // Apache counts such a client as gone too.
+            Err(error) if error.is_timeout() => Stop::Failed(error),
             _ if self.request.connection().aborted() => Stop::ClientGone,
             Ok(()) => return Ok(()),
             Err(error) => Stop::Failed(error),
@@ -170,9 +185,14 @@ impl<'r> Response<'r> {
             return Err(stop);
         }
         if flush || self.pending + data.len() > PENDING {
+            self.unflushed += self.pending + data.len();
             self.pending = 0;
             self.started = true;
-            let result = self.sending().pass_now(data);
+            let flush = flush || self.unflushed >= self.flush_after;
+            if flush {
+                self.unflushed = 0;
+            }
+            let result = self.sending().pass_now(data, flush);
             return self.done(result);
         }
         self.pending += data.len();
@@ -204,12 +224,13 @@ impl<'r> Response<'r> {
         if let Some(stop) = self.failed {
             return Err(stop);
         }
-        let waiting = std::mem::take(&mut self.pending) > 0;
+        let waiting = self.has_unflushed();
+        (self.pending, self.unflushed) = (0, 0);
         self.started = true;
         let sending = self.sending();
         let mut result = Ok(());
         if waiting {
-            result = sending.pass_now(b"");
+            result = sending.pass_now(b"", true);
         }
         let result = result.and_then(|()| {
             sending.end();

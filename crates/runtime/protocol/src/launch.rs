@@ -169,12 +169,28 @@ pub struct Daemon {
     pub log_level: u8,
     /// `locale=`: the environment has it already; it is checked before Python starts.
     pub locale: Option<Vec<u8>>,
-    /// `chroot=`: stripped from the paths of scripts.
-    pub chroot: Option<Vec<u8>>,
+    /// `chroot=`: where the process confines itself before it does anything else.
+    pub chroot: Option<Chroot>,
+    /// `send-buffer-size=`: `SO_SNDBUF` of accepted connections; 0 is the system's.
+    pub send_buffer_size: u32,
+    /// `receive-buffer-size=`: `SO_RCVBUF` of accepted connections; 0 is the system's.
+    pub receive_buffer_size: u32,
     /// The directory that core files are wanted in (`CoreDumpDirectory`).
     pub dumpable: bool,
     /// Options of later versions by name, so that an older engine may ignore them knowingly.
     pub extra: BTreeMap<String, Vec<u8>>,
+}
+
+/// Where a process confines itself. The engine and its libraries are loaded from outside; the process arrives as its
+/// own user with `CAP_SYS_CHROOT` and no other privilege, and gives that up too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chroot {
+    /// The new root directory.
+    pub root: Vec<u8>,
+    /// Where to go inside; the root itself when there is nothing else.
+    pub directory: Option<Vec<u8>>,
+    /// The number of the code that a failure to go there has.
+    pub directory_code: u16,
 }
 
 /// The timers of a daemon in milliseconds; 0 is "off".

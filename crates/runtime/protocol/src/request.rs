@@ -99,6 +99,12 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// The same facts with other environ entries.
+    #[must_use]
+    pub fn with_entries(self, entries: &'a [Entry<'a>]) -> Self {
+        Self { entries: entries.as_ptr(), entry_count: entries.len(), ..self }
+    }
+
     /// The environ entries.
     #[must_use]
     pub fn entries(&self) -> &'a [Entry<'a>] {

@@ -161,7 +161,8 @@ impl Engine {
         record.busy.store(true, Ordering::SeqCst);
         let _busy = Busy(&record);
         if self.stopping.load(Ordering::SeqCst) {
-            return Outcome::Status(503);
+            // No application has seen it: another process may take it.
+            return if self.setting.embedded() { Outcome::Status(503) } else { Outcome::Rejected };
         }
         let mut sent = false;
         let served = {

@@ -13,12 +13,14 @@ use wsgi_protocol::page::Page;
 use wsgi_protocol::request::Facts;
 use wsgi_protocol::tally::Failed;
 
+use super::chroot;
 use super::connection::Connection;
 use super::exchange::{Exchange, Turn};
 use super::group::Plan;
 use super::retained::SavedGroup;
-use super::sockets::{self, ConnectError};
+use super::sockets::{self, ConnectError, Manner};
 use super::status_page::{Claim, StatusPage, Target, slot_of};
+use super::watch;
 use crate::codes::{self, Code};
 use crate::config::Registry;
 use crate::directives::DaemonGroup;
@@ -44,6 +46,29 @@ pub(crate) struct GroupClient {
     pub(super) socket_timeout: Duration,
     pub(super) queue_timeout: Duration,
     pub(super) flush_delay: Duration,
+    /// The longest line of a head.
+    pub(super) longest_line: usize,
+    /// How much of a response is passed on without a flush.
+    pub(super) flush_after: usize,
+    /// How long a client may take nothing; `None` is Apache's `Timeout`.
+    pub(super) client_timeout: Option<Duration>,
+    /// `SO_SNDBUF` and `SO_RCVBUF` of connections; 0 is the system's.
+    buffers: (u32, u32),
+    /// Where the processes are confined.
+    chroot: Option<Vec<u8>>,
+    /// Its processes serve no requests.
+    is_service: bool,
+}
+
+/// `header-buffer-size`, when it is not given.
+const LONGEST_LINE: u32 = 32_768;
+
+/// `response-buffer-size`, when it is not given.
+const FLUSH_AFTER: u32 = 8 * 1024 * 1024;
+
+/// The first of two numbers, unless it is 0: that leaves it to the other.
+fn given_or<T: PartialEq + Default>(given: T, otherwise: T) -> T {
+    if given == T::default() { otherwise } else { given }
 }
 
 struct Running {
@@ -94,6 +119,15 @@ impl GroupClient {
             socket_timeout,
             queue_timeout: Duration::from_millis(group.timeouts.queue),
             flush_delay: Duration::from_millis(group.response_flush_delay),
+            longest_line: given_or(group.header_buffer_size, LONGEST_LINE) as usize,
+            flush_after: given_or(group.response_buffer_size, FLUSH_AFTER) as usize,
+            client_timeout: Some(given_or(group.response_socket_timeout, group.timeouts.socket))
+                .filter(|timeout| *timeout > 0)
+                .map(Duration::from_millis),
+            // What one side sends is what the other receives.
+            buffers: (group.receive_buffer_size, group.send_buffer_size),
+            chroot: group.chroot.clone(),
+            is_service: group.threads == 0,
         }
     }
 
@@ -139,6 +173,7 @@ pub(crate) fn child_init(registry: &'static Registry) {
         }
     }
     if pid != daemons.parent {
+        watch::hear_nothing();
         // Daemons learn of the end of the server by these pipes: no child may hold them open.
         super::supervise::close_control_pipes();
     }
@@ -163,12 +198,26 @@ pub(crate) fn serve(
             "Daemon mode is not running in this process.",
         ));
     };
+    if group.is_service {
+        return Err(Failure::new(
+            sys::HTTP_INTERNAL_SERVER_ERROR,
+            &codes::GROUP_IS_SERVICE,
+            format!(
+                "WSGI daemon process '{}' is a service (threads=0): it runs its import script and serves no requests.",
+                group.name
+            ),
+        ));
+    }
     let Some(running) = &group.running else {
         return Err(Failure::new(
             sys::HTTP_SERVICE_UNAVAILABLE,
             &codes::CONNECT_FAILED,
             format!("WSGI daemon process '{}' was not started; the reason is earlier in the log.", group.name),
         ));
+    };
+    let facts = match &group.chroot {
+        Some(root) => chroot::confine(request, root, &group.name, facts)?,
+        None => facts,
     };
     let answer = running.serve(request, group, &daemons.secret, facts, rules);
     if let Err(failure) = &answer {
@@ -183,7 +232,7 @@ fn kind_of(code: &Code) -> Failed {
         84 => Failed::QueueTimeout,
         115 | 117 => Failed::ConnectFailed,
         116 => Failed::ConnectTimeout,
-        121 | 148 => Failed::Protocol,
+        121 | 144 | 148 => Failed::Protocol,
         124 => Failed::Refused,
         145 => Failed::SocketTimeout,
         146 | 147 => Failed::ProcessLost,
@@ -277,8 +326,8 @@ impl Running {
             Target::Overflow => self.overflow.as_ref(),
         };
         let path = path.map_or(Path::new(""), PathBuf::as_path);
-        let socket = sockets::connect(path, group.connect_timeout, group.socket_timeout)
-            .map_err(|error| connect_failure(group, path, &error))?;
+        let manner = Manner { patience: group.connect_timeout, timeout: group.socket_timeout, buffers: group.buffers };
+        let socket = sockets::connect(path, manner).map_err(|error| connect_failure(group, path, &error))?;
         Ok((Connection::new(socket), true))
     }
 

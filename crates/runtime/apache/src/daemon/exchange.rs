@@ -15,7 +15,7 @@ use super::connection::{Connection, ReadError};
 use super::status_page::{Claim, StatusPage};
 use crate::body::{Body, BodyError};
 use crate::codes::{self, Code};
-use crate::host::{Failure, Request, Status, Target, Verdict, log};
+use crate::host::{AprError, Failure, Patience, Request, Status, Target, Verdict, log};
 use crate::response::{Next, Response, Rules, Stop};
 use crate::{environ, sys};
 
@@ -56,6 +56,8 @@ pub(crate) struct Exchange<'e> {
     accepted: bool,
     /// What to look for on the status page when the connection breaks; 0: a frame says it.
     ticket: u64,
+    /// How long the client may take nothing, from the response's head on.
+    patience: Option<Patience<'e>>,
 }
 
 /// What becomes of a response after its head.
@@ -119,10 +121,11 @@ impl<'e> Exchange<'e> {
             tries: (1, 0),
             body,
             body_failed: None,
-            response: Response::new(request),
+            response: Response::new(request, group.flush_after),
             ending: Ending::Normal,
             accepted: false,
             ticket: facts.ticket,
+            patience: None,
         })
     }
 
@@ -258,6 +261,23 @@ impl<'e> Exchange<'e> {
         }
         let mut fields: Vec<Field<'_>> = Vec::new();
         let (status, line) = head::decode(payload, &mut fields)?;
+        let longest = self.group.longest_line;
+        let length = |field: &Field<'_>| field.name.or_empty().len() + ": ".len() + field.value.or_empty().len();
+        if payload.len() > longest
+            && let Some(field) = fields.iter().find(|field| length(field) > longest)
+        {
+            let (name, group) = (String::from_utf8_lossy(field.name.or_empty()).into_owned(), &self.group.name);
+            return Ok(Some(self.done(Err(internal(
+                &codes::HEADER_TOO_LONG,
+                format!(
+                    "Response header line too long from daemon process '{group}'. (Truncated or oversized response \
+                     headers received from daemon process '{group}') The field '{name}' makes a line of {} bytes; \
+                     header-buffer-size allows {longest}.",
+                    length(field)
+                ),
+            )))));
+        }
+        self.patience = self.group.client_timeout.map(|timeout| self.request.connection().patience(timeout));
         self.ending = match self.response.head(status, line, &fields, self.rules) {
             Next::Body => Ending::Normal,
             Next::Override(status) => Ending::Status(status),
@@ -278,7 +298,7 @@ impl<'e> Exchange<'e> {
                 log::request(
                     self.request,
                     &codes::PROXY_WRITE_TIMEOUT,
-                    format_args!("Unable to proxy response from daemon to client ({}).", error.text()),
+                    format_args!("Unable to proxy response to client ({}).", stalled_or(error)),
                 );
                 self.group.count(Failed::ClientTimeout);
                 self.ending = Ending::Gone;
@@ -431,6 +451,11 @@ impl<'e> Exchange<'e> {
         };
         self.done(Err(Failure::new(status, code, text)))
     }
+}
+
+/// What happened to a response on its way to the client.
+fn stalled_or(error: AprError) -> String {
+    if error.is_timeout() { "write timeout".to_owned() } else { error.text() }
 }
 
 /// Greeting and request; where the request begins.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use wsgi_protocol::frame::Secret;
-use wsgi_protocol::launch::{self, Daemon, Descriptors};
+use wsgi_protocol::launch::{self, Chroot, Daemon, Descriptors};
 use wsgi_protocol::page::Layout;
 
 use super::retained::Sockets;
@@ -69,11 +69,16 @@ impl Plan {
         let identity = is_root.then(|| identity(group, apache));
         let account = Account::of(user);
         let directory = match (&group.home, &account) {
-            (Some(home), _) => Some((CString::new(home.clone())?, "WSGI0009")),
+            (Some(home), _) => Some((CString::new(home.clone())?, 9)),
             (None, _) if user == apache.id => None,
-            (None, Some(account)) => Some((account.home.clone(), "WSGI0010")),
+            (None, Some(account)) => Some((account.home.clone(), 10)),
             (None, None) => return Err(PlanError::NoHome(user)),
         };
+        let chroot = group.chroot.as_ref().map(|root| Chroot {
+            root: root.clone(),
+            directory: directory.as_ref().map(|(directory, _)| directory.to_bytes().to_vec()),
+            directory_code: directory.as_ref().map_or(0, |(_, code)| *code),
+        });
         let mut timeouts = group.timeouts;
         if timeouts.socket == 0 {
             timeouts.socket = u64::try_from(group.server.timeout() / 1000).unwrap_or(0);
@@ -90,6 +95,9 @@ impl Plan {
             log_level: u8::try_from(level).unwrap_or(0),
             dumpable: true,
             locale: group.locale.clone(),
+            send_buffer_size: group.send_buffer_size,
+            receive_buffer_size: group.receive_buffer_size,
+            chroot: chroot.clone(),
             ..Daemon::default()
         };
         let prefix = generation.main.socket_prefix.clone().unwrap_or_else(|| default_prefix(pool));
@@ -102,7 +110,9 @@ impl Plan {
                 arguments: arguments(group, &engine.version)?,
                 environment: environment(group, account.as_ref())?,
                 identity,
-                directory,
+                confines_itself: chroot.is_some(),
+                directory: directory.filter(|_| chroot.is_none()),
+                nice: group.cpu_priority,
                 umask: group.umask,
                 limits: limits(group),
                 engine: engine.file.as_raw_fd(),

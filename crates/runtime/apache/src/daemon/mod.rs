@@ -1,10 +1,11 @@
 //! Daemon mode on Apache's side.
 //!
 //! In the parent, [`group`] turns definitions into what a start of a process needs, [`spawn`] starts one, [`supervise`]
-//! keeps them running, with what [`holdings`] keeps for them, and hands them over from one generation of the configuration to the next by way of [`retained`],
-//! and [`log_writer`] is the process that writes what they log. In a child, [`client`] finds a process for a request by
+//! keeps them running, with what [`holdings`] keeps for them, and hands them over from one generation of the
+//! configuration to the next by way of [`retained`], and [`log_writer`] is the process that writes what they log. In a child, [`client`] finds a process for a request by
 //! the [`status_page`], and [`exchange`] passes request and response over a [`connection`].
 
+mod chroot;
 mod client;
 mod connection;
 mod death;
@@ -19,6 +20,7 @@ mod status_page;
 mod supervise;
 mod watch;
 
+pub(crate) use chroot::inside;
 pub(crate) use client::{Daemons, child_init, serve};
 pub(crate) use status_page::{PLACES, StatusPage, slot_of};
 pub(crate) use supervise::{Failed, child_ended, start};

@@ -136,14 +136,27 @@ pub(crate) enum ConnectError {
     Failed(io::Error),
 }
 
-/// Connects to a socket: waits while its backlog is full, at most for `patience`. Reading and writing on the connection
-/// then wait at most for `timeout`; zero is for ever.
-pub(crate) fn connect(path: &Path, patience: Duration, timeout: Duration) -> Result<OwnedFd, ConnectError> {
+/// How a connection to a process is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// How long to wait while the backlog is full.
+    pub(crate) patience: Duration,
+    /// How long reading and writing wait at most; zero is for ever.
+    pub(crate) timeout: Duration,
+    /// `SO_SNDBUF` and `SO_RCVBUF`; 0 is the system's.
+    pub(crate) buffers: (u32, u32),
+}
+
+/// Connects to a socket.
+pub(crate) fn connect(path: &Path, manner: Manner) -> Result<OwnedFd, ConnectError> {
+    let Manner { patience, timeout, buffers } = manner;
     let Some(address) = address(path) else {
         return Err(ConnectError::Failed(io::ErrorKind::InvalidFilename.into()));
     };
     let socket = socket().map_err(ConnectError::NoSocket)?;
     set_timeout(&socket, libc::SO_SNDTIMEO, patience).map_err(ConnectError::NoSocket)?;
+    set_buffer(&socket, libc::SO_SNDBUF, buffers.0);
+    set_buffer(&socket, libc::SO_RCVBUF, buffers.1);
     loop {
         // SAFETY: the address lives across the call.
         let result = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), size_of_address()) };
@@ -161,6 +174,16 @@ pub(crate) fn connect(path: &Path, patience: Duration, timeout: Duration) -> Res
         set_timeout(&socket, option, timeout).map_err(ConnectError::NoSocket)?;
     }
     Ok(socket)
+}
+
+/// A buffer that cannot be had in this size stays as it is; the process says so.
+fn set_buffer(socket: &OwnedFd, option: i32, size: u32) {
+    if size > 0 {
+        let value = i32::try_from(size).unwrap_or(i32::MAX);
+        let length = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or_default();
+        // SAFETY: the value lives across the call.
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), length) };
+    }
 }
 
 fn set_timeout(socket: &OwnedFd, option: i32, timeout: Duration) -> io::Result<()> {
@@ -181,6 +204,27 @@ mod tests {
 
     use super::*;
 
+    fn manner(patience: Duration) -> Manner {
+        Manner { patience, timeout: Duration::ZERO, buffers: (0, 0) }
+    }
+
+    #[test]
+    fn buffers_have_the_size_that_is_wanted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = folder.path().join("s.sock");
+        let _listener = listen(&at, 5, None, || ()).expect("listens");
+        let manner = Manner { buffers: (16_384, 8_192), ..manner(Duration::from_secs(1)) };
+        let socket = connect(&at, manner).expect("connects");
+        let (mut size, mut length) = (0i32, libc::socklen_t::try_from(size_of::<i32>()).expect("small"));
+        // SAFETY: room for the value and its length.
+        unsafe {
+            let (level, option) = (libc::SOL_SOCKET, libc::SO_SNDBUF);
+            libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut size).cast(), &raw mut length);
+        }
+        // The kernel doubles it for its own needs.
+        assert_eq!(size, 2 * 16_384);
+    }
+
     #[test]
     fn paths_do_not_depend_on_the_generation() {
         assert_eq!(path(b"/run/wsgi", 42, b"web", "0"), Path::new("/run/wsgi.42.web.0.sock"));
@@ -199,7 +243,7 @@ mod tests {
         drop(first);
         let _second = listen(&at, 5, None, || stale += 1).expect("listens again");
         assert_eq!(stale, 1);
-        assert!(connect(&at, Duration::from_secs(1), Duration::ZERO).is_ok());
+        assert!(connect(&at, manner(Duration::from_secs(1))).is_ok());
     }
 
     #[test]
@@ -224,9 +268,9 @@ mod tests {
         let at = folder.path().join("s.sock");
         let _listener = listen(&at, 0, None, || ()).expect("listens");
         let patience = Duration::from_millis(50);
-        let taken: Vec<_> = (0..3).map(|_| connect(&at, patience, Duration::ZERO)).collect();
+        let taken: Vec<_> = (0..3).map(|_| connect(&at, manner(patience))).collect();
         assert!(taken.iter().any(|result| matches!(result, Err(ConnectError::TimedOut))));
         let missing = folder.path().join("missing");
-        assert!(matches!(connect(&missing, patience, Duration::ZERO), Err(ConnectError::Failed(_))));
+        assert!(matches!(connect(&missing, manner(patience)), Err(ConnectError::Failed(_))));
     }
 }

@@ -45,8 +45,12 @@ pub(crate) struct Program {
     pub(crate) environment: Vec<CString>,
     /// `None`: the server was not started as root, and the process stays what it is.
     pub(crate) identity: Option<Identity>,
-    /// Where to go, and the code of the failure to do so.
-    pub(crate) directory: Option<(CString, &'static str)>,
+    /// It keeps the one privilege that it needs to change its root directory, which is the first thing it does.
+    pub(crate) confines_itself: bool,
+    /// Where to go, and the number of the code of a failure to do so.
+    pub(crate) directory: Option<(CString, u16)>,
+    /// Its priority, as `nice` has it; 0 leaves it as it is.
+    pub(crate) nice: c_int,
     pub(crate) umask: Option<u32>,
     pub(crate) limits: Vec<Limit>,
     /// The executable, opened when the configuration was checked.
@@ -179,6 +183,15 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
             None => format!("Starting daemon process '{group}' with threads={threads}."),
         },
     );
+    // SAFETY: no pointers.
+    if program.nice != 0 && unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, program.nice) } < 0 {
+        let error = io::Error::last_os_error();
+        let nice = program.nice;
+        say(
+            Level::Warning,
+            &format!("WSGI0075: Unable to set CPU priority to {nice} for daemon process '{group}' ({error})."),
+        );
+    }
     for limit in &program.limits {
         let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
         // SAFETY: the value lives across the call.
@@ -192,7 +205,7 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
         }
     }
     if let Some(identity) = &program.identity {
-        assume(identity)?;
+        assume(identity, program.confines_itself)?;
     }
     if let Some(umask) = program.umask {
         // SAFETY: cannot fail.
@@ -201,6 +214,7 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
     if let Some((directory, code)) = &program.directory {
         // SAFETY: a C string.
         let result = unsafe { libc::chdir(directory.as_ptr()) };
+        let code = if *code == 9 { "WSGI0009" } else { "WSGI0010" };
         check(result, code, &format!("Unable to change working directory to '{}'", directory.to_string_lossy()))?;
     }
     let pointers = |texts: &[CString]| -> Vec<*const std::ffi::c_char> {
@@ -284,14 +298,60 @@ fn wait(delay: Duration) {
     }
 }
 
+/// `struct __user_cap_header_struct`: version 3, this process.
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: c_int,
+}
+
+/// `struct __user_cap_data_struct`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+const CAP_SYS_CHROOT: u32 = 18;
+
+/// Keeps the one privilege to change the root directory, also across exec. The process is nobody special already.
+fn keep_chroot() -> Result<(), SetupFailure> {
+    let what = "Unable to keep the privilege to change the root directory";
+    let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let only = 1 << CAP_SYS_CHROOT;
+    let wanted = [Capabilities { effective: only, permitted: only, inheritable: only }, Capabilities::default()];
+    // SAFETY: the structures are those of version 3 and live across the call.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, wanted.as_ptr()) };
+    check(c_int::try_from(result).unwrap_or(-1), "WSGI0003", what)?;
+    // SAFETY: no pointers.
+    let result = unsafe {
+        let raise = libc::PR_CAP_AMBIENT_RAISE;
+        libc::prctl(libc::PR_CAP_AMBIENT, raise, libc::c_ulong::from(CAP_SYS_CHROOT), 0, 0)
+    };
+    check(result, "WSGI0003", what)
+}
+
 /// Becomes somebody else, for good.
-fn assume(identity: &Identity) -> Result<(), SetupFailure> {
+fn assume(identity: &Identity, confines_itself: bool) -> Result<(), SetupFailure> {
     let Identity { user, group, groups } = identity;
     // SAFETY: plain calls on this process; the list lives across the call.
     unsafe {
         check(libc::setresgid(*group, *group, *group), "WSGI0004", &format!("Unable to set group id to gid={group}"))?;
         check(libc::setgroups(groups.len(), groups.as_ptr()), "WSGI0005", "Unable to set supplementary groups")?;
+        if confines_itself {
+            check(
+                libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0),
+                "WSGI0003",
+                "Unable to keep privileges for a moment",
+            )?;
+        }
         check(libc::setresuid(*user, *user, *user), "WSGI0007", &format!("Unable to change to uid={user}"))?;
+        if confines_itself {
+            keep_chroot()?;
+        }
         let (mut real, mut effective, mut saved) = (0, 0, 0);
         libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved);
         if [real, effective, saved] != [*user; 3] || (*user != 0 && libc::setuid(0) == 0) {

@@ -156,6 +156,11 @@ impl StatusPage {
         }
     }
 
+    /// How many requests were begun at a place, by whichever processes.
+    pub(crate) fn requests(&self, place: u32) -> u64 {
+        self.page.process(place).map_or(0, |process| process.requests.load(Ordering::Relaxed))
+    }
+
     /// Whether the process at a place got as far as accepting requests.
     pub(crate) fn has_started(&self, place: u32) -> bool {
         let state = self.page.process(place).map(|process| process.state.load(Ordering::Acquire));

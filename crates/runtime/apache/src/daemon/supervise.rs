@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{Daemons, GroupClient};
 use super::death::{self, Death};
@@ -43,8 +43,8 @@ pub(crate) struct Supervisor {
     parent: u32,
     groups: Vec<Group>,
     saved: RefCell<Saved>,
-    /// Per group and slot: how many processes in a row ended before they accepted a request.
-    failures: RefCell<Vec<Vec<u32>>>,
+    /// Per group and slot.
+    lives: RefCell<Vec<Vec<Life>>>,
     /// Processes that were asked to end. A second signal could cut short what the first one began.
     asked: RefCell<Vec<i32>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
@@ -56,7 +56,21 @@ struct Group {
     page: Arc<StatusPage>,
 }
 
-/// The delay after so many processes in a row that ended before they accepted a request.
+/// What is remembered of a slot's processes, so that it is not filled again and again in a tight loop.
+#[derive(Clone, Copy, Default)]
+struct Life {
+    /// When the present one was started.
+    began: Option<Instant>,
+    /// How many requests were counted at its place then.
+    requests: u64,
+    /// How many in a row ended right after their start.
+    failures: u32,
+}
+
+/// A process that ends sooner than this and has served nothing was no use.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The delay after so many processes in a row that were no use.
 fn delay_after(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
@@ -113,13 +127,13 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     }
     saved.groups.extend(earlier.groups.into_iter().filter(|gone| !gone.leaving.is_empty()));
 
-    let failures = groups.iter().map(|group| vec![0; group.plan.processes as usize]).collect();
+    let lives = groups.iter().map(|group| vec![Life::default(); group.plan.processes as usize]).collect();
     let secret = saved.secret;
     let supervisor = Rc::new(Supervisor {
         main,
         user,
         parent: std::process::id(),
-        failures: RefCell::new(failures),
+        lives: RefCell::new(lives),
         asked: RefCell::default(),
         groups,
         saved: RefCell::new(saved),
@@ -130,6 +144,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     registry.pool().at_end(move || at_end.generation_ends());
     // A second start on one configuration does not happen.
     let _ = registry.daemons().set(Daemons::new(secret, clients));
+    watch::hear_of_deaths_at_once();
     supervisor.run();
     Ok(())
 }
@@ -266,6 +281,10 @@ impl Supervisor {
             }
         };
         page.started(place, pid);
+        if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
+            life.began = Some(Instant::now() + delay);
+            life.requests = page.requests(place);
+        }
         self.saved.borrow_mut().groups[group].slots[slot].process = Some(SavedProcess { pid, control: writing, place });
         self.watch(pid);
         Ok(())
@@ -351,7 +370,7 @@ impl Supervisor {
             if stops {
                 self.save();
             } else {
-                let delay = self.delay(group, slot, had_started);
+                let delay = self.delay(group, slot, process.place, death, had_started);
                 self.start_process(group, slot, self.next_place(group, process.place), delay);
             }
             return;
@@ -414,14 +433,33 @@ impl Supervisor {
         found
     }
 
-    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start.
-    fn delay(&self, group: usize, slot: usize, had_started: bool) -> Duration {
-        let mut failures = self.failures.borrow_mut();
-        let Some(failures) = failures.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
+    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, or are of no
+    /// use. A service whose script has returned is run again, but not in a tight loop.
+    fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
+        let Group { plan, page } = &self.groups[group];
+        let mut lives = self.lives.borrow_mut();
+        let Some(life) = lives.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
             return Duration::ZERO;
         };
-        *failures = if had_started { 0 } else { *failures + 1 };
-        delay_after(*failures)
+        let lived = life.began.map_or(SOON, |began| began.elapsed());
+        let ended_well = death == Death::Exit(0);
+        let useless = lived < SOON && page.requests(place) == life.requests && !ended_well;
+        life.failures = if !had_started || useless { life.failures.saturating_add(1) } else { 0 };
+        let delay = delay_after(life.failures);
+        if life.failures > 1 {
+            log::server(
+                plan.server,
+                &codes::RESTARTS_DELAYED,
+                format_args!(
+                    "{} processes of group '{}' have ended in a row right after their start; the next one is started in \
+                     {} seconds.",
+                    life.failures,
+                    plan.program.group,
+                    delay.as_secs()
+                ),
+            );
+        }
+        if plan.program.threads == 0 { delay.max(SOON.saturating_sub(lived)) } else { delay }
     }
 
     fn log_end(&self, group: usize, pid: i32, place: u32, death: Death, stops: bool) {

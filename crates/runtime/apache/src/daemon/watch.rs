@@ -111,6 +111,38 @@ pub(crate) fn server_shuts_down() -> bool {
     }
 }
 
+/// What is called when a child of the server ends: nothing happens in it. It is a function of the C library, because
+/// the module's own code goes away between two generations while signals do not.
+fn no_reaction() -> libc::sighandler_t {
+    unsafe extern "C" {
+        fn abs(number: c_int) -> c_int;
+    }
+    abs as *const () as libc::sighandler_t
+}
+
+fn on_death_of_children(action: libc::sighandler_t) {
+    // SAFETY: a zeroed action is valid; `abs` touches nothing, so it may run at any moment. Waiting with a time limit is
+    // never restarted, everything else is.
+    unsafe {
+        let mut wanted: libc::sigaction = std::mem::zeroed();
+        wanted.sa_sigaction = action;
+        wanted.sa_flags = libc::SA_NOCLDSTOP | libc::SA_RESTART;
+        libc::sigemptyset(&raw mut wanted.sa_mask);
+        libc::sigaction(libc::SIGCHLD, &raw const wanted, std::ptr::null_mut());
+    }
+}
+
+/// Has the server's process look for ended children when one ends. Otherwise it sleeps for a second between two looks: a
+/// signal that has a handler cuts that short.
+pub(crate) fn hear_of_deaths_at_once() {
+    on_death_of_children(no_reaction());
+}
+
+/// In an Apache child: its own children (CGI programs) shall interrupt nothing.
+pub(crate) fn hear_nothing() {
+    on_death_of_children(libc::SIG_DFL);
+}
+
 /// Asks a child process to end.
 pub(crate) fn ask_to_end(pid: i32) {
     // SAFETY: a child that was not waited for.

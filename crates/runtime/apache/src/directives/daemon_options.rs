@@ -108,8 +108,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             Ok(())
         }),
     )
-    .syntax("DIRECTORY")
-    .known(),
+    .syntax("DIRECTORY"),
     DaemonOption::new(
         "home",
         "the user's home if that is not Apache's User",
@@ -233,16 +232,14 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "eviction timeout",
         "The same after SIGUSR1.",
         Seconds(|group| &mut group.timeouts.eviction),
-    )
-    .known(),
+    ),
     DaemonOption::new(
         "restart-interval",
         "0",
         "restart interval",
         "A process is replaced after this time.",
         Seconds(|group| &mut group.timeouts.restart_interval),
-    )
-    .known(),
+    ),
     DaemonOption::new(
         "connect-timeout",
         "15",
@@ -286,62 +283,57 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "send-buffer-size",
         "0",
         "send buffer size",
-        "SO_SNDBUF of the sockets.",
+        "SO_SNDBUF for what processes send to Apache.",
         Own(|reading, value| {
             let text = "Send buffer size must be >= 512 bytes, or 0 for system default.";
             reading.group.send_buffer_size = reading.buffer(value, 512, text)?;
             Ok(())
         }),
     )
-    .syntax("BYTES")
-    .known(),
+    .syntax("BYTES"),
     DaemonOption::new(
         "receive-buffer-size",
         "0",
         "receive buffer size",
-        "SO_RCVBUF of the sockets.",
+        "SO_RCVBUF for what processes receive from Apache.",
         Own(|reading, value| {
             let text = "Receive buffer size must be >= 512 bytes, or 0 for system default.";
             reading.group.receive_buffer_size = reading.buffer(value, 512, text)?;
             Ok(())
         }),
     )
-    .syntax("BYTES")
-    .known(),
+    .syntax("BYTES"),
     DaemonOption::new(
         "header-buffer-size",
         "32768",
         "header buffer size",
-        "Longest line of a response's head.",
+        "Longest line of a response's head; 0 is the default.",
         Own(|reading, value| {
             let text = "Header buffer size must be >= 8192 bytes, or 0 for default.";
             reading.group.header_buffer_size = reading.buffer(value, 8192, text)?;
             Ok(())
         }),
     )
-    .syntax("BYTES")
-    .known(),
+    .syntax("BYTES"),
     DaemonOption::new(
         "response-buffer-size",
         "8388608",
         "response buffer size",
-        "Bytes of a response passed on without a flush.",
+        "Bytes of a response passed on without a flush; 0 is the default.",
         Own(|reading, value| {
             let text = "Response buffer size must be >= 65536 bytes, or 0 for default.";
             reading.group.response_buffer_size = reading.buffer(value, 65536, text)?;
             Ok(())
         }),
     )
-    .syntax("BYTES")
-    .known(),
+    .syntax("BYTES"),
     DaemonOption::new(
         "response-socket-timeout",
         "socket-timeout",
         "response socket timeout",
         "Time that a client may take nothing.",
         Seconds(|group| &mut group.response_socket_timeout),
-    )
-    .known(),
+    ),
     DaemonOption::new(
         "response-flush-delay",
         "5",
@@ -352,8 +344,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             Ok(())
         }),
     )
-    .syntax("MILLISECONDS")
-    .known(),
+    .syntax("MILLISECONDS"),
     DaemonOption::new(
         "socket-user",
         "Apache's User",
@@ -384,8 +375,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             Ok(())
         }),
     )
-    .syntax("NAME|#ID")
-    .known(),
+    .syntax("NAME|#ID"),
     DaemonOption::new(
         "script-group",
         "",
@@ -395,13 +385,11 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             if reading.group.script_user.is_some() {
                 return Err(Refusal::new("Only one of script-user and script-group allowed."));
             }
-            reading.group_id(value)?;
-            reading.group.script_group = Some(value.to_vec());
+            reading.group.script_group = Some(reading.group_name(value)?);
             Ok(())
         }),
     )
-    .syntax("NAME|#ID")
-    .known(),
+    .syntax("NAME|#ID"),
     DaemonOption::new(
         "cpu-time-limit",
         "0",
@@ -412,8 +400,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             Ok(())
         }),
     )
-    .syntax("SECONDS")
-    .known(),
+    .syntax("SECONDS"),
     DaemonOption::new(
         "cpu-priority",
         "0",
@@ -425,8 +412,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             Ok(())
         }),
     )
-    .syntax("NUMBER")
-    .known(),
+    .syntax("NUMBER"),
     DaemonOption::new(
         "memory-limit",
         "0",
@@ -440,8 +426,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "virtual memory limit",
         "RLIMIT_AS of a process.",
         Size(|group| &mut group.virtual_memory_limit),
-    )
-    .known(),
+    ),
     DaemonOption::new(
         "server-metrics",
         "Off",
@@ -452,8 +437,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
             Ok(())
         }),
     )
-    .syntax("On|Off")
-    .known(),
+    .syntax("On|Off"),
     DaemonOption::new(
         "python",
         "from python-home",

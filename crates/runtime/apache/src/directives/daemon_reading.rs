@@ -6,7 +6,7 @@ use crate::directives::daemon_group::DaemonGroup;
 use crate::directives::daemon_options::{NAMES, OPTIONS};
 use crate::directives::spec::{Refusal, Support};
 use crate::directives::words::{leading_integer, next_option};
-use crate::host::{Pool, Server, User, group_id, user};
+use crate::host::{Pool, Server, User, group_id, group_name, user};
 
 use Value::{Own, Seconds, Size, Text};
 
@@ -119,6 +119,16 @@ impl Reading<'_> {
         group_id(self.pool, self.text(value))
             .ok_or_else(|| Refusal::new(format!("bad group name {}", String::from_utf8_lossy(value))))
     }
+
+    /// A group by its name, which a number is turned into.
+    pub(super) fn group_name(&self, value: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let id = self.group_id(value)?;
+        if !value.starts_with(b"#") {
+            return Ok(value.to_vec());
+        }
+        let name = group_name(self.pool, id).map(|name| name.to_bytes().to_vec());
+        name.ok_or_else(|| Refusal::new("Couldn't determine group name from gid of script group."))
+    }
 }
 
 /// An absolute path.
@@ -185,6 +195,15 @@ mod tests {
         assert_eq!((group.processes, group.threads, group.multiprocess), (3, 7, true));
         assert_eq!(group.timeouts.request, 60_000);
         assert_eq!(group.python_path.as_deref(), Some(&b"/a:/b"[..]));
+        let line = "eviction-timeout=3 restart-interval=60 cpu-time-limit=9 cpu-priority=-5 virtual-memory-limit=100 \
+                    server-metrics=on response-flush-delay=0 response-socket-timeout=7 send-buffer-size=0 \
+                    receive-buffer-size=512 header-buffer-size=8192 response-buffer-size=65536";
+        let group = read_line(line).expect("a good definition");
+        assert_eq!((group.timeouts.eviction, group.timeouts.restart_interval), (3_000, 60_000));
+        assert_eq!((group.cpu_time_limit, group.cpu_priority, group.virtual_memory_limit), (9, -5, 100));
+        assert_eq!((group.server_metrics, group.response_flush_delay, group.response_socket_timeout), (true, 0, 7_000));
+        assert_eq!((group.send_buffer_size, group.receive_buffer_size), (0, 512));
+        assert_eq!((group.header_buffer_size, group.response_buffer_size), (8192, 65536));
         let group = read_line("threads=abc umask=0027 setenv=A=b=c setenv=B=").expect("a good definition");
         assert_eq!((group.threads, group.umask, group.multiprocess), (0, Some(0o027), false));
         let environment: Vec<_> = group.environment.iter().map(|(name, value)| (&name[..], &value[..])).collect();
@@ -205,6 +224,18 @@ mod tests {
             ("python=three", "Invalid python version for WSGI daemon process."),
             ("setenv=NAME", "Invalid environment variable for WSGI daemon process."),
             ("user=", "Invalid user for WSGI daemon process."),
+            ("send-buffer-size=511", "Send buffer size must be >= 512 bytes, or 0 for system default."),
+            ("receive-buffer-size=1", "Receive buffer size must be >= 512 bytes, or 0 for system default."),
+            ("header-buffer-size=8191", "Header buffer size must be >= 8192 bytes, or 0 for default."),
+            ("response-buffer-size=65535", "Response buffer size must be >= 65536 bytes, or 0 for default."),
+            ("response-flush-delay=-1", "Invalid response flush delay for WSGI daemon process."),
+            ("response-socket-timeout=-1", "Invalid response socket timeout for WSGI daemon process."),
+            ("eviction-timeout=-5", "Invalid eviction timeout for WSGI daemon process."),
+            ("restart-interval=-5", "Invalid restart interval for WSGI daemon process."),
+            ("cpu-time-limit=-1", "Invalid CPU time limit for WSGI daemon process."),
+            ("cpu-priority=", "Invalid CPU priority for WSGI daemon process."),
+            ("virtual-memory-limit=-1", "Invalid virtual memory limit for WSGI daemon process."),
+            ("server-metrics=maybe", "Invalid server metrics flag for WSGI daemon process."),
         ] {
             assert_eq!(read_line(line).map(|_| ()), Err(text.to_owned()), "{line}");
         }
@@ -224,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_known_option_is_refused_by_name() {
-        let refused = read_line("chroot=/srv").expect_err("not yet");
-        assert_eq!(refused, "Option 'chroot' of WSGIDaemonProcess is known, not supported yet.");
+        let refused = read_line("rolling=On").expect_err("not yet");
+        assert_eq!(refused, "Option 'rolling' of WSGIDaemonProcess is known, not supported yet.");
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Fai
     let mut exchange = Exchange {
         request,
         body: Body::new(request),
-        response: Response::new(request),
+        response: Response::new(request, 0),
         error: String::new(),
         sendfile: facts.has(SENDFILE),
     };

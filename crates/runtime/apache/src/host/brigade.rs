@@ -18,6 +18,11 @@ impl AprError {
         self.0 == sys::AP_FILTER_ERROR
     }
 
+    /// Something did not happen in time.
+    pub(crate) fn is_timeout(self) -> bool {
+        self.0 == sys::APR_TIMEUP.cast_signed() || self.0 == libc::ETIMEDOUT
+    }
+
     /// APR's text for it.
     pub(crate) fn text(self) -> String {
         let mut buffer = [0 as c_char; 200];
@@ -162,9 +167,9 @@ impl<'r> Sending<'r> {
         })
     }
 
-    /// Passes on what waits, then `data` without copying it, then a flush: whoever keeps the bytes for longer than the
-    /// call copies them (that is what a transient bucket says).
-    pub(crate) fn pass_now(&mut self, data: &[u8]) -> Result<(), AprError> {
+    /// Passes on what waits, then `data` without copying it, then, if wanted, a flush: whoever keeps the bytes for longer
+    /// than the call copies them (that is what a transient bucket says).
+    pub(crate) fn pass_now(&mut self, data: &[u8], flush: bool) -> Result<(), AprError> {
         // SAFETY: a fresh bucket each; the transient one is gone from the brigade before `data` may go.
         unsafe {
             let allocator = self.brigade.allocator();
@@ -172,8 +177,9 @@ impl<'r> Sending<'r> {
                 let bucket = sys::apr_bucket_transient_create(data.as_ptr().cast(), data.len(), allocator);
                 self.brigade.append(bucket);
             }
-            let flush = sys::apr_bucket_flush_create(allocator);
-            self.brigade.append(flush);
+            if flush {
+                self.brigade.append(sys::apr_bucket_flush_create(allocator));
+            }
         }
         self.pass()
     }

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::time::Duration;
 
 use crate::host::request::text;
 use crate::sys;
@@ -69,9 +70,41 @@ impl<'r> Connection<'r> {
         unsafe { sys::ap_ssl_conn_is_ssl(self.raw()) != 0 }
     }
 
+    /// Lets writing to the client (and reading from it) wait at most so long, until the returned value is dropped.
+    pub(crate) fn patience(self, timeout: Duration) -> Patience<'r> {
+        let mut before = 0;
+        // SAFETY: the connection is alive; its socket lives as long as it does.
+        unsafe {
+            let socket = sys::ap_get_conn_socket(self.raw());
+            if !socket.is_null() {
+                sys::apr_socket_timeout_get(socket, &raw mut before);
+                sys::apr_socket_timeout_set(socket, i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX));
+            }
+        }
+        Patience { connection: self, before }
+    }
+
     /// The connection is closed after the present response.
     pub(crate) fn close_afterwards(self) {
         // SAFETY: the connection is alive and used by this thread only.
         unsafe { (*self.raw()).keepalive = sys::AP_CONN_CLOSE };
+    }
+}
+
+/// See [`Connection::patience`].
+pub(crate) struct Patience<'r> {
+    connection: Connection<'r>,
+    before: sys::apr_interval_time_t,
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        // SAFETY: as when it was made.
+        unsafe {
+            let socket = sys::ap_get_conn_socket(self.connection.raw());
+            if !socket.is_null() {
+                sys::apr_socket_timeout_set(socket, self.before);
+            }
+        }
     }
 }

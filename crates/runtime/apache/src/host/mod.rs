@@ -18,7 +18,7 @@ mod table;
 mod users;
 
 pub(crate) use brigade::{AprError, Brigade, Fetched, Sending, status_of_read_failure};
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, Patience};
 pub(crate) use log::{Target, main_server};
 pub(crate) use mpm::{MainState, Mpm, main_state, server_description};
 pub(crate) use pool::Pool;
@@ -28,4 +28,4 @@ pub(crate) use sections::{module_number, sections};
 pub(crate) use server::{Server, module_config, server_relative, set_module_config};
 pub(crate) use status::{Failure, Status, Verdict};
 pub(crate) use table::Table;
-pub(crate) use users::{ServingUser, User, group_id, serving_user, user};
+pub(crate) use users::{ServingUser, User, group_id, group_name, serving_user, user, user_name};

@@ -65,6 +65,14 @@ impl<'p> Pool<'p> {
         }
     }
 
+    /// Copies plain values into the pool.
+    pub(crate) fn copy_of<T: Copy>(self, values: &[T]) -> &'p mut [T] {
+        let Some(first) = values.first() else { return &mut [] };
+        let room = self.slice(values.len(), *first);
+        room.copy_from_slice(values);
+        room
+    }
+
     /// Copies bytes into the pool.
     pub(crate) fn bytes(self, bytes: &[u8]) -> &'p [u8] {
         self.concat(&[bytes]).to_bytes_or_cut()

@@ -74,3 +74,17 @@ pub(crate) fn group_id(pool: Pool<'_>, given: &CStr) -> Option<u32> {
     let status = unsafe { sys::apr_gid_get(&raw mut id, given.as_ptr(), pool.raw()) };
     (status == 0).then_some(id)
 }
+
+/// The name of a user.
+pub(crate) fn user_name(pool: Pool<'_>, id: u32) -> Option<&CStr> {
+    let mut name = std::ptr::null_mut();
+    // SAFETY: the result is writable; the name is made in the pool.
+    unsafe { if sys::apr_uid_name_get(&raw mut name, id, pool.raw()) == 0 { text(name) } else { None } }
+}
+
+/// The name of a group.
+pub(crate) fn group_name(pool: Pool<'_>, id: u32) -> Option<&CStr> {
+    let mut name = std::ptr::null_mut();
+    // SAFETY: as above.
+    unsafe { if sys::apr_gid_name_get(&raw mut name, id, pool.raw()) == 0 { text(name) } else { None } }
+}

@@ -117,6 +117,9 @@ pub(super) struct Server {
     pub(super) group: String,
     pub(super) secret: Secret,
     pub(super) timeouts: Timeouts,
+    /// `SO_SNDBUF` and `SO_RCVBUF` of connections; 0 is the system's.
+    buffers: (u32, u32),
+    buffers_failed: AtomicBool,
     pub(super) log: ServerLog,
     pub(super) status: Status,
     pub(super) board: Board,
@@ -140,6 +143,7 @@ pub(super) struct Parts {
     pub(super) group: String,
     pub(super) secret: Secret,
     pub(super) timeouts: Timeouts,
+    pub(super) buffers: (u32, u32),
     pub(super) log: ServerLog,
     pub(super) status: Status,
     pub(super) board: Board,
@@ -160,6 +164,8 @@ impl Server {
             group: parts.group,
             secret: parts.secret,
             timeouts: parts.timeouts,
+            buffers: parts.buffers,
+            buffers_failed: AtomicBool::new(false),
             log: parts.log,
             status: parts.status,
             board: parts.board,
@@ -206,7 +212,32 @@ impl Server {
         // Fails when the process has begun to leave and taken the listener out.
         let _ = self.poller.arm(listener.as_fd(), token);
         let (stream, _) = accepted.ok()?;
-        Connection::new(OwnedFd::from(stream), Duration::from_millis(self.timeouts.socket)).ok()
+        let stream = OwnedFd::from(stream);
+        let (send, receive) = self.buffers;
+        self.set_buffer(&stream, libc::SO_SNDBUF, send, "0062", "send");
+        self.set_buffer(&stream, libc::SO_RCVBUF, receive, "0063", "receive");
+        Connection::new(stream, Duration::from_millis(self.timeouts.socket)).ok()
+    }
+
+    fn set_buffer(&self, stream: &OwnedFd, option: i32, size: u32, code: &str, what: &str) {
+        if size == 0 {
+            return;
+        }
+        let value = i32::try_from(size).unwrap_or(i32::MAX);
+        let length = libc::socklen_t::try_from(size_of::<i32>()).unwrap_or(0);
+        // SAFETY: the value lives across the call.
+        let result = unsafe {
+            libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), length)
+        };
+        if result < 0 && !self.buffers_failed.swap(true, Ordering::Relaxed) {
+            let (error, group) = (std::io::Error::last_os_error(), &self.group);
+            self.log.say(
+                Level::Warning,
+                &format!(
+                    "WSGI{code}: Unable to set {what} buffer size to {size} in daemon process '{group}' ({error})."
+                ),
+            );
+        }
     }
 
     /// Lets a connection wait for its next request.

@@ -12,6 +12,7 @@ use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::{self, Daemon, LAUNCH_DESCRIPTOR, LEAVE, MAX_LAUNCH};
 use wsgi_protocol::page::State;
 
+use super::confine::{self, ConfineError};
 use super::line::ServerLog;
 use super::monitor::{self, Monitor};
 use super::poller::Wakeup;
@@ -37,6 +38,8 @@ enum StartError {
     Unreadable(#[from] Malformed),
     #[error("descriptor {0} is not open")]
     NoDescriptor(RawFd),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error("{what}: {error}")]
     Io { what: &'static str, error: io::Error },
 }
@@ -50,7 +53,10 @@ pub fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "wsgi-daemon: {error}");
+            // Those are in the log with their codes.
+            if !matches!(error, StartError::Confine(_)) {
+                let _ = writeln!(io::stderr(), "wsgi-daemon: {error}");
+            }
             ExitCode::from(if matches!(error, StartError::NotLaunched) { USAGE } else { SETUP })
         }
     }
@@ -66,6 +72,12 @@ fn run() -> Result<(), StartError> {
     }
     let inherited = Inherited::take(&launch)?;
     let log = ServerLog::new(inherited.log, launch.log_level);
+    if let Some(chroot) = &launch.chroot
+        && let Err(error) = confine::enter(chroot, &String::from_utf8_lossy(&launch.group))
+    {
+        log.say(Level::Alert, &error.to_string());
+        return Err(error.into());
+    }
     let status = Status::map(inherited.page.as_fd(), &launch).map_err(because("mapping the status page"))?;
     status.set_state(State::Starting);
     // Mapped, and of no other use.
@@ -76,6 +88,7 @@ fn run() -> Result<(), StartError> {
         group: String::from_utf8_lossy(&launch.group).into_owned(),
         secret: launch.secret,
         timeouts: launch.timeouts,
+        buffers: (launch.send_buffer_size, launch.receive_buffer_size),
         log,
         status,
         board,

@@ -17,7 +17,7 @@ import socket
 import sys
 
 HIDDEN = {b"date", b"expires"}
-SHOWN = 400
+SHOWN = 1000
 
 
 class Conversation:

@@ -214,6 +214,30 @@ impl Draft {
     }
 }
 
+/// How much there is of what has application groups of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hosts {
+    /// The main server and the virtual hosts.
+    pub(crate) servers: u32,
+    /// Their aliases.
+    pub(crate) aliases: u32,
+}
+
+impl Hosts {
+    /// Counts, while the configuration is read.
+    pub(crate) fn count(main: Server<'_>) -> Self {
+        let mut hosts = Self::default();
+        let mut next = Some(main);
+        while let Some(server) = next {
+            hosts.servers += 1;
+            let aliases = ServerConfig::of(server).map_or(0, |config| config.own.borrow().len());
+            hosts.aliases = hosts.aliases.saturating_add(u32::try_from(aliases).unwrap_or(u32::MAX));
+            next = server.next();
+        }
+        hosts
+    }
+}
+
 /// A configuration once it is settled.
 #[derive(Debug)]
 pub(crate) struct Generation {
@@ -222,6 +246,7 @@ pub(crate) struct Generation {
     pub(crate) groups: Vec<DaemonGroup>,
     pub(crate) imports: Vec<ImportScript>,
     pub(crate) mpm: Mpm,
+    pub(crate) hosts: Hosts,
     /// The engine of embedded mode; `None` when embedded mode is not used.
     pub(crate) engine: Option<Engine>,
     /// The engine of each group, in the groups' order.

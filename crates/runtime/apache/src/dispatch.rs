@@ -10,7 +10,7 @@ use crate::directives::{self, Access};
 use crate::host::{Failure, FileKind, Request, Status, Verdict};
 use crate::mapping::{HANDLER, LEGACY_HANDLER, alias_of};
 use crate::response::Rules;
-use crate::tokens::{FromRequest, Token, expand};
+use crate::tokens::{FromRequest, Token, expand, is_own};
 use crate::{codes, daemon, embedded, environ, observe, ownership, sys};
 
 /// A request that passed the checks, and what is to serve it.
@@ -32,6 +32,8 @@ pub(crate) struct Job<'r> {
     pub(crate) process_group: &'r [u8],
     /// Empty is the main interpreter.
     pub(crate) application_group: &'r [u8],
+    /// Whether the configuration names it, whatever the client sends.
+    pub(crate) own_group: bool,
     pub(crate) callable: &'r [u8],
     /// -1 when it is not known beforehand.
     pub(crate) content_length: i64,
@@ -171,8 +173,9 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
     let source = FromRequest { request, mount_point: script_name };
     let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| expand(own.unwrap_or(fallback), &source);
     let process_group = resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
-    let application_group =
-        resolve(alias.and_then(|alias| alias.application_group).or(settings.application_group), Token::Resource);
+    let application_token = alias.and_then(|alias| alias.application_group).or(settings.application_group);
+    let application_token = application_token.unwrap_or(Token::Resource);
+    let application_group = expand(application_token, &source);
     if let Some(allowed) = settings.restrict_process
         && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(process_group))
     {
@@ -198,6 +201,7 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
         path_info,
         process_group,
         application_group,
+        own_group: is_own(application_token, &source),
         callable: callable(alias, settings, &source),
         content_length,
         head_as_get: request.is_head() && head_as_get(request, settings),

@@ -147,6 +147,7 @@ fn flags(job: &Job<'_>) -> u32 {
         (job.generation.folds_case(), facts::FOLD_CASE),
         (job.request.has_safe_method(), facts::SAFE_METHOD),
         (job.content_length == 0, facts::BODY_INCLUDED),
+        (job.own_group, facts::OWN_GROUP),
     ]
     .into_iter()
     .filter(|(set, _)| *set)

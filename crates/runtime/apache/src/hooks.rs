@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use crate::config::{Generation, Main, Registry, ServerConfig, uses_embedded};
+use crate::config::{Generation, Hosts, Main, Registry, ServerConfig, uses_embedded};
 use crate::engines::{DaemonEngine, Engine, EngineError, Engines, Wanted, can_own_gil, check_home, is_free_threaded};
 use crate::guard::wall;
 use crate::host::status::Answer;
@@ -268,6 +268,7 @@ fn generation(registry: &Registry, server: Server<'_>) -> Result<Generation, Con
         groups: draft.groups.clone(),
         imports: draft.imports.clone(),
         mpm: Mpm::ask(),
+        hosts: Hosts::count(server),
         engine,
         main,
     })

@@ -43,7 +43,8 @@ fn common(generation: &Generation, process_group: &[u8]) -> Python {
         free_threading: free_threading.unwrap_or(directives::FREE_THREADING.flag()),
         restrict: restrict(&main.scoped),
         scopes: scopes(&main.scoped, &main.blocks, process_group),
-        maximum_interpreters: main.maximum_interpreters.unwrap_or(directives::MAXIMUM_INTERPRETERS.number()),
+        maximum_interpreters: maximum_interpreters(generation),
+        kept_interpreters: generation.hosts.servers,
         server: Server {
             version,
             description,
@@ -54,6 +55,15 @@ fn common(generation: &Generation, process_group: &[u8]) -> Python {
         },
         ..Python::default()
     }
+}
+
+/// `WSGIMaximumInterpreters`. Where it is not set, a configuration with many applications is not refused any of them.
+fn maximum_interpreters(generation: &Generation) -> u32 {
+    let hosts = &generation.hosts;
+    generation.main.maximum_interpreters.unwrap_or_else(|| {
+        let own = hosts.servers.saturating_add(hosts.aliases);
+        directives::MAXIMUM_INTERPRETERS.number().max(own)
+    })
 }
 
 /// For an Apache child.

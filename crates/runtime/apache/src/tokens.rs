@@ -60,6 +60,8 @@ pub(crate) trait Source<'r> {
     fn host(&self) -> &'r [u8];
     /// The effective port.
     fn port(&self) -> u16;
+    /// Whether the port is one that the configuration names.
+    fn has_own_port(&self) -> bool;
     /// The script's mount point.
     fn mount_point(&self) -> &'r [u8];
     /// A variable.
@@ -83,6 +85,17 @@ pub(crate) fn expand<'r>(token: Token<'r>, source: &impl Source<'r>) -> &'r [u8]
             Some(Token::Variable(value, _)) => value,
             Some(token) => expand(token, source),
         },
+    }
+}
+
+/// Whether a name is one that the configuration names, not one of those that clients can choose at will.
+pub(crate) fn is_own<'r>(token: Token<'r>, source: &impl Source<'r>) -> bool {
+    match token {
+        Token::Literal(_) | Token::Global => true,
+        Token::Resource | Token::Server => source.has_own_port(),
+        Token::Host => source.has_own_port() && source.host() == source.server_name(),
+        // It may be made of anything.
+        Token::Variable(..) => false,
     }
 }
 
@@ -136,6 +149,10 @@ impl<'r> Source<'r> for FromRequest<'r> {
         self.request.server_port()
     }
 
+    fn has_own_port(&self) -> bool {
+        self.request.has_own_port()
+    }
+
     fn mount_point(&self) -> &'r [u8] {
         self.mount_point
     }
@@ -176,6 +193,9 @@ mod tests {
         }
         fn port(&self) -> u16 {
             self.port
+        }
+        fn has_own_port(&self) -> bool {
+            self.port == 80
         }
         fn mount_point(&self) -> &'static [u8] {
             b"/app"
@@ -220,6 +240,25 @@ mod tests {
         assert_eq!(expanded("%{ENV:group}", 80, Some(b"%{ENV:group}")), "%{ENV:group}");
         assert_eq!(expanded("%{ENV:group}", 80, None), "%{ENV:group}");
         assert_eq!(expanded("%{ENV:other}", 80, Some(b"web")), "%{ENV:other}");
+    }
+
+    // Covers: rule:extensions/interpreter-cap-vhosts
+    #[test]
+    fn a_name_that_clients_choose_is_not_our_own() {
+        let own =
+            |value: &'static str, port| is_own(Token::parse(value.as_bytes()), &Fixed { port, variable: Some(b"web") });
+        for (value, port, expected) in [
+            ("web", 8080, true),
+            ("%{GLOBAL}", 8080, true),
+            ("%{RESOURCE}", 80, true),
+            ("%{RESOURCE}", 8080, false),
+            ("%{SERVER}", 80, true),
+            // The host is another one than ServerName.
+            ("%{HOST}", 80, false),
+            ("%{ENV:group}", 80, false),
+        ] {
+            assert_eq!(own(value, port), expected, "{value} {port}");
+        }
     }
 
     #[test]

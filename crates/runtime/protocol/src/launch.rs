@@ -41,6 +41,8 @@ pub struct Python {
     pub scopes: Vec<Scope>,
     /// `WSGIMaximumInterpreters`; 0 is no cap.
     pub maximum_interpreters: u32,
+    /// How many of those are kept for groups that the configuration names ([`crate::request::OWN_GROUP`]).
+    pub kept_interpreters: u32,
     /// Scripts to load at the start, in their order.
     pub imports: Vec<Import>,
     /// What applications are told of the server.

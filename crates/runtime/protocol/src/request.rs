@@ -23,6 +23,8 @@ pub const HANDLER_SCRIPT: u32 = 16;
 pub const SAFE_METHOD: u32 = 32;
 /// The request body is wholly in the request frame (daemon mode), or there is none.
 pub const BODY_INCLUDED: u32 = 64;
+/// The application group is one that the configuration names, whatever the client sends.
+pub const OWN_GROUP: u32 = 128;
 
 /// Where the number of tries to reach a daemon process begins in the flags, a byte long.
 const CONNECTS_SHIFT: u32 = 8;

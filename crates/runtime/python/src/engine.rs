@@ -1,7 +1,7 @@
 //! The engine: Python in this process, from its start to its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::ThreadId;
 use std::time::Instant;
@@ -42,6 +42,8 @@ pub struct Engine {
     visiting: RwLock<()>,
     /// The cap on interpreters was met and said so.
     full: AtomicBool,
+    /// Sub-interpreters of groups that the configuration names.
+    own_groups: AtomicU32,
 }
 
 /// Whose stacks are wanted.
@@ -51,6 +53,15 @@ pub enum Stacks {
     All,
     /// That of the worker with this number.
     Worker(u32),
+}
+
+/// Why there is no interpreter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// The cap was met.
+    Full,
+    /// It could not be made; the reason was logged.
+    Failed,
 }
 
 /// Marks a worker as busy while it lives.
@@ -98,6 +109,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             visiting: RwLock::new(()),
             full: AtomicBool::new(false),
+            own_groups: AtomicU32::new(0),
         };
         setting.process.interpreters(1);
         Ok(Box::leak(Box::new(engine)))
@@ -129,7 +141,7 @@ impl Engine {
     pub(crate) fn import_with(&'static self, worker: &mut Worker) {
         for import in &self.setting.config.imports {
             let script = String::from_utf8_lossy(&import.script);
-            let state = match self.interpreter(worker, &import.application_group) {
+            let state = match self.interpreter(worker, &import.application_group, true) {
                 Ok(interpreter) => worker.state(interpreter).map(|state| (interpreter, state)),
                 Err(_) => None,
             };
@@ -182,15 +194,17 @@ impl Engine {
     fn serve_unguarded(&'static self, worker: &mut Worker, facts: &Facts<'_>, gateway: &mut dyn Gateway) -> Outcome {
         let daemon_start = if self.setting.embedded() { 0 } else { now() };
         let group = facts.application_group.or_empty();
-        let interpreter = match self.interpreter(worker, group) {
+        let interpreter = match self.interpreter(worker, group, facts.has(request::OWN_GROUP)) {
             Ok(interpreter) => interpreter,
-            Err(outcome) => {
-                if outcome == Outcome::Status(500) {
-                    let name = String::from_utf8_lossy(group);
-                    let text = format!("WSGI0087: The interpreter '{name}' is not available for the request.");
-                    gateway.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
-                }
-                return outcome;
+            Err(Refused::Full) => {
+                self.say_full(group, gateway);
+                return Outcome::Status(503);
+            }
+            Err(Refused::Failed) => {
+                let name = String::from_utf8_lossy(group);
+                let text = format!("WSGI0087: The interpreter '{name}' is not available for the request.");
+                gateway.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
+                return Outcome::Status(500);
             }
         };
         let Some(state) = worker.state(interpreter) else {
@@ -304,7 +318,9 @@ impl Engine {
     }
 
     /// The interpreter of an application group, made on first use.
-    fn interpreter(&'static self, worker: &Worker, group: &[u8]) -> Result<&'static Interpreter, Outcome> {
+    /// `own`: the configuration names the group; others are
+    /// the choice of clients.
+    fn interpreter(&'static self, worker: &Worker, group: &[u8], own: bool) -> Result<&'static Interpreter, Refused> {
         if group.is_empty() {
             return Ok(self.main);
         }
@@ -316,26 +332,48 @@ impl Engine {
             return Ok(known);
         }
         let index = self.interpreters.read().unwrap_or_else(PoisonError::into_inner).len();
-        let cap = self.setting.config.maximum_interpreters as usize;
-        if cap != 0 && index > cap {
-            if !self.full.swap(true, Ordering::Relaxed) {
-                let name = String::from_utf8_lossy(group);
-                let text = format!(
-                    "No sub-interpreter for application group '{name}': {cap} is the most that WSGIMaximumInterpreters \
-                     allows {}. Further groups get 503 without another line.",
-                    self.setting.phrases.in_process
-                );
-                self.setting.log(Level::Error, &text);
-            }
-            return Err(Outcome::Status(503));
+        if !self.has_room(index - 1, own) {
+            return Err(Refused::Full);
         }
         let keeper = self.keeper.get_or_init(|| Keeper::start(self.setting, self.main));
         let Some(made) = keeper.as_ref().and_then(|keeper| keeper.make(index, group)) else {
-            return Err(Outcome::Status(500));
+            return Err(Refused::Failed);
         };
+        if own {
+            self.own_groups.fetch_add(1, Ordering::Relaxed);
+        }
         self.interpreters.write().unwrap_or_else(PoisonError::into_inner).push(made);
         self.setting.process.interpreters(index + 1);
         Ok(made)
+    }
+
+    /// Whether another sub-interpreter may be made beside so many. The groups of virtual hosts always find a place,
+    /// whatever names clients have chosen before.
+    fn has_room(&self, made: usize, own: bool) -> bool {
+        let (cap, kept) = (self.setting.config.maximum_interpreters, self.setting.config.kept_interpreters);
+        let made = u32::try_from(made).unwrap_or(u32::MAX);
+        match (cap, own) {
+            (0, _) => true,
+            (_, true) => made < cap.max(kept),
+            (_, false) => {
+                let still_kept = kept.saturating_sub(self.own_groups.load(Ordering::Relaxed));
+                made.saturating_add(still_kept) < cap
+            }
+        }
+    }
+
+    /// Says that the cap is met, once per process: what came is there to stay.
+    fn say_full(&self, group: &[u8], gateway: &mut dyn Gateway) {
+        if self.full.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (name, cap) = (String::from_utf8_lossy(group), self.setting.config.maximum_interpreters);
+        let text = format!(
+            "WSGI0921: No sub-interpreter for application group '{name}': {cap} is the most that \
+             WSGIMaximumInterpreters allows {}. Requests for further groups get status 503 without another line.",
+            self.setting.phrases.in_process
+        );
+        gateway.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
     }
 
     fn existing(&self, group: &[u8]) -> Option<&'static Interpreter> {

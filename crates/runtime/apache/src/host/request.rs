@@ -215,6 +215,12 @@ impl<'r> Request<'r> {
         unsafe { self.text(sys::ap_get_server_name_for_url(self.raw())) }
     }
 
+    /// Whether the effective port is one that the configuration names, or the scheme's own: not the client's choice.
+    pub(crate) fn has_own_port(self) -> bool {
+        let port = self.server_port();
+        [80, 443, self.server().port(), self.connection().local_port()].contains(&port)
+    }
+
     /// The canonical port.
     pub(crate) fn server_port(self) -> u16 {
         // SAFETY: the request is alive.

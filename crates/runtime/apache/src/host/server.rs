@@ -64,6 +64,11 @@ impl<'s> Server<'s> {
         unsafe { text(self.get().server_hostname) }
     }
 
+    /// The port of `ServerName`; 0 without one.
+    pub(crate) fn port(self) -> u16 {
+        self.get().port
+    }
+
     /// `ServerAdmin`.
     pub(crate) fn admin(self) -> Option<&'s CStr> {
         // SAFETY: null or a text of the configuration.

@@ -98,9 +98,6 @@ impl Reading {
     pub(crate) fn take(registry: &Registry, generation: &Generation) -> Self {
         let now = now();
         let mut groups = Vec::new();
-        if let Some(children) = registry.children().get() {
-            groups.push(embedded(children.page(), generation.mpm.threads_per_process, now));
-        }
         if let Some(daemons) = registry.daemons().get() {
             for (position, (name, page)) in daemons.pages().enumerate() {
                 let configured = generation.groups.get(position).map_or(0, |group| group.processes);
@@ -110,6 +107,9 @@ impl Reading {
                     None => Group { name: name.to_owned(), configured, ..Group::default() },
                 });
             }
+        }
+        if let Some(children) = registry.children().get() {
+            groups.push(embedded(children.page(), generation.mpm.threads_per_process, now));
         }
         Self { groups }
     }

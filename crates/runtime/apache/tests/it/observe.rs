@@ -34,6 +34,7 @@ fn becomes(server: &Server, series: &str, wanted: &str) {
     }
 }
 
+// Covers: rule:extensions/metrics-values
 #[test]
 fn metrics_show_groups_processes_and_failures() {
     let server = start("metrics");
@@ -82,6 +83,7 @@ fn a_restarted_process_is_counted_as_such() {
     assert_eq!(restarts(&server), 1);
 }
 
+// Covers: rule:extensions/metrics-text
 #[test]
 fn collectors_that_ask_for_it_get_openmetrics() {
     let server = start("openmetrics");
@@ -96,6 +98,7 @@ fn collectors_that_ask_for_it_get_openmetrics() {
     assert!(post.head().contains("GET") && !post.head().contains("POST"), "{}", post.head());
 }
 
+// Covers: rule:extensions/metrics-local, code:WSGI0920
 #[test]
 fn only_local_requests_are_answered_unless_the_section_says_who() {
     let server = start("admission");
@@ -115,6 +118,7 @@ fn only_local_requests_are_answered_unless_the_section_says_who() {
     );
 }
 
+// Covers: rule:extensions/status-section
 #[test]
 fn the_status_page_has_a_section() {
     let server = start("status");
@@ -123,6 +127,6 @@ fn the_status_page_has_a_section() {
     assert!(page.body().contains("Daemon process group 'web'"), "{}", page.body());
     assert!(page.body().contains("Embedded mode"), "{}", page.body());
     let lines = server.get("/status?auto");
-    assert_eq!(lines.entry_of("WSGIGroup[1]Name"), Some("web"), "{}", lines.body());
-    assert_eq!(lines.entry_of("WSGIGroup[1]Processes"), Some("2"), "{}", lines.body());
+    assert_eq!(lines.entry_of("WSGIGroup[0]Name"), Some("web"), "{}", lines.body());
+    assert_eq!(lines.entry_of("WSGIGroup[0]Processes"), Some("2"), "{}", lines.body());
 }

@@ -13,7 +13,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench peer generate pins clean
+.PHONY: help setup build run test bench peer python engine generate pins clean
 
 help:
 	@sed -n 's/^##  *//p' $(MAKEFILE_LIST)
@@ -24,6 +24,8 @@ help:
 ##  make setup     install what is missing (asks before using sudo; SETUP=auto does not ask)
 ##  make bench     measure against C mod_wsgi and against the limits of the project; writes target/bench
 ##  make peer      install C mod_wsgi into target/peer, to compare with
+##  make python    build another CPython: VERSION=3.13 [FREE_THREADED=1] [PYTHON_SRC=tarball PYTHON_SRC_SHA256=sum]
+##  make engine    add its engine to target/dist: VERSION=3.13 [FREE_THREADED=1], or PYTHON=/path/to/python3.13
 ##  make generate  write the generated files anew (reference pages, schemas)
 ##  make pins      resolve the pinned Python packages of setup/requirements anew
 ##  make clean     remove target
@@ -48,6 +50,13 @@ bench: build peer
 
 peer: setup
 	@setup/peer.sh
+
+# What is given on the command line reaches the scripts; the default Python must not.
+python:
+	@VERSION="$(VERSION)" FREE_THREADED="$(FREE_THREADED)" setup/python.sh
+
+engine: setup
+	@VERSION="$(VERSION)" FREE_THREADED="$(FREE_THREADED)" PYTHON="$(if $(VERSION),,$(PYTHON))" setup/engine.sh
 
 generate: build
 	@setup/generate.sh

@@ -2,6 +2,7 @@
 # Gathers what a user needs into target/dist: the module, the engine for one Python, the two tools, the scenarios.
 #
 #   setup/dist.sh RUNTIME_FOLDER TOOLS_FOLDER      as Cargo filled them
+#   setup/dist.sh --engine RUNTIME_FOLDER          the engine alone
 #
 # Engines for other Python versions that an earlier build left there stay. Files are replaced by renaming, so that
 # servers and tools that are running keep the file they opened.
@@ -10,10 +11,15 @@ umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
+engine_alone=no
+if [ "$1" = --engine ]; then
+    engine_alone=yes
+    shift
+fi
 runtime=$1
-tools=$2
+tools=${2:-}
 dist=$root/target/dist
-version=$("${PYTHON:-/usr/bin/python3}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+version=$("${PYTHON:-/usr/bin/python3}" "$here/engine_version.py")
 
 # put SOURCE NAME MODE
 put() {
@@ -24,9 +30,12 @@ put() {
 }
 
 mkdir -p "$dist"
-put "$runtime/libmod_wsgi_rs.so" mod_wsgi_rs.so 644
 put "$runtime/libwsgi_python.so" "wsgi_python-$version.so" 644
 put "$runtime/wsgi-daemon" "wsgi-daemon-$version" 755
+if [ "$engine_alone" = yes ]; then
+    exit 0
+fi
+put "$runtime/libmod_wsgi_rs.so" mod_wsgi_rs.so 644
 put "$tools/confgen" confgen 755
 put "$tools/harness" harness 755
 

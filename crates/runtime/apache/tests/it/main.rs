@@ -6,6 +6,7 @@ mod examples;
 mod groups;
 mod httpd;
 mod mapping;
+mod mapping_peer;
 mod observe;
 mod request;
 mod response;

@@ -65,8 +65,15 @@ impl Server {
             std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("own folder");
             std::fs::write(path, "").expect("own folder");
         }
+        Self::launch(folder, &module(), configuration)
+    }
+
+    /// Starts httpd with a module file, which may be another one than ours, in a folder that was made.
+    pub(crate) fn launch(folder: Folder, module: &Path, configuration: &str) -> Self {
+        let root = folder.path().to_owned();
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).expect("own folder");
         let files = [
-            (module(), "mod_wsgi_rs.so"),
+            (module.to_owned(), "mod_wsgi_rs.so"),
             (example("libecho_engine.so"), "wsgi_python-3.11.so"),
             (example("probe_daemon"), "wsgi-daemon-3.11"),
         ];

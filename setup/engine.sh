@@ -1,0 +1,37 @@
+#!/bin/sh
+# Builds the engine for one more Python and puts it beside the others in target/dist.
+#
+#   PYTHON=/path/to/python3.13 setup/engine.sh
+#   VERSION=3.13 [FREE_THREADED=1] setup/engine.sh     builds that Python first (setup/python.sh) when it is not cached
+#
+# PROFILE   Cargo's profile (default release)
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+cargo=${CARGO:-cargo}
+profile=${PROFILE:-release}
+
+if [ -n "${VERSION:-}" ]; then
+    python=$("$here/python.sh")
+else
+    python=${PYTHON:?setup: say which Python, as in PYTHON=/path/to/python3.13 or VERSION=3.13}
+fi
+missing=$("$python" "$here/python_facts.py") || exit $?
+if echo "$missing" | grep -q python-headers; then
+    echo "setup: $python has no headers or no shared library to build with" >&2
+    exit 1
+fi
+version=$("$python" "$here/engine_version.py")
+
+# A folder of its own: the settings of another Python would make Cargo build everything anew.
+target=$root/target/engines/$version
+cd "$root"
+PYO3_PYTHON=$python $cargo build --locked --profile "$profile" --package wsgi_python --target-dir "$target"
+case $profile in
+    dev) built=$target/debug ;;
+    *) built=$target/$profile ;;
+esac
+PYTHON=$python "$here/dist.sh" --engine "$built"
+echo "setup: the engine for Python $version is in target/dist" >&2

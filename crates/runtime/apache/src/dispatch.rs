@@ -170,7 +170,9 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
         ));
     };
     let (script_name, path_info) = split(request, path_info);
-    let source = FromRequest { request, mount_point: script_name };
+    // %{RESOURCE} names one interpreter, however the path is written; the application sees the path as it is.
+    let mount_point = if generation.folds_case() { lower_case(request, script_name) } else { script_name };
+    let source = FromRequest { request, mount_point };
     let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| expand(own.unwrap_or(fallback), &source);
     let process_group = resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
     let application_token = alias.and_then(|alias| alias.application_group).or(settings.application_group);
@@ -197,7 +199,7 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
         generation,
         handler,
         script: request.filename().unwrap_or_default(),
-        script_name: if generation.folds_case() { lower_case(request, script_name) } else { script_name },
+        script_name,
         path_info,
         process_group,
         application_group,

@@ -127,7 +127,7 @@ impl Reading<'_> {
             return Ok(value.to_vec());
         }
         let name = group_name(self.pool, id).map(|name| name.to_bytes().to_vec());
-        name.ok_or_else(|| Refusal::new("Couldn't determine group name from gid of script group."))
+        name.ok_or_else(|| Refusal::new("Couldn't determine gid from script group."))
     }
 }
 

@@ -545,3 +545,50 @@ fn a_changed_script_sends_the_request_to_another_process() {
     daemon.wait_for_line("Forcing restart of daemon process 'web' due to modification of script");
     assert_eq!(daemon.wait().code(), Some(0));
 }
+
+// Covers: code:WSGI0080
+#[test]
+fn what_is_no_request_is_logged_and_the_connection_closed() {
+    let daemon = Daemon::start("malformed", |_| ());
+    let mut stream = daemon.greeted();
+    stream.write_all(&[0xff; 64]).expect("it listens");
+    assert!(next(&mut stream).is_none(), "it answered");
+    daemon.wait_for_line("WSGI0080: Unable to read request");
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut stream, b"").status, 200, "others are served");
+}
+
+// Covers: code:WSGI0079, rule:daemon/lang-locale
+#[test]
+fn a_locale_that_the_system_lacks_is_named() {
+    let daemon = Daemon::start("locale", |launch| launch.locale = Some(b"xx_YY.nonsense".to_vec()));
+    daemon.wait_for_line(
+        "WSGI0079: Unsupported locale setting 'xx_YY.nonsense' specified for daemon process group 'web'",
+    );
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut stream, b"").status, 200);
+}
+
+// Covers: code:WSGI0028, rule:daemon/python-failed
+#[test]
+fn a_process_without_python_stays_and_answers_500() {
+    let daemon = Daemon::start("no-python", |launch| launch.python.home = Some(b"/nonexistent".to_vec()));
+    daemon.wait_for_line("WSGI0028: ");
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    let response = answer(&mut stream, b"");
+    assert_eq!(response.failure.map(|(_, text)| text), Some("500".to_owned()));
+}
+
+// Covers: code:WSGI0029
+#[test]
+fn a_process_whose_interpreter_cannot_be_set_up_stays_too() {
+    let home = crate::faults::environment("daemon", "refuse('threading', ValueError('broken'))");
+    let daemon = Daemon::start("no-interpreter", |launch| launch.python.home = Some(home.into_bytes()));
+    daemon.wait_for_line("WSGI0029: ");
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut stream, b"").failure.map(|(_, text)| text), Some("500".to_owned()));
+}

@@ -5,6 +5,7 @@
 
 mod daemon;
 mod environ;
+mod faults;
 mod input;
 mod interpreters;
 mod loading;

@@ -23,7 +23,8 @@ pub(crate) fn passed(test: &str, argument: &str) -> String {
     text
 }
 
-fn argument() -> String {
+/// What the test that started this process wants of it.
+pub(crate) fn argument() -> String {
     #[expect(clippy::disallowed_methods, reason = "how the test above speaks to its process")]
     std::env::var("ENGINE_TEST_ARGUMENT").unwrap_or_default()
 }

@@ -85,8 +85,16 @@ pub(crate) fn configuration() -> Python {
     }
 }
 
+static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
+
+/// Starts the engine of this process with another configuration than the usual one: in a process of the test's own.
+pub(crate) fn start(config: Python) -> Option<&'static Engine> {
+    let engine = Engine::start(config, &JOURNAL).ok()?;
+    assert!(ENGINE.set(engine).is_ok(), "Python starts once per process");
+    Some(engine)
+}
+
 pub(crate) fn engine() -> &'static Engine {
-    static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::start(configuration(), &JOURNAL).expect("Python starts"))
 }
 

@@ -112,6 +112,7 @@ fn another_version_gets_no_engine() {
     }
 }
 
+// Covers: code:WSGI0036
 #[test]
 fn the_tables_serve() {
     crate::process::passed("tables::serve_inside", "");

@@ -13,7 +13,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test bench peer python engine generate pins clean
+.PHONY: help setup setup-dev build run test fuzz bench peer python engine generate pins clean
 
 help:
 	@sed -n 's/^##  *//p' $(MAKEFILE_LIST)
@@ -22,6 +22,8 @@ help:
 ##  make test      everything that CI checks: format, lints, unit tests, generated files, scenarios as root and as a user
 ##  make build     target/dist: the module, the engine for PYTHON, confgen, harness, the scenarios
 ##  make setup     install what is missing (asks before using sudo; SETUP=auto does not ask)
+##  make fuzz      fuzz every decoder (FUZZ_SECONDS=60 each)
+##  make setup-dev  what only developers need: fuzzers, valgrind, the load generator
 ##  make bench     measure against C mod_wsgi and against the limits of the project; writes target/bench
 ##  make peer      install C mod_wsgi into target/peer, to compare with
 ##  make python    build another CPython: VERSION=3.13 [FREE_THREADED=1] [PYTHON_SRC=tarball PYTHON_SRC_SHA256=sum]
@@ -34,6 +36,12 @@ help:
 
 setup:
 	@setup/setup.sh
+
+setup-dev:
+	@setup/setup-dev.sh
+
+fuzz: setup-dev
+	@setup/fuzz.sh $(ARGS)
 
 build: setup
 	@setup/build.sh

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Installs what only developers need, beyond `make setup`: the fuzzers' compiler and driver, valgrind, the load generator.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+"$here/setup.sh" --with-benchmark
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+if ! have rustup; then
+    echo "setup-dev: fuzzing needs rustup for its nightly compiler; see https://rustup.rs" >&2
+    exit 3
+fi
+if ! rustup toolchain list | grep -q '^nightly'; then rustup toolchain install nightly --profile minimal; fi
+if ! have cargo-fuzz; then cargo install cargo-fuzz --locked; fi

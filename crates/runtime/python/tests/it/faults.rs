@@ -1,5 +1,7 @@
 //! What is logged when Python, its environment or an application is not as it should be: in processes of their own.
 
+use std::io::Write as _;
+
 use crate::process::{argument, passed};
 use crate::server::{Client, configuration, file, folder, journal, request, start};
 use wsgi_protocol::launch::{Import, Python};
@@ -51,16 +53,17 @@ fn environment_inside() {
     if let Some(engine) = start(config) {
         engine.run_imports();
         let reply = request(&script, Client::group("late"));
-        println!("outcome {:?}", reply.outcome);
-        for line in &reply.log {
-            println!("{}", line.text);
-        }
+        tell(&format!("outcome {:?}", reply.outcome));
+        reply.log.iter().for_each(|line| tell(&line.text));
         engine.dump_stacks(Stacks::All);
         engine.stop("");
     }
-    for line in journal("") {
-        println!("{}", line.text);
-    }
+    journal("").iter().for_each(|line| tell(&line.text));
+}
+
+/// Tells the test that started this process.
+fn tell(line: &str) {
+    writeln!(std::io::stdout(), "{line}").expect("the test listens");
 }
 
 fn contains_all(text: &str, wanted: &[&str]) {

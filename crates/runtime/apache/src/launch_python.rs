@@ -6,7 +6,7 @@ use crate::codes;
 use crate::config::Generation;
 use crate::daemon::inside;
 use crate::directives::{self, DaemonGroup};
-use crate::host::{log, server_description};
+use crate::host::{is_single_process, log, server_description};
 use crate::interpreter_options::{Scoped, of_process, scopes, split_path};
 
 fn imports(generation: &Generation, process_group: &[u8]) -> Vec<Import> {
@@ -79,6 +79,7 @@ pub(crate) fn embedded(generation: &Generation) -> Python {
         threads_per_process: mpm.threads_per_process,
         multithread: mpm.threads_per_process != 1,
         multiprocess: mpm.maximum_processes != 1,
+        console: is_single_process(),
         ..common(generation, b"")
     }
 }

@@ -59,6 +59,8 @@ pub struct Python {
     pub multiprocess: bool,
     /// `wsgi.run_once`.
     pub run_once: bool,
+    /// The process is the server's only one and has its console: standard input and output are left alone.
+    pub console: bool,
     /// `WSGIServerMetrics`, `server-metrics=`: applications may look at the scoreboard.
     pub server_metrics: bool,
     /// `WSGITelemetryService`.

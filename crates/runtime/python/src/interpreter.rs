@@ -270,7 +270,8 @@ impl Interpreter {
         Ok(())
     }
 
-    /// `sys.stderr`, `sys.stdout` and `sys.stdin`. A stream that cannot be replaced stays what it was.
+    /// `sys.stderr`, `sys.stdout` and `sys.stdin`. A stream that cannot be replaced stays what it was;
+    /// on a console, input and output belong to whoever sits there.
     fn standard_streams<'py>(
         &'static self,
         py: Python<'py>,
@@ -290,6 +291,9 @@ impl Interpreter {
         };
         if let Err(raised) = replace(c"stderr", stream(Stream::Stderr)) {
             self.complain(py, raised, "0185", "Unable to replace 'sys.stderr'.");
+        }
+        if self.setting.config.console {
+            return;
         }
         let stdout = if restrict_stdout { refused("sys.stdout") } else { stream(Stream::Stdout) };
         if let Err(raised) = replace(c"stdout", stdout) {

@@ -20,7 +20,7 @@ mod users;
 pub(crate) use brigade::{AprError, Brigade, Fetched, Sending, status_of_read_failure};
 pub(crate) use connection::{Connection, Patience};
 pub(crate) use log::{Target, main_server};
-pub(crate) use mpm::{MainState, Mpm, main_state, server_description};
+pub(crate) use mpm::{MainState, Mpm, is_single_process, main_state, server_description};
 pub(crate) use pool::Pool;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request};

@@ -15,6 +15,12 @@ pub(crate) struct Mpm {
     pub(crate) threads_per_process: u32,
 }
 
+/// Whether one process serves everything itself, as for a debugger (`httpd -X`).
+pub(crate) fn is_single_process() -> bool {
+    // SAFETY: texts that end in NUL.
+    [c"ONE_PROCESS", c"DEBUG"].iter().any(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) } != 0)
+}
+
 fn query(code: u32) -> Option<c_int> {
     let mut result: c_int = 0;
     // SAFETY: `result` is writable.

@@ -12,6 +12,7 @@
 #include "ap_mpm.h"
 #include "ap_mmn.h"
 #include "ap_regex.h"
+#include "mod_auth.h"
 #include "mpm_common.h"
 #include "scoreboard.h"
 #include "unixd.h"

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use wsgi_protocol::abi::{
     ABI_VERSION, Bytes, EngineTable, Field, HostTable, Outcome, RawHead, Record, SERVED, Sent, TRUNCATED,
 };
+use wsgi_protocol::consult::{Advice, Consultation};
 use wsgi_protocol::keys;
 use wsgi_protocol::launch::{self, Python};
 use wsgi_protocol::request::Facts;
@@ -22,6 +23,7 @@ static TABLE: EngineTable = EngineTable {
     start,
     serve,
     stop,
+    consult,
 };
 
 /// The entry that the module looks for.
@@ -61,6 +63,18 @@ unsafe extern "C" fn start(config: Bytes<'_>) -> i32 {
 
 unsafe extern "C" fn stop() {
     notice("engine stopped");
+}
+
+/// Says what the user or host is called: `yes`, `no`, `nothing`; all else fails.
+unsafe extern "C" fn consult(consultation: *const Consultation<'_>) -> Advice {
+    // SAFETY: the module passes a consultation that lives during the call.
+    let consultation = unsafe { &*consultation };
+    match consultation.subject.or_empty() {
+        b"yes" => Advice::Yes,
+        b"no" => Advice::No,
+        b"nothing" => Advice::Nothing,
+        _ => Advice::Failed,
+    }
 }
 
 unsafe extern "C" fn serve(facts: *const Facts<'_>) -> Outcome {

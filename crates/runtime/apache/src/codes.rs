@@ -86,6 +86,76 @@ pub(crate) static DAEMON_FAILED: Code = code(
     "The process ends and is started again after a delay.",
     "Read the reason in the line; check user, group, home and the limits.",
 );
+pub(crate) static BASIC_WITHOUT_SCRIPT: Code = code(
+    41,
+    Error,
+    "AuthBasicProvider wsgi is used where no WSGIAuthUserScript applies.",
+    "Status 500.",
+    "Name the script with WSGIAuthUserScript.",
+);
+pub(crate) static BASIC_INTERPRETER: Code = code(
+    42,
+    Error,
+    "No interpreter could be had for the script of WSGIAuthUserScript (Basic).",
+    "Status 500.",
+    "Read the lines before it. A script that only an .htaccess names needs WSGIRestrictEmbedded Off.",
+);
+pub(crate) static DIGEST_WITHOUT_SCRIPT: Code = code(
+    44,
+    Error,
+    "AuthDigestProvider wsgi is used where no WSGIAuthUserScript applies.",
+    "Status 500.",
+    "Name the script with WSGIAuthUserScript.",
+);
+pub(crate) static DIGEST_INTERPRETER: Code = code(
+    45,
+    Error,
+    "No interpreter could be had for the script of WSGIAuthUserScript (Digest).",
+    "Status 500.",
+    "Read the lines before it. A script that only an .htaccess names needs WSGIRestrictEmbedded Off.",
+);
+pub(crate) static GROUPS_INTERPRETER: Code = code(
+    48,
+    Error,
+    "No interpreter could be had for the script of WSGIAuthGroupScript.",
+    "The user is in no group; rules that forbid a group end in status 500.",
+    "Read the lines before it. A script that only an .htaccess names needs WSGIRestrictEmbedded Off.",
+);
+pub(crate) static ACCESS_INTERPRETER: Code = code(
+    54,
+    Error,
+    "No interpreter could be had for the script of WSGIAccessScript.",
+    "Status 403.",
+    "Read the lines before it. A script that only an .htaccess names needs WSGIRestrictEmbedded Off.",
+);
+pub(crate) static ACCESS_DENIED: Code = code(
+    57,
+    Error,
+    "The script of WSGIAccessScript did not let the client in, or failed.",
+    "Status 403.",
+    "Nothing, unless lines before it tell of an error in the script.",
+);
+pub(crate) static GROUPS_WITHOUT_SCRIPT: Code = code(
+    58,
+    Error,
+    "Require wsgi-group is used where no WSGIAuthGroupScript applies.",
+    "The user is in no group; rules that forbid a group end in status 500.",
+    "Name the script with WSGIAuthGroupScript.",
+);
+pub(crate) static NO_GROUPS: Code = code(
+    59,
+    Error,
+    "The script of WSGIAuthGroupScript knows no group of the user.",
+    "The rule is not met: status 401, or 403 with AuthzSendForbiddenOnFailure On.",
+    "Nothing, unless the user should be let in.",
+);
+pub(crate) static NOT_A_MEMBER: Code = code(
+    60,
+    Error,
+    "The user is in none of the groups of Require wsgi-group.",
+    "The rule is not met: status 401, or 403 with AuthzSendForbiddenOnFailure On.",
+    "Nothing, unless the user should be let in.",
+);
 pub(crate) static SOCKET_PATH_TOO_LONG: Code = code(
     64,
     Warning,
@@ -113,6 +183,13 @@ pub(crate) static QUEUE_TIMEOUT: Code = code(
     "A request waited longer than queue-timeout.",
     "Status 504.",
     "Add processes or threads, or raise queue-timeout.",
+);
+pub(crate) static DISPATCH_INTERPRETER: Code = code(
+    86,
+    Error,
+    "No interpreter could be had for the script of WSGIDispatchScript.",
+    "Status 500.",
+    "Read the lines before it.",
 );
 pub(crate) static SOCKET_CREATION: Code = code(
     115,
@@ -368,10 +445,21 @@ pub(crate) static CODES: &[&Code] = &[
     &CHOWN_FAILED,
     &FORK_FAILED,
     &DAEMON_FAILED,
+    &BASIC_WITHOUT_SCRIPT,
+    &BASIC_INTERPRETER,
+    &DIGEST_WITHOUT_SCRIPT,
+    &DIGEST_INTERPRETER,
+    &GROUPS_INTERPRETER,
+    &ACCESS_INTERPRETER,
+    &ACCESS_DENIED,
+    &GROUPS_WITHOUT_SCRIPT,
+    &NO_GROUPS,
+    &NOT_A_MEMBER,
     &SOCKET_PATH_TOO_LONG,
     &STALE_SOCKET,
     &OUTSIDE_CHROOT,
     &QUEUE_TIMEOUT,
+    &DISPATCH_INTERPRETER,
     &SOCKET_CREATION,
     &CONNECT_EXHAUSTED,
     &CONNECT_FAILED,

@@ -16,6 +16,7 @@ use crate::interpreter_options::{Block, Scoped};
 use crate::module;
 use crate::observe::children::Children;
 use crate::proxies::{Header, Subnet};
+use crate::scripts::Scripts;
 use crate::tokens::Token;
 
 /// `WSGIMapHEADToGET`.
@@ -48,11 +49,13 @@ pub(crate) struct Settings<'p> {
     /// Whether the section that sets the handler of metrics says itself who may see them.
     pub(crate) metrics_for_all: Option<bool>,
     pub(crate) trusted_proxies: Option<&'p [Subnet]>,
+    pub(crate) pass_apache_request: Option<bool>,
+    pub(crate) scripts: Option<&'p Scripts<'p>>,
 }
 
 impl<'p> Settings<'p> {
     /// The one merge: what the inner scope sets replaces what the outer one set.
-    pub(crate) fn merge(outer: &Self, inner: &Self) -> Self {
+    pub(crate) fn merge(pool: Pool<'p>, outer: &Self, inner: &Self) -> Self {
         Self {
             process_group: inner.process_group.or(outer.process_group),
             application_group: inner.application_group.or(outer.application_group),
@@ -68,7 +71,14 @@ impl<'p> Settings<'p> {
             trusted_headers: inner.trusted_headers.or(outer.trusted_headers),
             metrics_for_all: inner.metrics_for_all.or(outer.metrics_for_all),
             trusted_proxies: inner.trusted_proxies.or(outer.trusted_proxies),
+            pass_apache_request: inner.pass_apache_request.or(outer.pass_apache_request),
+            scripts: Scripts::merge(pool, outer.scripts, inner.scripts),
         }
+    }
+
+    /// `WSGIPassApacheRequest`.
+    pub(crate) fn passes_request(&self) -> bool {
+        self.pass_apache_request.unwrap_or(directives::PASS_APACHE_REQUEST.flag())
     }
 
     /// The settings that apply to a request.
@@ -95,6 +105,8 @@ static NOTHING_SET: Settings<'static> = Settings {
     trusted_headers: None,
     metrics_for_all: None,
     trusted_proxies: None,
+    pass_apache_request: None,
+    scripts: None,
 };
 
 /// How an alias finds its URLs.
@@ -183,6 +195,8 @@ pub(crate) struct Main {
     pub(crate) scoped: Scoped,
     /// `<WSGIInterpreterOptions>`, in their order.
     pub(crate) blocks: Vec<Block>,
+    /// A script that decides on requests is configured: it runs in Apache's children.
+    pub(crate) deciding_scripts: bool,
 }
 
 /// A script to load when a process starts.
@@ -259,9 +273,9 @@ impl Generation {
         self.groups.iter().enumerate().find(|(_, group)| group.name == name)
     }
 
-    /// Whether Apache's children run Python.
-    pub(crate) fn uses_embedded(&self) -> bool {
-        uses_embedded(&self.main, &self.imports)
+    /// `WSGIRestrictEmbedded`.
+    pub(crate) fn restricts_embedded(&self) -> bool {
+        self.main.restrict_embedded.unwrap_or(directives::RESTRICT_EMBEDDED.flag())
     }
 
     /// `WSGICaseSensitivity`.
@@ -270,10 +284,11 @@ impl Generation {
     }
 }
 
-/// Whether Apache's children run Python: unless `WSGIRestrictEmbedded On`, or when a script is imported there all the
-/// same.
+/// Whether Apache's children run Python: unless `WSGIRestrictEmbedded On`, or when a script is imported there or decides
+/// on requests all the same.
 pub(crate) fn uses_embedded(main: &Main, imports: &[ImportScript]) -> bool {
     !main.restrict_embedded.unwrap_or(directives::RESTRICT_EMBEDDED.flag())
+        || main.deciding_scripts
         || imports.iter().any(|import| import.process_group.is_empty())
 }
 
@@ -376,7 +391,7 @@ mod tests {
         };
         let inner =
             Settings { process_group: Some(Token::Global), pass_authorization: Some(false), ..Settings::default() };
-        let merged = Settings::merge(&outer, &inner);
+        let merged = Settings::merge(Pool::nowhere(), &outer, &inner);
         assert_eq!(merged.process_group, Some(Token::Global));
         assert_eq!(merged.pass_authorization, Some(false));
         assert_eq!(merged.error_override, Some(true));
@@ -393,5 +408,7 @@ mod tests {
         let import =
             ImportScript { script: b"/a.wsgi".to_vec(), process_group: Vec::new(), application_group: Vec::new() };
         assert!(uses_embedded(&main, &[import]));
+        main.deciding_scripts = true;
+        assert!(uses_embedded(&main, &[]));
     }
 }

@@ -10,20 +10,26 @@ use crate::directives::{self, Access};
 use crate::host::{Failure, FileKind, Request, Status, Verdict};
 use crate::mapping::{HANDLER, LEGACY_HANDLER, alias_of};
 use crate::response::Rules;
+use crate::scripts::HandlerScript;
 use crate::tokens::{FromRequest, Token, expand, is_own};
-use crate::{codes, daemon, embedded, environ, observe, ownership, sys};
+use crate::{codes, daemon, embedded, environ, observe, ownership, scripts, sys};
 
 /// A request that passed the checks, and what is to serve it.
 pub(crate) struct Job<'r> {
     pub(crate) request: Request<'r>,
     pub(crate) settings: &'r Settings<'r>,
-    pub(crate) alias: Option<&'r Alias<'r>>,
+    /// What the alias or the handler script says of `WSGIPassAuthorization`.
+    pub(crate) pass_authorization: Option<bool>,
     pub(crate) registry: &'r Registry,
     pub(crate) generation: &'r Generation,
     /// The handler's name.
     pub(crate) handler: &'r CStr,
+    /// The file that the request is for: the script, unless a handler script serves it.
+    pub(crate) resource: &'r CStr,
     /// The script's path.
     pub(crate) script: &'r CStr,
+    /// The script's path again when it is a handler script.
+    pub(crate) handler_script: Option<&'r CStr>,
     /// The script's mount point: the path up to the script.
     pub(crate) script_name: &'r [u8],
     /// What follows in the path.
@@ -44,10 +50,7 @@ pub(crate) struct Job<'r> {
 impl Job<'_> {
     /// `WSGIPassAuthorization`, an alias' option first.
     pub(crate) fn passes_authorization(&self) -> bool {
-        self.alias
-            .and_then(|alias| alias.pass_authorization)
-            .or(self.settings.pass_authorization)
-            .unwrap_or(directives::PASS_AUTHORIZATION.flag())
+        self.pass_authorization.or(self.settings.pass_authorization).unwrap_or(directives::PASS_AUTHORIZATION.flag())
             || self.request.passes_authorization()
     }
 
@@ -65,22 +68,93 @@ impl Job<'_> {
 /// The handler hook.
 pub(crate) fn handle(request: Request<'_>) -> Result<Verdict, Failure> {
     let Some(handler) = request.handler() else { return Ok(Verdict::Declined) };
-    if handler != HANDLER && handler != LEGACY_HANDLER {
-        if handler == observe::HANDLER {
-            return observe::handle(request);
-        }
+    let settings = Settings::of(request);
+    let target = if handler == HANDLER || handler == LEGACY_HANDLER {
+        Target::Resource(alias_of_forced(request))
+    } else if let Some(script) = settings.scripts.and_then(|scripts| scripts.handler(handler)) {
+        Target::Handler(script)
+    } else if handler == observe::HANDLER {
+        return observe::handle(request);
+    } else {
         return Ok(Verdict::Declined);
-    }
-    let job = match check(request, handler)? {
+    };
+    let mut job = match check(request, settings, handler, target)? {
         Ok(job) => job,
         Err(status) => return Ok(Verdict::Http(status)),
     };
-    let facts = environ::collect(&job);
-    let result = serve(&job, facts);
+    let mut facts = environ::collect(&job);
+    let result = dispatch(&mut job, &mut facts).and_then(|chosen| match chosen {
+        Ok(()) => serve(&job, facts),
+        Err(status) => Ok(Verdict::Http(status)),
+    });
     if !matches!(result, Ok(Verdict::Done)) {
         environ::publish(request, facts.entries());
     }
     result
+}
+
+/// What serves a request.
+#[derive(Clone, Copy)]
+enum Target<'r> {
+    /// The file itself, which is a script; perhaps by an alias.
+    Resource(Option<&'r Alias<'r>>),
+    /// A handler script.
+    Handler(&'r HandlerScript<'r>),
+}
+
+impl<'r> Target<'r> {
+    fn process_group(self) -> Option<Token<'r>> {
+        match self {
+            Self::Resource(alias) => alias.and_then(|alias| alias.process_group),
+            Self::Handler(script) => script.process_group,
+        }
+    }
+
+    fn application_group(self) -> Option<Token<'r>> {
+        match self {
+            Self::Resource(alias) => alias.and_then(|alias| alias.application_group),
+            Self::Handler(script) => script.application_group,
+        }
+    }
+
+    /// Whether a group is one that the configuration names. A handler's resources are whatever clients ask for.
+    fn is_own(self, token: Token<'r>, source: &FromRequest<'r>) -> bool {
+        match (self, token) {
+            (Self::Handler(_), Token::Resource) => false,
+            _ => is_own(token, source),
+        }
+    }
+
+    fn pass_authorization(self) -> Option<bool> {
+        match self {
+            Self::Resource(alias) => alias.and_then(|alias| alias.pass_authorization),
+            Self::Handler(script) => script.pass_authorization,
+        }
+    }
+}
+
+/// Lets the dispatch script choose, and holds what came of it against `WSGIRestrictProcess`.
+fn dispatch<'r>(job: &mut Job<'r>, facts: &mut Facts<'r>) -> Result<Result<(), Status>, Failure> {
+    let settings = job.settings;
+    if let Some(script) = settings.scripts.and_then(|scripts| scripts.dispatch)
+        && let Err(status) = scripts::choose(job, facts, script)?
+    {
+        return Ok(Err(status));
+    }
+    if let Some(allowed) = settings.restrict_process
+        && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(job.process_group))
+    {
+        return Err(Failure::new(
+            sys::HTTP_INTERNAL_SERVER_ERROR,
+            &codes::GROUP_RESTRICTED,
+            format!(
+                "Daemon process called '{}' cannot be accessed by this WSGI application as not a member of allowed \
+                 groups.",
+                name(job.process_group)
+            ),
+        ));
+    }
+    Ok(Ok(()))
 }
 
 fn serve<'r>(job: &Job<'r>, facts: Facts<'r>) -> Result<Verdict, Failure> {
@@ -118,8 +192,75 @@ fn name(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// The checks; a plain status is one that Apache logged itself.
-fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, Status>, Failure> {
-    let alias = alias_of_forced(request);
+fn check<'r>(
+    request: Request<'r>,
+    settings: &'r Settings<'r>,
+    handler: &'r CStr,
+    target: Target<'r>,
+) -> Result<Result<Job<'r>, Status>, Failure> {
+    if let Target::Resource(alias) = target {
+        check_script(request, alias)?;
+    }
+    let path_info = request.path_info().unwrap_or_default();
+    if request.rejects_path_info() && !path_info.is_empty() {
+        return Err(Failure::new(
+            sys::HTTP_NOT_FOUND,
+            &codes::PATH_INFO_REJECTED,
+            "AcceptPathInfo off disallows user's path.",
+        ));
+    }
+    let content_length = body_length(request, settings)?;
+    let limit = request.body_limit();
+    if limit > 0 && u64::try_from(content_length).is_ok_and(|length| length > limit) {
+        return Ok(Err(Status(413)));
+    }
+
+    let config = ServerConfig::of(request.server());
+    let Some((registry, generation)) =
+        config.map(ServerConfig::registry).and_then(|registry| Some((registry, registry.generation()?)))
+    else {
+        return Err(Failure::new(
+            sys::HTTP_INTERNAL_SERVER_ERROR,
+            &codes::PANIC,
+            "The configuration was never settled.",
+        ));
+    };
+    let (script_name, path_info) = split(request, path_info);
+    // %{RESOURCE} names one interpreter, however the path is written; the application sees the path as it is.
+    let mount_point = if generation.folds_case() { lower_case(request, script_name) } else { script_name };
+    let source = FromRequest { request, mount_point };
+    let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| expand(own.unwrap_or(fallback), &source);
+    let process_group = resolve(target.process_group().or(settings.process_group), Token::Global);
+    let application_token = target.application_group().or(settings.application_group).unwrap_or(Token::Resource);
+    let application_group = expand(application_token, &source);
+    let resource = request.filename().unwrap_or_default();
+    let (handler_script, callable) = match target {
+        Target::Resource(alias) => (None, callable(alias, settings, &source)),
+        Target::Handler(script) => (Some(script.script), &b"handle_request"[..]),
+    };
+    Ok(Ok(Job {
+        request,
+        settings,
+        pass_authorization: target.pass_authorization(),
+        registry,
+        generation,
+        handler,
+        resource,
+        script: handler_script.unwrap_or(resource),
+        handler_script,
+        script_name,
+        path_info,
+        process_group,
+        application_group,
+        own_group: target.is_own(application_token, &source),
+        callable,
+        content_length,
+        head_as_get: request.is_head() && head_as_get(request, settings),
+    }))
+}
+
+/// What holds of a file that is a script. Handler scripts serve what they like.
+fn check_script<'r>(request: Request<'r>, alias: Option<&'r Alias<'r>>) -> Result<(), Failure> {
     if alias.is_none() && !is_forced(request) && !request.allows(sys::OPT_EXECCGI) {
         return Err(Failure::new(
             sys::HTTP_FORBIDDEN,
@@ -144,70 +285,7 @@ fn check<'r>(request: Request<'r>, handler: &'r CStr) -> Result<Result<Job<'r>, 
         }
         FileKind::Other => {}
     }
-    let path_info = request.path_info().unwrap_or_default();
-    if request.rejects_path_info() && !path_info.is_empty() {
-        return Err(Failure::new(
-            sys::HTTP_NOT_FOUND,
-            &codes::PATH_INFO_REJECTED,
-            "AcceptPathInfo off disallows user's path.",
-        ));
-    }
-    let settings = Settings::of(request);
-    let content_length = body_length(request, settings)?;
-    let limit = request.body_limit();
-    if limit > 0 && u64::try_from(content_length).is_ok_and(|length| length > limit) {
-        return Ok(Err(Status(413)));
-    }
-
-    let config = ServerConfig::of(request.server());
-    let Some((registry, generation)) =
-        config.map(ServerConfig::registry).and_then(|registry| Some((registry, registry.generation()?)))
-    else {
-        return Err(Failure::new(
-            sys::HTTP_INTERNAL_SERVER_ERROR,
-            &codes::PANIC,
-            "The configuration was never settled.",
-        ));
-    };
-    let (script_name, path_info) = split(request, path_info);
-    // %{RESOURCE} names one interpreter, however the path is written; the application sees the path as it is.
-    let mount_point = if generation.folds_case() { lower_case(request, script_name) } else { script_name };
-    let source = FromRequest { request, mount_point };
-    let resolve = |own: Option<Token<'r>>, fallback: Token<'r>| expand(own.unwrap_or(fallback), &source);
-    let process_group = resolve(alias.and_then(|alias| alias.process_group).or(settings.process_group), Token::Global);
-    let application_token = alias.and_then(|alias| alias.application_group).or(settings.application_group);
-    let application_token = application_token.unwrap_or(Token::Resource);
-    let application_group = expand(application_token, &source);
-    if let Some(allowed) = settings.restrict_process
-        && !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(process_group))
-    {
-        return Err(Failure::new(
-            sys::HTTP_INTERNAL_SERVER_ERROR,
-            &codes::GROUP_RESTRICTED,
-            format!(
-                "Daemon process called '{}' cannot be accessed by this WSGI application as not a member of allowed \
-                 groups.",
-                name(process_group)
-            ),
-        ));
-    }
-    Ok(Ok(Job {
-        request,
-        settings,
-        alias,
-        registry,
-        generation,
-        handler,
-        script: request.filename().unwrap_or_default(),
-        script_name,
-        path_info,
-        process_group,
-        application_group,
-        own_group: is_own(application_token, &source),
-        callable: callable(alias, settings, &source),
-        content_length,
-        head_as_get: request.is_head() && head_as_get(request, settings),
-    }))
+    Ok(())
 }
 
 fn lower_case<'r>(request: Request<'r>, text: &[u8]) -> &'r [u8] {
@@ -223,16 +301,21 @@ fn alias_of_forced(request: Request<'_>) -> Option<&Alias<'_>> {
     alias_of(request).filter(|_| is_forced(request))
 }
 
+/// The callable's name when nothing says otherwise.
+const DEFAULT: &[u8] = b"application";
+
 fn callable<'r>(alias: Option<&Alias<'r>>, settings: &Settings<'r>, source: &FromRequest<'r>) -> &'r [u8] {
-    const DEFAULT: &[u8] = b"application";
     if let Some(callable) = alias.and_then(|alias| alias.callable) {
         return callable;
     }
-    match settings.callable {
-        Some(Token::Literal(name)) => name,
-        Some(token @ Token::Variable(whole, _)) => {
-            Some(expand(token, source)).filter(|name| *name != whole).unwrap_or(DEFAULT)
-        }
+    settings.callable.map_or(DEFAULT, |token| callable_of(token, source))
+}
+
+/// The callable that a token names.
+pub(crate) fn callable_of<'r>(token: Token<'r>, source: &FromRequest<'r>) -> &'r [u8] {
+    match token {
+        Token::Literal(name) => name,
+        Token::Variable(whole, _) => Some(expand(token, source)).filter(|name| *name != whole).unwrap_or(DEFAULT),
         _ => DEFAULT,
     }
 }
@@ -282,7 +365,7 @@ fn body_length(request: Request<'_>, settings: &Settings<'_>) -> Result<i64, Fai
 }
 
 /// The path up to the script and what follows, each with single slashes.
-fn split<'r>(request: Request<'r>, path_info: &'r CStr) -> (&'r [u8], &'r [u8]) {
+pub(crate) fn split<'r>(request: Request<'r>, path_info: &'r CStr) -> (&'r [u8], &'r [u8]) {
     let uri = request.uri();
     let script_name = if path_info.is_empty() {
         uri.to_bytes()

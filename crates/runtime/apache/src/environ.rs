@@ -27,7 +27,8 @@ pub(crate) struct Entries<'r> {
 }
 
 impl<'r> Entries<'r> {
-    fn new(pool: Pool<'r>, capacity: usize) -> Self {
+    /// Room for this many, to begin with.
+    pub(crate) fn new(pool: Pool<'r>, capacity: usize) -> Self {
         let nothing = Entry { key: keys::LITERAL, name: Bytes::NONE, value: Bytes::NONE };
         Self { pool, room: pool.slice(capacity, nothing), used: 0 }
     }
@@ -58,12 +59,14 @@ impl<'r> Entries<'r> {
         self.push(Entry { key: keys::LITERAL, name: Bytes::new(name), value: value.map_or(Bytes::NONE, Bytes::new) });
     }
 
-    fn number(&mut self, key: KeyId, number: impl Into<u64>) {
+    /// Adds a number in digits.
+    pub(crate) fn number(&mut self, key: KeyId, number: impl Into<u64>) {
         let digits = decimal(self.pool, number.into());
         self.put(key, digits);
     }
 
-    fn finish(self) -> &'r [Entry<'r>] {
+    /// The entries.
+    pub(crate) fn finish(self) -> &'r [Entry<'r>] {
         let Self { room, used, .. } = self;
         &room[..used]
     }
@@ -113,11 +116,12 @@ pub(crate) fn collect<'r>(job: &Job<'r>) -> Facts<'r> {
 
     let mut facts = Facts::new(entries.finish());
     facts.script = Bytes::new(job.script.to_bytes());
-    facts.script_mtime = request.file_modified();
+    // What Apache knows of is the resource; the engine looks at the handler script itself.
+    facts.script_mtime = if job.handler_script.is_some() { 0 } else { request.file_modified() };
     facts.application_group = Bytes::new(job.application_group);
     facts.callable = Bytes::new(job.callable);
     facts.handler = Bytes::new(job.handler.to_bytes());
-    facts.handler_script = Bytes::new(b"");
+    facts.handler_script = Bytes::new(job.handler_script.map_or(b"", CStr::to_bytes));
     facts.content_length = job.content_length;
     facts.request_start = request.started();
     facts.flags = flags(job);
@@ -148,6 +152,7 @@ fn flags(job: &Job<'_>) -> u32 {
         (job.request.has_safe_method(), facts::SAFE_METHOD),
         (job.content_length == 0, facts::BODY_INCLUDED),
         (job.own_group, facts::OWN_GROUP),
+        (job.handler_script.is_some(), facts::HANDLER_SCRIPT),
     ]
     .into_iter()
     .filter(|(set, _)| *set)
@@ -219,7 +224,7 @@ fn put_headers<'r>(entries: &mut Entries<'r>, job: &Job<'r>, changes: Option<&Ch
 
 /// What becomes of a header's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HeaderKey<'r> {
+pub(crate) enum HeaderKey<'r> {
     Numbered(KeyId),
     Spelled(&'r [u8]),
     ContentLength,
@@ -260,7 +265,8 @@ const COMMON: &[(&str, KeyId)] = &[
     ("Content-Type", keys::id("CONTENT_TYPE")),
 ];
 
-fn header_key<'r>(pool: Pool<'r>, name: &[u8]) -> HeaderKey<'r> {
+/// See [`HeaderKey`].
+pub(crate) fn header_key<'r>(pool: Pool<'r>, name: &[u8]) -> HeaderKey<'r> {
     if let Some((_, key)) =
         COMMON.iter().find(|(known, _)| known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name))
     {
@@ -341,7 +347,7 @@ fn put_request<'r>(entries: &mut Entries<'r>, job: &Job<'r>, changes: Option<&Ch
         None => entries.put(key!("SCRIPT_NAME"), job.script_name),
     }
     entries.put(key!("PATH_INFO"), job.path_info);
-    entries.put(key!("SCRIPT_FILENAME"), job.script.to_bytes());
+    entries.put(key!("SCRIPT_FILENAME"), job.resource.to_bytes());
     if let Some(user) = request.user() {
         entries.put(key!("REMOTE_USER"), user.to_bytes());
         entries.put_text(key!("AUTH_TYPE"), request.auth_type());
@@ -358,7 +364,7 @@ fn put_request<'r>(entries: &mut Entries<'r>, job: &Job<'r>, changes: Option<&Ch
 }
 
 /// The second word of the request line.
-fn requested_uri(request: Request<'_>) -> &[u8] {
+pub(crate) fn requested_uri(request: Request<'_>) -> &[u8] {
     let Some(line) = request.request_line() else { return b"" };
     let words = line.to_bytes().trim_ascii_start();
     let Some(method) = words.iter().position(u8::is_ascii_whitespace) else { return b"" };

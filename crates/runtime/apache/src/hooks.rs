@@ -9,7 +9,7 @@ use crate::host::status::Answer;
 use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, serving_user};
 use crate::interpreter_options::{of_process, scopes};
 use crate::observe::children::Children;
-use crate::{codes, daemon, dispatch, embedded, mapping, observe, sys};
+use crate::{codes, daemon, dispatch, embedded, mapping, observe, scripts, sys};
 
 /// The level of mod_wsgi that frameworks check for, and our own version.
 const COMPONENTS: [&CStr; 2] = [c"mod_wsgi/6.1.1", OWN_COMPONENT];
@@ -32,6 +32,8 @@ enum Hook {
     ChildStatus(sys::ap_HOOK_child_status_t),
     /// After and before these modules.
     TranslateName(sys::ap_HOOK_translate_name_t, Names, Names),
+    /// After and before these modules.
+    AccessChecker(sys::ap_HOOK_access_checker_t, Names, Names),
     Handler(sys::ap_HOOK_handler_t),
 }
 
@@ -41,7 +43,7 @@ struct Names(&'static [*const c_char]);
 // SAFETY: constant texts.
 unsafe impl Sync for Names {}
 
-static HOOKS: [Hook; 6] = [
+static HOOKS: [Hook; 7] = [
     Hook::CheckConfig(Some(check_config)),
     Hook::PostConfig(Some(post_config)),
     Hook::ChildInit(Some(child_init)),
@@ -50,6 +52,11 @@ static HOOKS: [Hook; 6] = [
         Some(request_hook::<Translate>),
         Names(&[c"mod_alias.c".as_ptr(), std::ptr::null()]),
         Names(&[c"mod_userdir.c".as_ptr(), c"mod_vhost_alias.c".as_ptr(), std::ptr::null()]),
+    ),
+    Hook::AccessChecker(
+        Some(request_hook::<CheckAccess>),
+        Names(&[c"mod_ssl.c".as_ptr(), std::ptr::null()]),
+        Names(&[c"mod_authz_host.c".as_ptr(), std::ptr::null()]),
     ),
     Hook::Handler(Some(request_hook::<Handle>)),
 ];
@@ -68,6 +75,11 @@ pub(crate) fn register() {
                 Hook::ChildStatus(function) => sys::ap_hook_child_status(*function, nobody, nobody, MIDDLE),
                 Hook::TranslateName(function, after, before) => {
                     sys::ap_hook_translate_name(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE);
+                }
+                Hook::AccessChecker(function, after, before) => {
+                    // What was checked for a configuration holds for internal requests under the same one.
+                    let once = sys::AP_AUTH_INTERNAL_PER_CONF.cast_signed();
+                    sys::ap_hook_check_access(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE, once);
                 }
                 Hook::Handler(function) => sys::ap_hook_handler(*function, nobody, nobody, MIDDLE),
             }
@@ -91,6 +103,16 @@ impl RequestHook for Translate {
 
     fn run(request: Request<'_>) -> impl Answer {
         mapping::translate(request)
+    }
+}
+
+struct CheckAccess;
+
+impl RequestHook for CheckAccess {
+    const NAME: &'static str = "the access checker";
+
+    fn run(request: Request<'_>) -> impl Answer {
+        scripts::check_access(request)
     }
 }
 

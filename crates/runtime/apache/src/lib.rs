@@ -13,6 +13,7 @@
 //! | [`mapping`] | from the URL to a script |
 //! | [`dispatch`] | the checks before a script runs, and the choice of process, interpreter and callable |
 //! | [`ownership`] | whom scripts must belong to (`script-user=`, `script-group=`) |
+//! | [`scripts`] | scripts that decide on a request, and handler scripts |
 //! | [`environ`] | from the request to environ entries, the same for both modes |
 //! | [`body`], [`response`] | the request's body in, the response out, the same for both modes |
 //! | [`embedded`] | embedded mode: the engine in the Apache child |
@@ -39,6 +40,7 @@ mod observe;
 mod ownership;
 mod proxies;
 mod response;
+mod scripts;
 mod sys;
 mod tokens;
 

@@ -8,7 +8,7 @@ use crate::directives;
 use crate::guard::wall;
 use crate::hooks;
 use crate::host::{Pool, Server};
-use crate::sys;
+use crate::{scripts, sys};
 
 /// A module record, which Apache writes to while it loads the module.
 #[repr(transparent)]
@@ -45,8 +45,13 @@ pub(crate) fn index() -> c_int {
     unsafe { (*wsgi_module.0.get()).module_index }
 }
 
-unsafe extern "C" fn register_hooks(_: *mut sys::apr_pool_t) {
-    wall("hook registration", (), hooks::register);
+unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
+    wall("hook registration", (), || {
+        // SAFETY: Apache passes the configuration's pool.
+        let pool: Pool<'static> = unsafe { Pool::from_raw(pool) };
+        hooks::register();
+        scripts::register_providers(pool);
+    });
 }
 
 unsafe extern "C" fn create_settings(pool: *mut sys::apr_pool_t, _: *mut c_char) -> *mut c_void {
@@ -64,7 +69,7 @@ unsafe extern "C" fn merge_settings(pool: *mut sys::apr_pool_t, outer: *mut c_vo
             let pool: Pool<'static> = Pool::from_raw(pool);
             (pool, &*outer.cast::<Settings<'static>>(), &*inner.cast::<Settings<'static>>())
         };
-        std::ptr::from_mut(pool.put(Settings::merge(outer, inner))).cast()
+        std::ptr::from_mut(pool.put(Settings::merge(pool, outer, inner))).cast()
     })
 }
 

@@ -207,6 +207,13 @@ pub struct HostTable {
     pub request_id: unsafe extern "C" fn(request: *mut c_void) -> Bytes<'static>,
     /// The process has so many interpreters now.
     pub interpreters: unsafe extern "C" fn(count: u32),
+    /// Takes one answer of a script ([`EngineTable::consult`]), copied before it returns. Answers come in their order;
+    /// an absent one holds its place.
+    pub answer: unsafe extern "C" fn(request: *mut c_void, answer: Bytes<'_>),
+    /// 1 when the client's connection is encrypted.
+    pub is_https: unsafe extern "C" fn(request: *mut c_void) -> u8,
+    /// A variable of mod_ssl; absent when there is none. Valid as long as the request.
+    pub ssl_variable: unsafe extern "C" fn(request: *mut c_void, name: Bytes<'_>) -> Bytes<'static>,
 }
 
 /// What [`EngineTable::serve`] returns: [`SERVED`], [`TRUNCATED`], or the HTTP status of an error response that Apache
@@ -234,4 +241,6 @@ pub struct EngineTable {
     /// Ends Python in the process: shutdown callbacks, `atexit`, finalisation. Called once, from the thread that
     /// called `start` or from another.
     pub stop: unsafe extern "C" fn(),
+    /// Asks a script that decides on a request, on the calling thread.
+    pub consult: unsafe extern "C" fn(consultation: *const crate::consult::Consultation<'_>) -> crate::consult::Advice,
 }

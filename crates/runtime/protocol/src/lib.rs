@@ -5,6 +5,7 @@
 //! | module | used by | what |
 //! |---|---|---|
 //! | [`abi`] | embedded mode | the two tables of C functions that the module and `wsgi_python-X.Y.so` hand each other |
+//! | [`consult`] | embedded mode | questions to scripts that decide on a request |
 //! | [`frame`] | daemon mode | the frames on the UNIX socket between an Apache child and a daemon process |
 //! | [`request`] | both | the facts of one request and its environ entries, and how a frame carries them |
 //! | [`head`] | both | a response's status line and header fields, and how a frame carries them |
@@ -19,6 +20,7 @@
 //! error, never a panic.
 
 pub mod abi;
+pub mod consult;
 pub mod frame;
 pub mod head;
 pub mod keys;

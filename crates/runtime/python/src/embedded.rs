@@ -8,11 +8,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wsgi_protocol::abi::{ABI_VERSION, Bytes, EngineTable, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED};
+use wsgi_protocol::consult::{Advice, Consultation};
 use wsgi_protocol::launch;
 use wsgi_protocol::request::Facts;
 
 use crate::engine::{Engine, Worker};
 use crate::gateway::{Gateway, Head, Outcome, Process, ReadFailure, SendFailure};
+use crate::thread::gilstate;
+use crate::wsgi::session;
 
 static HOST: OnceLock<Host> = OnceLock::new();
 static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
@@ -22,6 +25,8 @@ static NEXT_THREAD: AtomicU32 = AtomicU32::new(1);
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    /// Workers of requests inside of requests.
+    static SPARE: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };
 }
 
 static TABLE: EngineTable = EngineTable {
@@ -32,6 +37,7 @@ static TABLE: EngineTable = EngineTable {
     start,
     serve,
     stop,
+    consult,
 };
 
 /// The engine's entry ([`wsgi_protocol::abi::ENGINE_SYMBOL`]).
@@ -104,6 +110,25 @@ unsafe extern "C" fn serve(facts: *const Facts<'_>) -> u16 {
     })
 }
 
+unsafe extern "C" fn consult(consultation: *const Consultation<'_>) -> Advice {
+    guarded(Advice::Failed, || {
+        // SAFETY: the host passes a consultation that lives during the call, on the thread of its request.
+        let (Some(engine), Some(host), Some(asked)) = (ENGINE.get(), HOST.get(), unsafe { consultation.as_ref() })
+        else {
+            return Advice::Unavailable;
+        };
+        let request = asked.facts.host;
+        let mut gateway = HostGateway { table: host.0, request };
+        let (advice, texts) = with_worker(engine, |worker| engine.consult(worker, asked, &mut gateway));
+        for text in &texts {
+            let text = text.as_deref().map_or(Bytes::NONE, Bytes::new);
+            // SAFETY: the host's function; it copies the text.
+            unsafe { (host.0.answer)(request, text) };
+        }
+        advice
+    })
+}
+
 unsafe extern "C" fn stop() {
     guarded((), || {
         if let Some(engine) = ENGINE.get() {
@@ -112,9 +137,19 @@ unsafe extern "C" fn stop() {
     });
 }
 
-/// Uses this thread's worker, made on first use.
+/// Uses this thread's worker, made on first use. A filter of the response that an application is sending may make
+/// requests of its own on the same thread (`<!--#include virtual="…" -->`): they get a second worker.
 fn with_worker<R>(engine: &'static Engine, work: impl FnOnce(&mut Worker) -> R) -> R {
-    WORKER.with_borrow_mut(|worker| work(worker.get_or_insert_with(|| engine.worker(0))))
+    WORKER.with(|worker| match worker.try_borrow_mut() {
+        Ok(mut worker) => work(worker.get_or_insert_with(|| engine.worker(0))),
+        Err(_) => {
+            let spare = SPARE.with_borrow_mut(Vec::pop);
+            let mut worker = spare.unwrap_or_else(|| engine.worker(0));
+            let result = gilstate::kept(|| session::kept(|| work(&mut worker)));
+            SPARE.with_borrow_mut(|spare| spare.push(worker));
+            result
+        }
+    })
 }
 
 /// The Apache child.
@@ -208,5 +243,15 @@ impl Gateway for HostGateway {
     fn request_id(&mut self) -> Vec<u8> {
         // SAFETY: copied at once.
         unsafe { (self.table.request_id)(self.request) }.or_empty().to_vec()
+    }
+
+    fn is_https(&mut self) -> bool {
+        // SAFETY: the request is alive.
+        unsafe { (self.table.is_https)(self.request) != 0 }
+    }
+
+    fn ssl_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        // SAFETY: the request is alive; copied at once.
+        unsafe { (self.table.ssl_variable)(self.request, Bytes::new(name)) }.get().map(<[u8]>::to_vec)
     }
 }

@@ -8,10 +8,12 @@ use std::time::Instant;
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
+use wsgi_protocol::consult::{Advice, Consultation};
 use wsgi_protocol::launch;
 use wsgi_protocol::request::{self, Facts};
 
 pub use crate::config::StartFailure;
+use crate::consult;
 use crate::gateway::{Changed, Gateway, Outcome, Process};
 use crate::interpreter::Interpreter;
 use crate::keeper::{Keeper, wind_up};
@@ -151,7 +153,8 @@ impl Engine {
                 self.setting.log(Level::Critical, &text);
                 continue;
             };
-            let wanted = Wanted { path: &import.script, mtime: 0, reloading: false, fold_case: false };
+            let wanted =
+                Wanted { path: &import.script, mtime: 0, reloading: false, fold_case: false, resource: &import.script };
             let loaded = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: this thread's own state, which is not attached now.
                 unsafe {
@@ -293,23 +296,49 @@ impl Engine {
         self.setting.ledger.finish(record, &request, begun);
     }
 
+    /// Asks a script that decides on a request, on the worker's thread. Never panics. The texts are what the script
+    /// gave along with its answer.
+    pub fn consult(
+        &'static self,
+        worker: &mut Worker,
+        asked: &Consultation<'_>,
+        gateway: &mut dyn Gateway,
+    ) -> (Advice, Vec<Option<Vec<u8>>>) {
+        let record = Arc::clone(&worker.record);
+        record.busy.store(true, Ordering::SeqCst);
+        let _busy = Busy(&record);
+        if self.stopping.load(Ordering::SeqCst) {
+            return (Advice::Unavailable, Vec::new());
+        }
+        let group = asked.facts.application_group.or_empty();
+        let Ok(interpreter) = self.interpreter(worker, group, asked.facts.has(request::OWN_GROUP)) else {
+            return (Advice::Unavailable, Vec::new());
+        };
+        let Some(state) = worker.state(interpreter) else { return (Advice::Unavailable, Vec::new()) };
+        let wanted = Wanted::deciding(&asked.facts);
+        let consulted = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: this thread's own state; the thread is not attached.
+            unsafe { enter(state, |py| consult::run(py, interpreter, asked, &wanted, &mut *gateway)) }
+        }));
+        consulted.unwrap_or_else(|panic| {
+            let text = format!("Internal error of mod_wsgi: {}", crate::slot::panic_text(&*panic));
+            gateway.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
+            (Advice::Failed, Vec::new())
+        })
+    }
+
     /// Whether the script has changed and the process is to leave because of it. Before the request is accepted.
     fn must_leave(&self, interpreter: &'static Interpreter, state: State, facts: &Facts<'_>) -> bool {
-        let wanted = Wanted {
-            path: facts.script.or_empty(),
-            mtime: facts.script_mtime,
-            reloading: facts.has(request::RELOAD),
-            fold_case: facts.has(request::FOLD_CASE),
-        };
-        if self.setting.embedded() || !wanted.reloading {
+        if self.setting.embedded() || !facts.has(request::RELOAD) {
             return false;
         }
+        let wanted = Wanted::of(facts);
         let hooked = || {
             script::has_hook(interpreter, wanted.path)
                 // SAFETY: this thread's own state; the thread is not attached.
                 && unsafe {
                     enter(state, |py| {
-                        script::hook_wants_reload(py, Destination::Process(interpreter), wanted.path)
+                        script::hook_wants_reload(py, Destination::Process(interpreter), &wanted)
                     })
                 }
         };

@@ -55,6 +55,18 @@ pub trait Gateway: Send {
     /// Apache's log id of the request (`%L`), made on demand. Only asked for when the environ entries have none.
     /// May be called with the GIL held.
     fn request_id(&mut self) -> Vec<u8>;
+
+    /// Whether the client's connection is encrypted. Only scripts that decide on a request ask. May be called with the
+    /// GIL held.
+    fn is_https(&mut self) -> bool {
+        false
+    }
+
+    /// A variable of mod_ssl, such as `SSL_CLIENT_S_DN`. Asked as [`Gateway::is_https`] is.
+    fn ssl_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        let _ = name;
+        None
+    }
 }
 
 /// Status line and header fields of a response. They were validated.

@@ -32,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) input: crate::object::Stored,
     pub(crate) log: crate::object::Stored,
     pub(crate) file_wrapper: crate::object::Stored,
+    /// `mod_wsgi.Auth`: what scripts that decide on access may ask.
+    pub(crate) auth: crate::object::Stored,
     /// `io.TextIOWrapper`
     pub(crate) text_wrapper: crate::object::Stored,
     /// `mod_wsgi.RequestTimeout`
@@ -213,6 +215,7 @@ impl Interpreter {
         let parts = Parts {
             adapter: stored(wsgi::start_response::make(py, &module)?),
             input: stored(wsgi::input::make(py, &module)?),
+            auth: stored(crate::consult::ssl::make(py, &module)?),
             log: stored(log),
             module: stored(module),
             file_wrapper: stored(file_wrapper),

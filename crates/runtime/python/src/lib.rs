@@ -14,6 +14,7 @@
 //! | `object`, `slot` | Python values, and how Python calls into the engine |
 
 mod config;
+mod consult;
 pub mod daemon;
 mod digest;
 pub mod embedded;

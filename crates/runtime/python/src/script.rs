@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
+use wsgi_protocol::request::{self, Facts};
 
 use crate::digest::md5_hex;
 use crate::gateway::Changed;
@@ -20,6 +21,7 @@ use crate::object::{
 };
 use crate::thread::detached;
 use crate::traceback::{Destination, Kind, is_instance, report};
+use crate::wsgi::environ;
 
 /// A script that an interpreter has loaded.
 pub(crate) struct Loaded {
@@ -39,6 +41,42 @@ pub(crate) struct Wanted<'a> {
     pub(crate) reloading: bool,
     /// `WSGICaseSensitivity Off`.
     pub(crate) fold_case: bool,
+    /// What the script's own `reload_required` is asked about.
+    pub(crate) resource: &'a [u8],
+}
+
+impl<'a> Wanted<'a> {
+    /// The script of a request.
+    pub(crate) fn of(facts: &Facts<'a>) -> Self {
+        let path = facts.script.or_empty();
+        let reloading = facts.has(request::RELOAD);
+        let mut wanted = Self {
+            path,
+            mtime: facts.script_mtime,
+            reloading,
+            fold_case: facts.has(request::FOLD_CASE),
+            resource: path,
+        };
+        if facts.has(request::HANDLER_SCRIPT) {
+            wanted.resource = environ::script_filename(facts);
+            wanted.look();
+        }
+        wanted
+    }
+
+    /// A script that decides on a request.
+    pub(crate) fn deciding(facts: &Facts<'a>) -> Self {
+        let mut wanted = Self::of(facts);
+        wanted.look();
+        wanted
+    }
+
+    /// Looks at the file, as Apache has not.
+    fn look(&mut self) {
+        if self.reloading {
+            self.mtime = file_time(Path::new(std::ffi::OsStr::from_bytes(self.path)));
+        }
+    }
 }
 
 /// Why there is no module.
@@ -73,7 +111,8 @@ pub(crate) fn ready<'py>(py: Python<'py>, interpreter: &Interpreter, wanted: &Wa
 }
 
 /// Asks a loaded script's `reload_required`. Exceptions are logged and mean no.
-pub(crate) fn hook_wants_reload(py: Python<'_>, to: Destination<'_>, path: &[u8]) -> bool {
+pub(crate) fn hook_wants_reload(py: Python<'_>, to: Destination<'_>, wanted: &Wanted<'_>) -> bool {
+    let path = wanted.path;
     let Some((module, _)) = lookup(py, to.interpreter(), path) else {
         return false;
     };
@@ -81,7 +120,7 @@ pub(crate) fn hook_wants_reload(py: Python<'_>, to: Destination<'_>, path: &[u8]
         let Some(hook) = find(&module, c"reload_required")?.filter(is_callable) else {
             return Ok(false);
         };
-        let answer = call(&hook, &[&crate::object::filesystem(py, path)?])?;
+        let answer = call(&hook, &[&crate::object::filesystem(py, wanted.resource)?])?;
         // SAFETY: alive, attached.
         match unsafe { ffi::PyObject_IsTrue(answer.as_ptr()) } {
             0 => Ok(false),

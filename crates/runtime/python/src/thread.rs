@@ -216,6 +216,11 @@ pub(crate) mod gilstate {
 
     /// Python does it.
     pub(crate) fn bind(_state: State) {}
+
+    /// Python does it.
+    pub(crate) fn kept<R>(work: impl FnOnce() -> R) -> R {
+        work()
+    }
 }
 
 /// See above. Here the engine does what 3.12 does: it writes the state that is being attached into the thread-local
@@ -272,5 +277,16 @@ pub(crate) mod gilstate {
             // itself would store. A failure (no memory) leaves the state that was there.
             unsafe { libc::pthread_setspecific(*key, state.0.cast()) };
         }
+    }
+
+    /// Runs `work`, after which the GILState API finds on this thread what it found before.
+    pub(crate) fn kept<R>(work: impl FnOnce() -> R) -> R {
+        let Some(key) = KEY.get() else { return work() };
+        // SAFETY: the key is Python's.
+        let before = unsafe { pthread_getspecific(*key) };
+        let result = work();
+        // SAFETY: as above; the value is what Python or `bind` stored for this thread.
+        unsafe { libc::pthread_setspecific(*key, before) };
+        result
     }
 }

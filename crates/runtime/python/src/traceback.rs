@@ -65,7 +65,9 @@ pub(crate) fn report(py: Python<'_>, raised: Raised, to: Destination<'_>, script
     }
     let where_ = format!("for {} {}", interpreter.label, interpreter.setting.phrases.of_process);
     let prefix = match to {
-        Destination::Request(_) => format!("[script {script}] "),
+        Destination::Request(session) => {
+            format!("[script {}] ", String::from_utf8_lossy(&session.state.borrow(py).script))
+        }
         Destination::Process(_) => String::new(),
     };
     let header = if is_instance(&exception, system_exit()) {
@@ -78,7 +80,9 @@ pub(crate) fn report(py: Python<'_>, raised: Raised, to: Destination<'_>, script
         )
     };
     to.line(py, Level::Error, &header);
-    if let Destination::Request(session) = to {
+    if let Destination::Request(session) = to
+        && !session.aside
+    {
         crate::events::request_exception(py, session, &exception);
     }
     trace(py, &exception, to);

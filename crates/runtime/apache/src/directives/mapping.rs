@@ -1,10 +1,12 @@
 //! From the URL to a script: `WSGIScriptAlias` and `WSGIScriptAliasMatch`.
 
 use crate::config::{Alias, ImportScript, Pattern};
+use crate::directives::auth;
 use crate::directives::daemon::check_access;
 use crate::directives::spec::{Arity, Command, Directive, Fallback, Parse, Place, Refusal, flag};
 use crate::directives::words::{next_option, next_word};
 use crate::host::{Regex, server_relative};
+use crate::scripts::HandlerScript;
 use crate::tokens::Token;
 
 /// Options of an alias: name, syntax, help.
@@ -17,6 +19,8 @@ pub(crate) const ALIAS_OPTIONS: &[(&str, &str, &str)] = &[
 ];
 
 const NAMES: &[&str] = &["process-group", "application-group", "callable-object", "pass-authorization"];
+
+const HANDLER_NAMES: &[&str] = &["process-group", "application-group", "pass-authorization"];
 
 pub(crate) const SCRIPT_ALIAS: Directive = Directive {
     syntax: "URL-path target [option=value …]",
@@ -39,7 +43,8 @@ pub(crate) const SCRIPT_ALIAS_MATCH: Directive = Directive {
 
 pub(crate) const HANDLER_SCRIPT: Directive = Directive {
     syntax: "name script [option=value …]",
-    options: &["process-group", "application-group", "pass-authorization"],
+    options: HANDLER_NAMES,
+    parse: Parse::Words(handler_script),
     ..Directive::new(c"WSGIHandlerScript", Arity::TwoOrMore, Place::Sections, c"Location of WSGI handler script file.")
 };
 
@@ -48,6 +53,50 @@ pub(crate) const CASE_SENSITIVITY: Directive = Directive {
     parse: Parse::MainFlag(|main| &mut main.case_sensitivity),
     ..Directive::new(c"WSGICaseSensitivity", Arity::Flag, Place::Main, c"Define whether file system is case sensitive.")
 };
+
+fn handler_script(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
+    const INVALID: &str = "Invalid option to WSGI handler script definition.";
+    let mut rest = line;
+    let name = next_word(&mut rest);
+    if name.is_empty() {
+        return Err(Refusal::new("Name for handler script not supplied."));
+    }
+    let script = next_word(&mut rest);
+    if script.is_empty() {
+        return Err(Refusal::new("Location of handler script not supplied."));
+    }
+    let mut handler = HandlerScript {
+        name: command.keep(&name),
+        script: command.script_path(&script),
+        process_group: None,
+        application_group: None,
+        pass_authorization: None,
+    };
+    while !rest.is_empty() {
+        let known = || HANDLER_NAMES.iter().copied();
+        let (name, value) = next_option(&mut rest).map_err(|word| Refusal::option(INVALID, &word, known()))?;
+        match name.as_str() {
+            "process-group" => handler.process_group = Some(group(command, &value, "process group")?),
+            "application-group" => handler.application_group = Some(group(command, &value, "application group")?),
+            "pass-authorization" => handler.pass_authorization = Some(authorization(&value)?),
+            other => return Err(Refusal::option(INVALID, other, known())),
+        }
+    }
+    let pool = command.pool();
+    auth::set(command, |scripts| *scripts = scripts.with_handler(pool, handler));
+    Ok(())
+}
+
+fn group(command: &Command, value: &[u8], what: &str) -> Result<Token<'static>, Refusal> {
+    if value.is_empty() {
+        return Err(Refusal::new(format!("Invalid name for WSGI {what}.")));
+    }
+    Ok(Token::parse(command.keep(value).to_bytes()))
+}
+
+fn authorization(value: &[u8]) -> Result<bool, Refusal> {
+    flag(value).ok_or_else(|| Refusal::new("Invalid value for authorization flag."))
+}
 
 fn script_alias(command: &mut Command, line: &[u8], expression: bool) -> Result<(), Refusal> {
     let mut rest = line;
@@ -91,8 +140,7 @@ fn script_alias(command: &mut Command, line: &[u8], expression: bool) -> Result<
             "application-group" => alias.application_group = Some(Token::parse(named("application group")?)),
             "callable-object" => alias.callable = Some(named("callable object")?),
             "pass-authorization" => {
-                let value = flag(&value).ok_or_else(|| Refusal::new("Invalid value for authorization flag."))?;
-                alias.pass_authorization = Some(value);
+                alias.pass_authorization = Some(authorization(&value)?);
             }
             other => return Err(Refusal::option(INVALID, other, NAMES.iter().copied())),
         }

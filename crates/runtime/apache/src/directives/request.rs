@@ -126,14 +126,9 @@ pub(crate) const TRUSTED_PROXIES: Directive = Directive {
     ..Directive::new(c"WSGITrustedProxies", Arity::OneOrMore, Place::Everywhere, c"Specify a list of trusted proxies.")
 };
 
-pub(crate) const DISPATCH_SCRIPT: Directive = Directive {
-    syntax: "path [application-group=name]",
-    options: &["application-group"],
-    ..Directive::new(c"WSGIDispatchScript", Arity::OneOrMore, Place::Sections, c"Location of WSGI dispatch script.")
-};
-
 pub(crate) const PASS_APACHE_REQUEST: Directive = Directive {
     fallback: Fallback::Flag(false),
+    parse: Parse::Setting(|settings| &mut settings.pass_apache_request),
     ..Directive::new(c"WSGIPassApacheRequest", Arity::Flag, Place::Sections, c"Enable/Disable Apache request object.")
 };
 

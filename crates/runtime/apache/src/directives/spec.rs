@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_void};
 use crate::config::{Main, Registry, ServerConfig, Settings};
 use crate::directives::words;
 use crate::guard::wall;
-use crate::host::{Pool, Server};
+use crate::host::{Pool, Server, server_relative};
 use crate::interpreter_options::Scoped;
 use crate::sys;
 
@@ -256,6 +256,18 @@ impl Command {
     /// Keeps text as long as the settings.
     pub(crate) fn keep(&self, text: &[u8]) -> &'static CStr {
         self.pool.text(text)
+    }
+
+    /// Whether it stands in an `.htaccess`, which is read for a request.
+    pub(crate) fn in_htaccess(&self) -> bool {
+        // SAFETY: the parameters are those of the present call.
+        unsafe { !sys::ap_check_cmd_context(self.raw, sys::NOT_IN_HTACCESS).is_null() }
+    }
+
+    /// The path of a script, below `ServerRoot` unless it is absolute.
+    pub(crate) fn script_path(&self, path: &[u8]) -> &'static CStr {
+        let path = self.keep(path);
+        server_relative(self.pool, path).unwrap_or(path)
     }
 
     /// The reference's text for too few arguments.

@@ -19,7 +19,7 @@ pub(crate) static DIRECTIVES: &[&Directive] = &[
     &request::APPLICATION_GROUP,
     &request::CALLABLE_OBJECT,
     &request::RESTRICT_PROCESS,
-    &request::DISPATCH_SCRIPT,
+    &auth::DISPATCH_SCRIPT,
     &request::PASS_APACHE_REQUEST,
     &request::PASS_AUTHORIZATION,
     &request::SCRIPT_RELOADING,

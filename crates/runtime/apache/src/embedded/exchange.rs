@@ -20,12 +20,16 @@ pub(crate) struct Exchange<'r> {
     pub(super) error: String,
     /// `WSGIEnableSendfile On`.
     pub(super) sendfile: bool,
+    /// What a script has answered.
+    pub(super) answers: Vec<Option<Vec<u8>>>,
 }
 
 /// Serves a request by the engine of this child.
 pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Failure> {
     let table = job.registry.embedded().get().and_then(super::Embedded::table);
-    let Some(table) = table else { return Err(absent(job.generation)) };
+    let Some(table) = table.filter(|_| !job.generation.restricts_embedded()) else {
+        return Err(absent(job.generation));
+    };
     let _counted = job.registry.children().get().and_then(Children::count);
     let request = job.request;
     let mut exchange = Exchange {
@@ -34,7 +38,11 @@ pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Fai
         response: Response::new(request, 0),
         error: String::new(),
         sendfile: facts.has(SENDFILE),
+        answers: Vec::new(),
     };
+    if job.settings.passes_request() {
+        facts.request_rec = request.raw().cast();
+    }
     facts.host = (&raw mut exchange).cast();
     // SAFETY: facts and exchange outlive the call, which uses them on this thread only.
     let outcome = unsafe { (table.serve)(&raw const facts) };
@@ -63,7 +71,7 @@ fn finish(exchange: &mut Exchange<'_>, outcome: abi::Outcome) -> Verdict {
 
 fn absent(generation: &Generation) -> Failure {
     let status = sys::HTTP_INTERNAL_SERVER_ERROR;
-    if generation.uses_embedded() {
+    if !generation.restricts_embedded() {
         return Failure::new(status, &codes::PYTHON_ABSENT, "Python is not running in this process.");
     }
     Failure::new(status, &codes::EMBEDDED_DISABLED, "Embedded mode of mod_wsgi disabled by runtime configuration.")

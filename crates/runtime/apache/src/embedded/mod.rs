@@ -1,8 +1,10 @@
 //! Embedded mode: the engine in the Apache child.
 
+mod consult;
 mod engine;
 mod exchange;
 mod table;
 
+pub(crate) use consult::consult;
 pub(crate) use engine::{Embedded, child_init};
 pub(crate) use exchange::handle;

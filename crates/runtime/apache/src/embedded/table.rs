@@ -27,6 +27,9 @@ pub(super) static HOST: HostTable = HostTable {
     error_text,
     request_id,
     interpreters,
+    answer,
+    is_https,
+    ssl_variable,
 };
 
 /// # Safety
@@ -153,5 +156,28 @@ unsafe extern "C" fn request_id(request: *mut c_void) -> Bytes<'static> {
         // SAFETY: the engine passes its request; the id lives as long as that.
         let exchange: &'static mut Exchange<'static> = unsafe { exchange(request) };
         exchange.request.log_id().map_or(Bytes::NONE, |id| Bytes::new(id.to_bytes()))
+    })
+}
+
+unsafe extern "C" fn answer(request: *mut c_void, answer: Bytes<'_>) {
+    wall("answer", (), || {
+        // SAFETY: the engine passes its request.
+        unsafe { exchange(request) }.answers.push(answer.get().map(<[u8]>::to_vec));
+    });
+}
+
+unsafe extern "C" fn is_https(request: *mut c_void) -> u8 {
+    wall("is_https", 0, || {
+        // SAFETY: the engine passes its request.
+        u8::from(unsafe { exchange(request) }.request.connection().is_encrypted())
+    })
+}
+
+unsafe extern "C" fn ssl_variable(request: *mut c_void, name: Bytes<'_>) -> Bytes<'static> {
+    wall("ssl_variable", Bytes::NONE, || {
+        // SAFETY: the engine passes its request; the text lives as long as that.
+        let exchange: &'static mut Exchange<'static> = unsafe { exchange(request) };
+        let name = exchange.request.pool().text(name.or_empty());
+        exchange.request.ssl_variable(name).map_or(Bytes::NONE, |value| Bytes::new(value.to_bytes()))
     })
 }

@@ -10,7 +10,7 @@ pub(crate) mod log;
 mod mpm;
 mod pool;
 mod regex;
-mod request;
+pub(crate) mod request;
 mod sections;
 mod server;
 pub(crate) mod status;

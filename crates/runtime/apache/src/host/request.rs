@@ -185,6 +185,50 @@ impl<'r> Request<'r> {
         unsafe { self.text(self.get().user) }
     }
 
+    /// Sets the authenticated user.
+    pub(crate) fn set_user(self, user: &'r CStr) {
+        // SAFETY: the request is this thread's own; the text lives as long as it.
+        unsafe { (*self.raw()).user = user.as_ptr().cast_mut() }
+    }
+
+    /// Whether one of access and authentication is enough (`Satisfy Any`).
+    pub(crate) fn is_satisfied_by_any(self) -> bool {
+        // SAFETY: the request is alive.
+        unsafe { sys::ap_satisfies(self.raw()) == sys::SATISFY_ANY.cast_signed() }
+    }
+
+    /// Whether some rule asks for a user.
+    pub(crate) fn needs_authentication(self) -> bool {
+        // SAFETY: the request is alive.
+        unsafe { sys::ap_some_auth_required(self.raw()) != 0 }
+    }
+
+    /// The client's host name, when `HostnameLookups` finds one.
+    pub(crate) fn remote_host(self) -> Option<&'r CStr> {
+        // SAFETY: the request is alive; the result is null or a text in its or its connection's pool.
+        unsafe {
+            let kind = sys::REMOTE_HOST.cast_signed();
+            self.text(sys::ap_get_useragent_host(self.raw(), kind, std::ptr::null_mut()))
+        }
+    }
+
+    /// `ServerSignature`, empty when it is off.
+    pub(crate) fn server_signature(self) -> Option<&'r CStr> {
+        // SAFETY: the request is alive; the result is a constant or a text in its pool.
+        unsafe { self.text(sys::ap_psignature(c"".as_ptr(), self.raw())) }
+    }
+
+    /// A variable of mod_ssl.
+    pub(crate) fn ssl_variable(self, name: &CStr) -> Option<&'r CStr> {
+        // SAFETY: request, connection and server are alive; the result is null or a text that lives as long as the
+        // request's pool.
+        unsafe {
+            let request = self.raw();
+            let (server, connection) = ((*request).server, (*request).connection);
+            self.text(sys::ap_ssl_var_lookup(self.pool().raw(), server, connection, request, name.as_ptr()))
+        }
+    }
+
     /// How the user was authenticated.
     pub(crate) fn auth_type(self) -> Option<&'r CStr> {
         // SAFETY: a text in the pool.

@@ -183,7 +183,9 @@ fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment
     if state.meter.on {
         state.meter = outgoing.tally.meter;
     }
-    let script = facts.script.or_empty();
+    // Log lines name the file that was asked for.
+    let script =
+        if facts.has(request::HANDLER_SCRIPT) { environ::script_filename(facts) } else { facts.script.or_empty() };
     if state.script != script {
         state.script = script.to_vec();
     }
@@ -246,18 +248,13 @@ impl<'py> Serving<'_, 'py> {
     }
 
     fn module(&self) -> Result<Object<'py>, Outcome> {
-        let wanted = Wanted {
-            path: self.facts.script.or_empty(),
-            mtime: self.facts.script_mtime,
-            reloading: self.facts.has(request::RELOAD),
-            fold_case: self.facts.has(request::FOLD_CASE),
-        };
+        let wanted = Wanted::of(self.facts);
         if let Some(module) = script::ready(self.py, self.interpreter, &wanted) {
             return Ok(module);
         }
         let hooked = wanted.reloading
             && script::has_hook(self.interpreter, wanted.path)
-            && script::hook_wants_reload(self.py, self.to(), wanted.path);
+            && script::hook_wants_reload(self.py, self.to(), &wanted);
         script::module(self.py, self.to(), &wanted, hooked).map_err(|failure| match failure {
             NotLoaded::Failed => Outcome::Status(500),
             NotLoaded::TimedOut => self.timed_out(),

@@ -366,6 +366,11 @@ pub(crate) fn entry<'a>(facts: &Facts<'a>, id: KeyId) -> Option<&'a [u8]> {
     facts.entries().iter().find(|entry| entry.key == id).and_then(|entry| entry.value.get())
 }
 
+/// The file that the request is for.
+pub(crate) fn script_filename<'a>(facts: &Facts<'a>) -> &'a [u8] {
+    entry(facts, SCRIPT_FILENAME).unwrap_or_default()
+}
+
 /// Whether the application sees a `HEAD` request.
 pub(crate) fn is_head(facts: &Facts<'_>) -> bool {
     entry(facts, REQUEST_METHOD) == Some(b"HEAD")
@@ -391,7 +396,8 @@ fn insert(environ: &Object<'_>, key: &Object<'_>, value: &Object<'_>) -> Raise<(
     done(unsafe { ffi::PyDict_SetItem(environ.as_ptr(), key.as_ptr(), value.as_ptr()) })
 }
 
-fn value<'py>(py: Python<'py>, entry: &Entry<'_>) -> Raise<Object<'py>> {
+/// The value of an entry.
+pub(crate) fn value<'py>(py: Python<'py>, entry: &Entry<'_>) -> Raise<Object<'py>> {
     match entry.value.get() {
         None => Ok(none(py)),
         // Paths of the file system are in its encoding; plain ASCII is the same either way.

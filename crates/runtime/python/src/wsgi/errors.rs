@@ -170,6 +170,7 @@ impl Log {
 
     fn name(&self) -> &'static str {
         match self {
+            Self::Request(session) if session.aside => "<log>",
             Self::Request(_) => "<wsgi.errors>",
             Self::Stream(_, Stream::Stderr) => "<stderr>",
             Self::Stream(_, Stream::Stdout) => "<stdout>",

@@ -211,6 +211,9 @@ unsafe impl Send for Way {}
 /// One request. See the module.
 pub(crate) struct Session {
     pub(crate) interpreter: &'static Interpreter,
+    /// It belongs to a script that decides on a request: no application is running, so what it prints belongs to the
+    /// process, and what it asks of `mod_wsgi` finds no request.
+    pub(crate) aside: bool,
     pub(crate) state: GilCell<State>,
     way: Mutex<Way>,
     /// A head that has to go out before anything else. Whoever holds the gateway next sends it, so that no body
@@ -228,6 +231,14 @@ pub(crate) fn current(interpreter: &Interpreter) -> Option<Arc<Session>> {
     CURRENT.with_borrow(|current| current.clone()).filter(|session| std::ptr::eq(session.interpreter, interpreter))
 }
 
+/// Runs `work`, after which this thread's request is the one that it was before.
+pub(crate) fn kept<R>(work: impl FnOnce() -> R) -> R {
+    let before = CURRENT.with_borrow(Clone::clone);
+    let result = work();
+    CURRENT.set(before);
+    result
+}
+
 /// Why nothing was sent.
 pub(crate) enum NotSent {
     /// The request is over.
@@ -238,8 +249,20 @@ pub(crate) enum NotSent {
 
 impl Session {
     pub(crate) fn new(interpreter: &'static Interpreter) -> Arc<Self> {
+        Self::make(interpreter, false)
+    }
+
+    /// The session of a script that decides on a request for this file.
+    pub(crate) fn aside(py: Python<'_>, interpreter: &'static Interpreter, resource: &[u8]) -> Arc<Self> {
+        let session = Self::make(interpreter, true);
+        session.state.borrow_mut(py).script = resource.to_vec();
+        session
+    }
+
+    fn make(interpreter: &'static Interpreter, aside: bool) -> Arc<Self> {
         Arc::new(Self {
             interpreter,
+            aside,
             state: GilCell::new(State::default()),
             way: Mutex::new(Way(None)),
             pending: Mutex::new(None),
@@ -256,14 +279,22 @@ impl Session {
         let pointer =
             unsafe { std::mem::transmute::<NonNull<dyn Gateway + '_>, NonNull<dyn Gateway + 'static>>(pointer) };
         self.lock().0 = Some(pointer);
-        CURRENT.set(Some(Arc::clone(self)));
+        if !self.aside {
+            CURRENT.set(Some(Arc::clone(self)));
+        }
     }
 
     /// Closes the way: waits for another thread that is using the gateway, so call without the GIL or when nobody can
     /// be there. Nothing reaches the gateway from here on.
     pub(crate) fn close(&self) {
         self.lock().0 = None;
-        CURRENT.set(None);
+        self.resign();
+    }
+
+    fn resign(&self) {
+        if !self.aside {
+            CURRENT.set(None);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Way> {
@@ -275,11 +306,11 @@ impl Session {
         match self.way.try_lock() {
             Ok(mut way) => {
                 way.0 = None;
-                CURRENT.set(None);
+                self.resign();
             }
             Err(TryLockError::Poisoned(poisoned)) => {
                 poisoned.into_inner().0 = None;
-                CURRENT.set(None);
+                self.resign();
             }
             Err(TryLockError::WouldBlock) => detached(py, || self.close()),
         }

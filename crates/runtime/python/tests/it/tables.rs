@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wsgi_protocol::abi::{ABI_VERSION, Bytes, Entry, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED};
+use wsgi_protocol::consult::{Advice, Consultation, Question};
 use wsgi_protocol::keys;
 use wsgi_protocol::launch::{self, Import, Python};
 use wsgi_protocol::request::Facts;
@@ -87,6 +88,18 @@ unsafe extern "C" fn interpreters(count: u32) {
     INTERPRETERS.store(count, Ordering::Relaxed);
 }
 
+unsafe extern "C" fn answer(_: *mut c_void, answer: Bytes<'_>) {
+    tell(answer.get().map_or("no answer".to_owned(), |_| format!("answer {}", shown(answer))));
+}
+
+unsafe extern "C" fn is_https(_: *mut c_void) -> u8 {
+    1
+}
+
+unsafe extern "C" fn ssl_variable(_: *mut c_void, name: Bytes<'_>) -> Bytes<'static> {
+    if name.or_empty() == b"SSL_PROTOCOL" { Bytes::new(b"TLSv1.3") } else { Bytes::NONE }
+}
+
 static HOST: HostTable = HostTable {
     version: ABI_VERSION,
     size: size_of::<HostTable>() as u32,
@@ -100,6 +113,9 @@ static HOST: HostTable = HostTable {
     error_text,
     request_id,
     interpreters,
+    answer,
+    is_https,
+    ssl_variable,
 };
 
 #[test]
@@ -161,5 +177,129 @@ fn serve_inside() {
         assert!(lines[2].ends_with("The file of the response could not be sent: the disk is on fire"), "{lines:?}");
         (engine.stop)();
         assert_eq!(serve(b"/", std::ptr::null_mut()).0, 503);
+    }
+}
+
+#[test]
+fn deciding_scripts_answer() {
+    crate::process::passed("tables::consult_inside", "");
+}
+
+const DECIDING: &[u8] = br#"
+last = []
+def check_password(environ, user, password):
+    last.append(environ)
+    if user == 'error': raise ValueError('no')
+    if user == 'ssl':
+        lookup = environ['mod_ssl.var_lookup']
+        return '%s %s %s' % (environ['mod_ssl.is_https'](), lookup('SSL_PROTOCOL'), lookup(b'OTHER'))
+    if user == 'expired':
+        try: last[0]['mod_ssl.is_https']()
+        except RuntimeError as error: return str(error)
+    if user == 'late':
+        try: print('x', file=last[0]['wsgi.errors'])
+        except RuntimeError as error: return str(error)
+    if user == 'stream': return environ['wsgi.errors'].name
+    if user == 'nobody':
+        import mod_wsgi
+        try: mod_wsgi.request_data()
+        except RuntimeError as error: return str(error)
+    return {'yes': True, 'no': False, 'nothing': None, 'other': '\xe9', 'empty': '', 'bytes': b'x', 'one': 1,
+            'cut': 'root\0x'}[user]
+def get_realm_hash(environ, user, realm):
+    return {'text': user + realm, 'bytes': b'ab', 'nothing': None, 'empty': b'', 'true': True}[user]
+def groups_for_user(environ, user):
+    def broken():
+        yield 'a'
+        raise ValueError
+    return {'list': ['a', b'b'], 'text': 'ab', 'none': None, 'wide': ['\u20ac'], 'number': [1], 'broken': broken(),
+            'empty': ()}[user]
+def allow_access(environ, host):
+    return {'yes': True, 'no': False, 'nothing': None}.get(host, host)
+def process_group(environ):
+    return environ.get('PATH_INFO') or None
+def callable_object(environ):
+    return {'/wide': '\u20ac', '/number': 1}.get(environ.get('PATH_INFO'), b'other')
+"#;
+
+// Covers: api:mod_wsgi.request_data
+#[test]
+#[ignore = "runs in a process of its own"]
+fn consult_inside() {
+    // SAFETY: the table is static.
+    let engine = unsafe { &*mod_wsgi_rs_engine(&raw const HOST) };
+    let script = file("deciding.wsgi", DECIDING);
+    let unfit = file("unfit.wsgi", b"1 / 0");
+    // SAFETY: the engine's functions, called with what they ask for.
+    unsafe {
+        let config = Python { destroy_interpreter: true, ..Python::default() };
+        assert_eq!((engine.start)(Bytes::new(&launch::encode(&config).expect("small"))), 0);
+        let ask = |script: &std::path::Path, question: Question, subject: &str, path: &[u8]| {
+            let entries = [Entry { key: keys::id("PATH_INFO"), name: Bytes::NONE, value: Bytes::new(path) }];
+            let mut facts = Facts::new(&entries);
+            facts.script = Bytes::new(script.as_os_str().as_bytes());
+            let asked = Consultation {
+                facts,
+                resource: Bytes::new(b"/srv/page"),
+                question,
+                subject: Bytes::new(subject.as_bytes()),
+                detail: Bytes::new(b"detail"),
+            };
+            let advice = (engine.consult)(&raw const asked);
+            (advice, told())
+        };
+        let quiet = |question, subject, advice, answers: &[&str]| {
+            let answers: Vec<String> = answers.iter().map(|&answer| answer.to_owned()).collect();
+            assert_eq!(ask(&script, question, subject, b""), (advice, answers), "{question:?} {subject}");
+        };
+        let logged = |question, subject, path: &[u8], text: &str| {
+            let (advice, lines) = ask(&script, question, subject, path);
+            assert_eq!(advice, Advice::Failed, "{question:?} {subject}");
+            assert!(lines.iter().any(|line| line.contains(text)), "{question:?} {subject}: {lines:?}");
+        };
+        use Question::{Access, Dispatch, Groups, Password, RealmHash};
+        quiet(Password, "yes", Advice::Yes, &[]);
+        quiet(Password, "no", Advice::No, &[]);
+        quiet(Password, "nothing", Advice::Nothing, &[]);
+        quiet(Password, "other", Advice::Yes, &["answer \u{e9}"]);
+        quiet(Password, "ssl", Advice::Yes, &["answer 1 TLSv1.3 None"]);
+        quiet(Password, "expired", Advice::Yes, &["answer request object has expired"]);
+        quiet(Password, "late", Advice::Yes, &["answer write() called on wsgi.errors after request completed"]);
+        quiet(Password, "stream", Advice::Yes, &["answer <log>"]);
+        quiet(Password, "nobody", Advice::Yes, &["answer no active request for thread"]);
+        logged(Password, "empty", b"", "[script /srv/page] WSGI0176: ");
+        logged(Password, "bytes", b"", "WSGI0177: ");
+        logged(Password, "one", b"", "WSGI0177: ");
+        logged(Password, "cut", b"", "WSGI0177: ");
+        logged(
+            Password,
+            "error",
+            b"",
+            "WSGI0174: [script /srv/page] ValueError exception raised processing WSGI script",
+        );
+        quiet(RealmHash, "text", Advice::Yes, &["answer textdetail"]);
+        quiet(RealmHash, "bytes", Advice::Yes, &["answer ab"]);
+        quiet(RealmHash, "nothing", Advice::Nothing, &[]);
+        logged(RealmHash, "empty", b"", "WSGI0178: ");
+        logged(RealmHash, "true", b"", "WSGI0179: ");
+        quiet(Groups, "list", Advice::Yes, &["answer a", "answer b"]);
+        quiet(Groups, "text", Advice::Yes, &["answer a", "answer b"]);
+        quiet(Groups, "empty", Advice::Yes, &[]);
+        logged(Groups, "none", b"", "WSGI0051: ");
+        logged(Groups, "wide", b"", "WSGI0049: ");
+        logged(Groups, "number", b"", "WSGI0050: ");
+        logged(Groups, "broken", b"", "ValueError exception raised");
+        quiet(Access, "yes", Advice::Yes, &[]);
+        quiet(Access, "no", Advice::No, &[]);
+        quiet(Access, "nothing", Advice::Nothing, &[]);
+        logged(Access, "1", b"", "WSGI0055: ");
+        quiet(Dispatch, "", Advice::Yes, &["no answer", "no answer", "answer other"]);
+        logged(Dispatch, "", b"/number", "TypeError: Callable object must be a string object");
+        logged(Dispatch, "", b"/wide", "Callable object must be a string object, value containing non 'latin-1'");
+        let (advice, lines) = ask(&unfit, Access, "yes", b"");
+        assert_eq!(advice, Advice::NotLoaded);
+        assert!(lines[0].contains("[script /srv/page] WSGI0109: "), "{lines:?}");
+        (engine.stop)();
+        assert_eq!(ask(&script, Access, "yes", b"").0, Advice::Unavailable);
     }
 }

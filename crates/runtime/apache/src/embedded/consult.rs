@@ -1,0 +1,29 @@
+//! Asking a script that decides on a request.
+
+use wsgi_protocol::consult::{Advice, Consultation};
+
+use crate::body::Body;
+use crate::config::Registry;
+use crate::embedded::exchange::Exchange;
+use crate::host::Request;
+use crate::response::Response;
+
+/// What a script said, and what it gave along with it.
+pub(crate) type Advised = (Advice, Vec<Option<Vec<u8>>>);
+
+/// Asks by the engine of this child; `None` when Python is not running here.
+pub(crate) fn consult(request: Request<'_>, registry: &Registry, mut asked: Consultation<'_>) -> Option<Advised> {
+    let table = registry.embedded().get().and_then(super::Embedded::table)?;
+    let mut exchange = Exchange {
+        request,
+        body: Body::new(request),
+        response: Response::new(request, 0),
+        error: String::new(),
+        sendfile: false,
+        answers: Vec::new(),
+    };
+    asked.facts.host = (&raw mut exchange).cast();
+    // SAFETY: what is asked and the exchange outlive the call, which uses them on this thread only.
+    let advice = unsafe { (table.consult)(&raw const asked) };
+    Some((advice, exchange.answers))
+}

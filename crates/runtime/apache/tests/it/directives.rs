@@ -129,6 +129,42 @@ fn refusals_have_the_texts_of_the_reference() {
         ("WSGIDaemonProcess web user=root", "WSGI process blocked from running as root."),
         ("WSGIDaemonProcess web user=no-such-user", "bad user name no-such-user"),
         ("WSGIDaemonProcess web group=no-such-group", "bad group name no-such-group"),
+        ("WSGIHandlerScript", "Name for handler script not supplied."),
+        ("WSGIHandlerScript name", "Location of handler script not supplied."),
+        ("WSGIHandlerScript name /x process-group=", "Invalid name for WSGI process group."),
+        ("WSGIHandlerScript name /x application-group=", "Invalid name for WSGI application group."),
+        ("WSGIHandlerScript name /x pass-authorization=x", "Invalid value for authorization flag."),
+        (
+            "WSGIHandlerScript name /x process-grup=x",
+            "Invalid option to WSGI handler script definition. Unknown option 'process-grup'; did you mean \
+             'process-group'?",
+        ),
+        ("WSGIDispatchScript", "Location of dispatch script not supplied."),
+        ("WSGIDispatchScript /x application-group=", "Invalid name for WSGI application group."),
+        (
+            "WSGIDispatchScript /x application-grou=x",
+            "Invalid option to WSGI dispatch script definition. Unknown option 'application-grou'; did you mean \
+             'application-group'?",
+        ),
+        ("WSGIPassApacheRequest x", "WSGIPassApacheRequest must be one of: Off | On"),
+        ("WSGIAccessScript /x", "WSGIAccessScript not allowed here"),
+        ("<Location />\nWSGIAccessScript\n</Location>", "Location of access script not supplied."),
+        ("<Location />\nWSGIAuthUserScript \"\"\n</Location>", "Location of auth user script not supplied."),
+        ("<Location />\nWSGIAuthGroupScript\n</Location>", "Location of auth group script not supplied."),
+        (
+            "<Location />\nWSGIAccessScript /x application-group\n</Location>",
+            "Invalid option to WSGI access script definition. Unknown option 'application-group'; 'application-group' \
+             needs a value, as in application-group=VALUE",
+        ),
+        (
+            "<Location />\nWSGIAuthUserScript /x y=1\n</Location>",
+            "Invalid option to WSGI auth user script definition. Unknown option 'y'",
+        ),
+        (
+            "<Location />\nWSGIAuthGroupScript /x application-group=\n</Location>",
+            "Invalid name for WSGI application group.",
+        ),
+        ("<Location />\nWSGIGroupAuthoritative x\n</Location>", "WSGIGroupAuthoritative must be one of: Off | On"),
         ("WSGISwitchInterval 0", "WSGISwitchInterval must be a positive number of seconds."),
         ("WSGIPythonHashSeed x", "WSGIPythonHashSeed must be \"random\" or an integer in range [0; 4294967295]"),
         (
@@ -154,6 +190,9 @@ fn without_meaning_or_harm_is_accepted() {
         "WSGIAcceptMutex flock",
         "WSGISocketRotation Off",
         "WSGIVerboseDebugging On",
+        "<Location />\nWSGIGroupAuthoritative Off\n</Location>",
+        "WSGIHandlerScript name /x process-group=none application-group=\"a b\"",
+        "WSGIDispatchScript \"/a b\" application-group=a application-group=b",
         "WSGITrustedProxies ::1 10.0.0.0/8",
     ] {
         assert_eq!(refusal(line), None, "{line}");

@@ -155,15 +155,17 @@ pub(super) fn access(result: &Object<'_>, script: &str) -> Result<Advised, Unfit
 /// One function of a dispatch script.
 pub(super) struct Choice {
     pub(super) function: &'static str,
-    /// What is said of a result of another type.
-    wrong: &'static str,
+    /// What it returns, in the words of an error.
+    what: &'static str,
+    /// What that has to be.
+    kind: &'static str,
 }
 
 /// The functions in the order in which they are asked; the answers keep it.
 pub(super) const DISPATCH: &[Choice] = &[
-    Choice { function: "process_group", wrong: "Process group must be a byte string" },
-    Choice { function: "application_group", wrong: "Application group must be a string object" },
-    Choice { function: "callable_object", wrong: "Callable object must be a string object" },
+    Choice { function: "process_group", what: "Process group", kind: "byte string" },
+    Choice { function: "application_group", what: "Application group", kind: "string object" },
+    Choice { function: "callable_object", what: "Callable object", kind: "string object" },
 ];
 
 impl Choice {
@@ -177,11 +179,11 @@ impl Choice {
             return Ok(Some(bytes.to_vec()));
         }
         if !is_text(result) {
-            return Err(raise(py, type_error(), self.wrong));
+            return Err(raise(py, type_error(), &format!("{} must be a {}", self.what, self.kind)));
         }
         encoded(result, c"latin-1").map(Some).map_err(|raised| {
             let cause = raised.take(py);
-            let text = format!("{}, value containing non 'latin-1' characters found", self.wrong);
+            let text = format!("{} must be a byte string, value containing non 'latin-1' characters found", self.what);
             let raised = raise(py, type_error(), &text);
             let (Some(cause), Some(exception)) = (cause, raised.take(py)) else { return Raised };
             // SAFETY: both are exceptions, alive, attached; the call takes over the reference to the cause.

@@ -295,7 +295,7 @@ fn consult_inside() {
         logged(Access, "1", b"", "WSGI0055: ");
         quiet(Dispatch, "", Advice::Yes, &["no answer", "no answer", "answer other"]);
         logged(Dispatch, "", b"/number", "TypeError: Callable object must be a string object");
-        logged(Dispatch, "", b"/wide", "Callable object must be a string object, value containing non 'latin-1'");
+        logged(Dispatch, "", b"/wide", "Callable object must be a byte string, value containing non 'latin-1'");
         let (advice, lines) = ask(&unfit, Access, "yes", b"");
         assert_eq!(advice, Advice::NotLoaded);
         assert!(lines[0].contains("[script /srv/page] WSGI0109: "), "{lines:?}");

@@ -50,8 +50,9 @@ impl<'p> Rule<'p> {
 /// `directive` is null or one of the configuration that is being read.
 unsafe fn may_be_negated(directive: *const sys::ap_directive_t) -> bool {
     let mut next = directive;
-    // SAFETY: directives form a tree whose nodes and texts live while the configuration is read.
+    // SAFETY: directives form a tree whose nodes live while the configuration is read.
     while let Some(node) = unsafe { next.as_ref() } {
+        // SAFETY: their texts live as long.
         let (name, arguments) = unsafe { (text(node.directive), text(node.args)) };
         let name = name.map_or(&b""[..], CStr::to_bytes);
         let arguments = arguments.map_or(&b""[..], CStr::to_bytes);

@@ -101,7 +101,8 @@ fn what_is_known_and_not_supported_is_refused_by_name() {
 
 // Covers: rule:mapping/alias-errors, rule:mapping/alias-match-bad-regex, rule:mapping/alias-preload-order,
 // rule:mapping/import-errors, rule:config/flags, rule:proxies/address-checked, rule:config/context-server-only,
-// rule:daemon/name-needed, rule:daemon/user-root-refused, rule:daemon/user-unknown
+// rule:daemon/name-needed, rule:daemon/user-root-refused, rule:daemon/user-unknown, rule:auth/errors,
+// rule:mapping/handler-script-errors, directive:WSGIGroupAuthoritative
 #[test]
 fn refusals_have_the_texts_of_the_reference() {
     for (line, text) in [
@@ -192,7 +193,6 @@ fn without_meaning_or_harm_is_accepted() {
         "WSGIVerboseDebugging On",
         "<Location />\nWSGIGroupAuthoritative Off\n</Location>",
         "WSGIHandlerScript name /x process-group=none application-group=\"a b\"",
-        "WSGIDispatchScript \"/a b\" application-group=a application-group=b",
         "WSGITrustedProxies ::1 10.0.0.0/8",
     ] {
         assert_eq!(refusal(line), None, "{line}");

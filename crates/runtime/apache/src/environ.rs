@@ -99,16 +99,19 @@ pub(crate) fn collect<'r>(job: &Job<'r>) -> Facts<'r> {
     let request = job.request;
     let (headers, variables) = (request.headers_in(), request.variables());
     let mut entries = Entries::new(request.pool(), FIXED + headers.len() + variables.len());
+    let changes = trusted_changes(request, job.settings);
+    let proxy_knows_scheme = changes.as_ref().is_some_and(|changes| changes.https.is_some());
 
     for (name, value) in variables.iter() {
         match (name.to_bytes(), value) {
+            // A trusted proxy has the last word.
+            (b"HTTPS", _) if proxy_knows_scheme => {}
             // mod_ssl's: it decides on the scheme and is not shown.
             (b"HTTPS", Some(value)) => entries.put(key!("HTTPS"), value.to_bytes()),
             (name, value) if !is_internal(name) => entries.put_literal(name, value.map(CStr::to_bytes)),
             _ => {}
         }
     }
-    let changes = trusted_changes(request, job.settings);
     put_headers(&mut entries, job, changes.as_ref());
     put_server(&mut entries, job, changes.as_ref());
     put_request(&mut entries, job, changes.as_ref());

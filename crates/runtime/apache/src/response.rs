@@ -184,6 +184,10 @@ impl<'r> Response<'r> {
         if let Some(stop) = self.failed {
             return Err(stop);
         }
+        if self.started && self.request.is_head() {
+            // The head is out. Apache would throw the rest away; with HTTP/2 it would break the stream instead.
+            return Ok(());
+        }
         if flush || self.pending + data.len() > PENDING {
             self.unflushed += self.pending + data.len();
             self.pending = 0;

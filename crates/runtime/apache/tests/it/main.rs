@@ -10,5 +10,6 @@ mod mapping_peer;
 mod observe;
 mod request;
 mod response;
+mod scopes;
 mod server;
 mod verdicts;

@@ -151,12 +151,18 @@ impl Server {
         }
     }
 
-    /// What httpd says when it checks the configuration.
-    #[expect(clippy::disallowed_methods, reason = "the crate's tests start servers here only")]
+    /// What httpd says when it checks the configuration, and its log.
     pub(crate) fn check(&self) -> String {
+        self.command(&["-t"]) + &self.log()
+    }
+
+    /// What httpd says when it is called with this server's configuration and more arguments.
+    #[expect(clippy::disallowed_methods, reason = "the crate's tests start servers here only")]
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
         let file = self.root().join("httpd.conf");
-        let output = Command::new(env!("HTTPD")).arg("-t").arg("-f").arg(file).output().expect("httpd is installed");
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned() + &self.log()
+        let output = Command::new(env!("HTTPD")).arg("-f").arg(file).args(arguments).output();
+        let output = output.expect("httpd is installed");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     /// Stops the server and returns its log.

@@ -102,7 +102,15 @@ fn all(judge: impl Fn(&Case, &Folder) -> Option<String> + Sync) -> Vec<String> {
     wrong.into_inner().expect("no judge panics")
 }
 
-// Covers: rule:config/flags, rule:config/option-lists, rule:config/option-unknown, rule:config/integers-checked, rule:config/context-server-only, rule:config/directives-removed, rule:config/interpreter-options-errors, rule:config/interpreter-options-contents, rule:mapping/alias-errors, rule:mapping/handler-script-errors, rule:mapping/alias-preload-order, rule:mapping/alias-match-preload, rule:mapping/alias-match-bad-regex
+// Covers: rule:config/flags, rule:config/option-lists, rule:config/option-unknown, rule:config/integers-checked,
+// rule:config/context-server-only, rule:config/directives-removed, rule:config/interpreter-options-errors,
+// rule:config/interpreter-options-contents, rule:mapping/alias-errors, rule:mapping/handler-script-errors,
+// rule:mapping/alias-preload-order, rule:mapping/alias-match-preload, rule:mapping/alias-match-bad-regex,
+// rule:daemon/options-checked, rule:daemon/buffer-sizes-checked, rule:daemon/script-user-group-exclusive,
+// rule:daemon/name-needed, rule:daemon/user-unknown, rule:auth/errors, rule:telemetry/service-target,
+// rule:telemetry/service-interval, rule:telemetry/options-flags, rule:telemetry/slow-threshold,
+// rule:mapping/import-errors, rule:config/context-directory-only, rule:config/directives-deprecated,
+// directive:WSGIGroupAuthoritative
 #[test]
 fn every_verdict_is_that_of_mod_wsgi_or_differs_on_purpose() {
     let home = Folder::new("verdicts-module");

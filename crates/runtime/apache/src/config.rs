@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use crate::daemon::Daemons;
-use crate::directives::{self, DaemonGroup};
+use crate::directives::{self, DaemonGroup, TelemetryService};
 use crate::embedded::Embedded;
 use crate::engines::{DaemonEngine, Engine};
 use crate::host::{Mpm, Pool, Regex, Request, Server};
@@ -187,6 +187,11 @@ pub(crate) struct Main {
     pub(crate) hash_seed: Option<u32>,
     pub(crate) dont_write_bytecode: Option<bool>,
     pub(crate) destroy_interpreter: Option<bool>,
+    pub(crate) server_metrics: Option<bool>,
+    pub(crate) telemetry: Option<TelemetryService>,
+    /// Seconds.
+    pub(crate) slow_requests: Option<f64>,
+    pub(crate) capture_user_agent: bool,
     pub(crate) restrict_embedded: Option<bool>,
     pub(crate) case_sensitivity: Option<bool>,
     pub(crate) maximum_interpreters: Option<u32>,
@@ -300,6 +305,8 @@ pub(crate) struct Registry {
     /// The engine in this child; set by the child itself.
     embedded: OnceLock<Embedded>,
     daemons: OnceLock<Daemons>,
+    /// What is to be done once the server has its scoreboard.
+    with_scoreboard: RefCell<Option<Box<dyn FnOnce()>>>,
     /// Apache's children that run Python; made by the parent.
     children: OnceLock<Children>,
     /// The pid of this process in digits, so that no request asks the kernel for it.
@@ -319,6 +326,7 @@ impl Registry {
                 generation: OnceLock::new(),
                 embedded: OnceLock::new(),
                 daemons: OnceLock::new(),
+                with_scoreboard: RefCell::default(),
                 children: OnceLock::new(),
                 process: OnceLock::new(),
             };
@@ -363,6 +371,11 @@ impl Registry {
     /// The pid of this child in digits. The parent, which serves nothing, must not ask.
     pub(crate) fn process(&self) -> &[u8] {
         self.process.get_or_init(|| std::process::id().to_string()).as_bytes()
+    }
+
+    /// What is to be done once the server has its scoreboard. Only the parent, which has one thread, calls this.
+    pub(crate) fn with_scoreboard(&self) -> &RefCell<Option<Box<dyn FnOnce()>>> {
+        &self.with_scoreboard
     }
 
     /// Apache's children that run Python.

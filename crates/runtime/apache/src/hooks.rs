@@ -28,6 +28,8 @@ const OWN_COMPONENT: &CStr = {
 enum Hook {
     CheckConfig(sys::ap_HOOK_check_config_t),
     PostConfig(sys::ap_HOOK_post_config_t),
+    /// After the core, which makes the scoreboard.
+    PreMpm(sys::ap_HOOK_pre_mpm_t),
     ChildInit(sys::ap_HOOK_child_init_t),
     ChildStatus(sys::ap_HOOK_child_status_t),
     /// After and before these modules.
@@ -46,6 +48,7 @@ unsafe impl Sync for Names {}
 static HOOKS: [Hook; 7] = [
     Hook::CheckConfig(Some(check_config)),
     Hook::PostConfig(Some(post_config)),
+    Hook::PreMpm(Some(pre_mpm)),
     Hook::ChildInit(Some(child_init)),
     Hook::ChildStatus(Some(child_status)),
     Hook::TranslateName(
@@ -64,6 +67,7 @@ static HOOKS: [Hook; 7] = [
 /// Registers all hooks.
 pub(crate) fn register() {
     const MIDDLE: c_int = sys::APR_HOOK_MIDDLE.cast_signed();
+    const LAST: c_int = sys::APR_HOOK_LAST.cast_signed();
     let nobody = std::ptr::null();
     for hook in &HOOKS {
         // SAFETY: the functions have the phases' types; the lists end in null and live as long as the module.
@@ -71,6 +75,7 @@ pub(crate) fn register() {
             match hook {
                 Hook::CheckConfig(function) => sys::ap_hook_check_config(*function, nobody, nobody, MIDDLE),
                 Hook::PostConfig(function) => sys::ap_hook_post_config(*function, nobody, nobody, MIDDLE),
+                Hook::PreMpm(function) => sys::ap_hook_pre_mpm(*function, nobody, nobody, LAST),
                 Hook::ChildInit(function) => sys::ap_hook_child_init(*function, nobody, nobody, MIDDLE),
                 Hook::ChildStatus(function) => sys::ap_hook_child_status(*function, nobody, nobody, MIDDLE),
                 Hook::TranslateName(function, after, before) => {
@@ -204,6 +209,16 @@ fn config_hook(
             }
         }
     })
+}
+
+unsafe extern "C" fn pre_mpm(_: *mut sys::apr_pool_t, _: sys::ap_scoreboard_e) -> c_int {
+    wall("pre_mpm", (), || {
+        let config = log::main_server().and_then(ServerConfig::of);
+        if let Some(work) = config.and_then(|config| config.registry().with_scoreboard().take()) {
+            work();
+        }
+    });
+    sys::OK.cast_signed()
 }
 
 unsafe extern "C" fn child_init(child: *mut sys::apr_pool_t, server: *mut sys::server_rec) {

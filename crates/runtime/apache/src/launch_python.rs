@@ -1,6 +1,6 @@
 //! What a process that runs Python is told: from the configuration to [`wsgi_protocol::launch::Python`].
 
-use wsgi_protocol::launch::{Import, Python, Restrict, Server};
+use wsgi_protocol::launch::{Import, Python, Restrict, Server, Telemetry};
 
 use crate::codes;
 use crate::config::Generation;
@@ -39,6 +39,13 @@ fn common(generation: &Generation, process_group: &[u8]) -> Python {
         hash_seed: main.hash_seed,
         dont_write_bytecode: main.dont_write_bytecode.unwrap_or(directives::DONT_WRITE_BYTECODE.flag()),
         destroy_interpreter: main.destroy_interpreter.unwrap_or(directives::DESTROY_INTERPRETER.flag()),
+        telemetry: main.telemetry.as_ref().map(|service| Telemetry {
+            target: service.target.clone(),
+            path: service.path.clone(),
+            interval: service.interval,
+            slow_requests: main.slow_requests.unwrap_or(0.0),
+            capture_user_agent: main.capture_user_agent,
+        }),
         switch_interval: of_process(&main.scoped, &main.blocks, process_group, |values| values.switch_interval),
         free_threading: free_threading.unwrap_or(directives::FREE_THREADING.flag()),
         restrict: restrict(&main.scoped),
@@ -80,6 +87,7 @@ pub(crate) fn embedded(generation: &Generation) -> Python {
         multithread: mpm.threads_per_process != 1,
         multiprocess: mpm.maximum_processes != 1,
         console: is_single_process(),
+        server_metrics: main.server_metrics.unwrap_or(directives::SERVER_METRICS.flag()),
         ..common(generation, b"")
     }
 }
@@ -124,8 +132,8 @@ pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
         threads_per_process: group.threads,
         multithread: group.threads != 1,
         multiprocess: group.multiprocess,
-        run_once: group.threads == 1 && group.maximum_requests == 1,
         server_metrics: group.server_metrics,
+        run_once: group.threads == 1 && group.maximum_requests == 1,
         ..common
     }
 }

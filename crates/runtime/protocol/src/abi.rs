@@ -214,7 +214,12 @@ pub struct HostTable {
     pub is_https: unsafe extern "C" fn(request: *mut c_void) -> u8,
     /// A variable of mod_ssl; absent when there is none. Valid as long as the request.
     pub ssl_variable: unsafe extern "C" fn(request: *mut c_void, name: Bytes<'_>) -> Bytes<'static>,
+    /// Calls `take` once with an encoded [`crate::scoreboard::Snapshot`]; not at all when there is no scoreboard.
+    pub scoreboard: unsafe extern "C" fn(take: TakeBytes, context: *mut c_void),
 }
+
+/// See [`HostTable::scoreboard`].
+pub type TakeBytes = unsafe extern "C" fn(context: *mut c_void, bytes: Bytes<'_>);
 
 /// What [`EngineTable::serve`] returns: [`SERVED`], [`TRUNCATED`], or the HTTP status of an error response that Apache
 /// makes because no head was sent.

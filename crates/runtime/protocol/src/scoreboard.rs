@@ -1,8 +1,9 @@
 //! Apache's scoreboard as `mod_wsgi.server_metrics()` shows it: what every child and every thread of it is doing.
 //!
 //! Embedded mode gets an encoded [`Snapshot`] over the ABI table. A daemon asks the server's log writer, which is a fork
-//! of the server and so has the scoreboard mapped: it sends [`REQUEST`] on its log socket with one descriptor attached,
-//! and reads the snapshot from that descriptor's other end until it is closed.
+//! of the server and so has the scoreboard mapped: it sends [`REQUEST`] on its log socket with one end of a socket pair
+//! attached, and gets one packet there with a memfd attached that holds the snapshot. Nothing of that can hold the log
+//! writer up.
 
 use serde::{Deserialize, Serialize};
 

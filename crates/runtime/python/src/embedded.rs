@@ -11,6 +11,7 @@ use wsgi_protocol::abi::{ABI_VERSION, Bytes, EngineTable, HostTable, Level, RawH
 use wsgi_protocol::consult::{Advice, Consultation};
 use wsgi_protocol::launch;
 use wsgi_protocol::request::Facts;
+use wsgi_protocol::scoreboard::{self, Snapshot};
 
 use crate::engine::{Engine, Worker};
 use crate::gateway::{Gateway, Head, Outcome, Process, ReadFailure, SendFailure};
@@ -166,10 +167,23 @@ impl Process for Host {
         unsafe { (self.0.log)(record) };
     }
 
+    fn scoreboard(&self) -> Option<Snapshot> {
+        let mut taken: Option<Vec<u8>> = None;
+        // SAFETY: `take` is called during this call or not at all, with the context that it expects.
+        unsafe { (self.0.scoreboard)(take, (&raw mut taken).cast()) };
+        scoreboard::decode(&taken?).ok()
+    }
+
     fn logs(&self, level: Level) -> bool {
         // SAFETY: null asks for the server's level.
         level as u8 <= unsafe { (self.0.log_level)(std::ptr::null_mut()) }
     }
+}
+
+/// Keeps what the host gives.
+unsafe extern "C" fn take(context: *mut c_void, bytes: Bytes<'_>) {
+    // SAFETY: the context is that of `scoreboard` below.
+    unsafe { *context.cast::<Option<Vec<u8>>>() = Some(bytes.or_empty().to_vec()) };
 }
 
 /// One request of the Apache child.

@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) layout: Layout,
     /// How long a process may take to end.
     pub(crate) shutdown: Duration,
+    /// `server-metrics=On`
+    pub(crate) server_metrics: bool,
     launch: Daemon,
 }
 
@@ -105,6 +107,7 @@ impl Plan {
             name: group.name.clone(),
             server: group.server,
             processes: group.processes,
+            server_metrics: group.server_metrics,
             program: Program {
                 group: group.display().into_owned(),
                 arguments: arguments(group, &engine.version)?,

@@ -11,7 +11,9 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::line::{self, MAX_LINE};
+use wsgi_protocol::scoreboard;
 
+use super::board;
 use crate::guard::wall;
 use crate::host::log::Target;
 use crate::host::{Server, ServingUser};
@@ -25,6 +27,8 @@ pub(crate) struct Channel {
     pub(crate) packets: RawFd,
     /// The output pipe's end here.
     pub(crate) output: RawFd,
+    /// `server-metrics=On`: the group's daemons may ask for the scoreboard.
+    pub(crate) board: bool,
 }
 
 /// The byte on the control pipe that makes a writer end at once, because another one has taken its place.
@@ -150,13 +154,14 @@ impl Writer<'_> {
                 return;
             }
             for entry in entries.iter().filter(|entry| entry.revents != 0) {
-                // SAFETY: room for as many bytes as it says.
-                let count = unsafe { libc::read(entry.fd, buffer.as_mut_ptr().cast(), buffer.len()) };
-                let Ok(count) = usize::try_from(count) else {
-                    if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                        open.retain(|descriptor| *descriptor != entry.fd);
+                let (count, passed) = match self.read(entry.fd, &mut buffer) {
+                    Ok(read) => read,
+                    Err(error) => {
+                        if error.kind() != io::ErrorKind::Interrupted {
+                            open.retain(|descriptor| *descriptor != entry.fd);
+                        }
+                        continue;
                     }
-                    continue;
                 };
                 let bytes = &buffer[..count];
                 if entry.fd == self.control {
@@ -168,11 +173,24 @@ impl Writer<'_> {
                 } else if count == 0 {
                     self.end_line(entry.fd);
                     open.retain(|descriptor| *descriptor != entry.fd);
+                } else if bytes == scoreboard::REQUEST {
+                    // A daemon that went away meanwhile, or asked in another way, gets nothing.
+                    let _ = passed.as_ref().map(board::answer);
                 } else {
                     self.take(entry.fd, bytes);
                 }
             }
         }
+    }
+
+    /// Reads from a descriptor. What daemons attach to a packet is taken only from those that may ask something.
+    fn read(&self, descriptor: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+        if self.channels.iter().any(|channel| channel.packets == descriptor && channel.board) {
+            return board::receive(descriptor, buffer);
+        }
+        // SAFETY: room for as many bytes as it says.
+        let count = unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) };
+        usize::try_from(count).map(|count| (count, None)).map_err(|_| io::Error::last_os_error())
     }
 
     fn server_of(&self, descriptor: RawFd) -> Option<(Server<'static>, bool)> {

@@ -5,6 +5,7 @@
 //! configuration to the next by way of [`retained`], and [`log_writer`] is the process that writes what they log. In a child, [`client`] finds a process for a request by
 //! the [`status_page`], and [`exchange`] passes request and response over a [`connection`].
 
+mod board;
 mod chroot;
 mod client;
 mod connection;

@@ -146,6 +146,14 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     let _ = registry.daemons().set(Daemons::new(secret, clients));
     watch::hear_of_deaths_at_once();
     supervisor.run();
+    if supervisor.saved.borrow().writer.is_none() {
+        // Its writer answers daemons that ask for the scoreboard, so it has to have that.
+        let supervisor = Rc::clone(&supervisor);
+        *registry.with_scoreboard().borrow_mut() = Some(Box::new(move || {
+            supervisor.replace_writer();
+            supervisor.save();
+        }));
+    }
     Ok(())
 }
 
@@ -220,10 +228,15 @@ impl Supervisor {
                     server: server(position),
                     packets: group.log.1,
                     output: group.output.1,
+                    board: self.groups.get(position).is_some_and(|group| group.plan.server_metrics),
                 })
                 .collect()
         };
         if channels.is_empty() {
+            return;
+        }
+        if channels.iter().any(|channel| channel.board) && !crate::host::scoreboard::exists() {
+            // `start` sees to it. What daemons log meanwhile waits in their sockets.
             return;
         }
         match log_writer::start(self.main, &channels, &self.user) {

@@ -29,4 +29,5 @@ pub(crate) use request::{
     SCRIPT_RELOADING,
 };
 pub(crate) use table::commands;
+pub(crate) use telemetry::{SERVER_METRICS, TelemetryService};
 pub(crate) use words::next_word;

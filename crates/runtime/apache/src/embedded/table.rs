@@ -4,9 +4,11 @@ use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 
-use wsgi_protocol::abi::{ABI_VERSION, Bytes, HostTable, RawHead, Record, Sent};
+use wsgi_protocol::abi::{ABI_VERSION, Bytes, HostTable, RawHead, Record, Sent, TakeBytes};
 
 use crate::config::ServerConfig;
+use wsgi_protocol::scoreboard;
+
 use crate::embedded::exchange::Exchange;
 use crate::guard::wall;
 use crate::host::{Target, main_server};
@@ -30,6 +32,7 @@ pub(super) static HOST: HostTable = HostTable {
     answer,
     is_https,
     ssl_variable,
+    scoreboard,
 };
 
 /// # Safety
@@ -180,4 +183,14 @@ unsafe extern "C" fn ssl_variable(request: *mut c_void, name: Bytes<'_>) -> Byte
         let name = exchange.request.pool().text(name.or_empty());
         exchange.request.ssl_variable(name).map_or(Bytes::NONE, |value| Bytes::new(value.to_bytes()))
     })
+}
+
+unsafe extern "C" fn scoreboard(take: TakeBytes, context: *mut c_void) {
+    wall("scoreboard", (), || {
+        let encoded = crate::host::scoreboard::snapshot().map(|snapshot| scoreboard::encode(&snapshot));
+        if let Some(Ok(encoded)) = encoded {
+            // SAFETY: the engine's function with its own context; it copies the bytes.
+            unsafe { take(context, Bytes::new(&encoded)) };
+        }
+    });
 }

@@ -11,6 +11,7 @@ mod mpm;
 mod pool;
 mod regex;
 pub(crate) mod request;
+pub(crate) mod scoreboard;
 mod sections;
 mod server;
 pub(crate) mod status;

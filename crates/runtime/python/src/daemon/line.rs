@@ -1,9 +1,13 @@
 //! The server's log, as far as a record belongs to no request: one packet to the server's log writer.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::line::{self, Origin};
+use wsgi_protocol::scoreboard::Snapshot;
+
+use super::board;
 
 /// The writing end.
 pub(super) struct ServerLog {
@@ -39,6 +43,11 @@ impl ServerLog {
         unsafe {
             libc::send(self.socket.as_raw_fd(), packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL);
         }
+    }
+
+    /// Asks the log's writer for Apache's scoreboard.
+    pub(super) fn scoreboard(&self) -> io::Result<Snapshot> {
+        board::ask(self.socket.as_fd())
     }
 
     pub(super) fn say(&self, level: Level, text: &str) {

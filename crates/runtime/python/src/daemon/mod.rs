@@ -5,6 +5,7 @@
 //! worker threads of [`pool`] wait in one epoll set for new connections and for requests on kept ones, read a request
 //! ([`connection`]), and serve it ([`exchange`]). They meet in the shared [`server::Server`].
 
+mod board;
 mod confine;
 mod connection;
 mod crew;

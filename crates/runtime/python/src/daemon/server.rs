@@ -11,6 +11,7 @@ use wsgi_protocol::abi::{Level, Record};
 use wsgi_protocol::frame::Secret;
 use wsgi_protocol::launch::Timeouts;
 use wsgi_protocol::page::State;
+use wsgi_protocol::scoreboard::Snapshot;
 
 use super::connection::Connection;
 use super::crew::Crew;
@@ -326,6 +327,19 @@ impl Process for Server {
 
     fn interpreters(&self, count: usize) {
         self.status.set_interpreters(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    fn scoreboard(&self) -> Option<Snapshot> {
+        match self.log.scoreboard() {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                self.say(&format!(
+                    "The server's metrics are not available in daemon process '{}' ({error}).",
+                    self.group
+                ));
+                None
+            }
+        }
     }
 
     fn script_changed(&self, script: &[u8]) -> Changed {

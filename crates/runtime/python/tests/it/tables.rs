@@ -5,11 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wsgi_protocol::abi::{ABI_VERSION, Bytes, Entry, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED};
+use wsgi_protocol::abi::{
+    ABI_VERSION, Bytes, Entry, HostTable, Level, RawHead, Record, SERVED, Sent, TRUNCATED, TakeBytes,
+};
 use wsgi_protocol::consult::{Advice, Consultation, Question};
 use wsgi_protocol::keys;
 use wsgi_protocol::launch::{self, Import, Python};
 use wsgi_protocol::request::Facts;
+use wsgi_protocol::scoreboard::{self, Snapshot};
 use wsgi_python::embedded::mod_wsgi_rs_engine;
 
 use crate::server::file;
@@ -100,6 +103,12 @@ unsafe extern "C" fn ssl_variable(_: *mut c_void, name: Bytes<'_>) -> Bytes<'sta
     if name.or_empty() == b"SSL_PROTOCOL" { Bytes::new(b"TLSv1.3") } else { Bytes::NONE }
 }
 
+unsafe extern "C" fn scoreboard(take: TakeBytes, context: *mut c_void) {
+    let snapshot = Snapshot { server_limit: 7, ..Snapshot::default() };
+    // SAFETY: the engine's function with its own context.
+    unsafe { take(context, Bytes::new(&scoreboard::encode(&snapshot).expect("small"))) };
+}
+
 static HOST: HostTable = HostTable {
     version: ABI_VERSION,
     size: size_of::<HostTable>() as u32,
@@ -116,6 +125,7 @@ static HOST: HostTable = HostTable {
     answer,
     is_https,
     ssl_variable,
+    scoreboard,
 };
 
 #[test]

@@ -45,7 +45,7 @@ struct Names(&'static [*const c_char]);
 // SAFETY: constant texts.
 unsafe impl Sync for Names {}
 
-static HOOKS: [Hook; 7] = [
+static HOOKS: [Hook; 8] = [
     Hook::CheckConfig(Some(check_config)),
     Hook::PostConfig(Some(post_config)),
     Hook::PreMpm(Some(pre_mpm)),

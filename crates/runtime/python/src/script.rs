@@ -32,6 +32,9 @@ pub(crate) struct Loaded {
     hook: bool,
 }
 
+/// The time of a file that is not there, or cannot be looked at.
+const MISSING: i64 = -1;
+
 /// Which script a request wants.
 pub(crate) struct Wanted<'a> {
     pub(crate) path: &'a [u8],
@@ -71,11 +74,20 @@ impl<'a> Wanted<'a> {
         wanted
     }
 
-    /// Looks at the file, as Apache has not.
+    /// Looks at the file, as Apache has not. One that is gone differs from what was loaded: a script that decides on
+    /// requests must not go on deciding once it was taken away.
     fn look(&mut self) {
         if self.reloading {
-            self.mtime = file_time(Path::new(std::ffi::OsStr::from_bytes(self.path)));
+            self.mtime = match file_time(Path::new(std::ffi::OsStr::from_bytes(self.path))) {
+                0 => MISSING,
+                time => time,
+            };
         }
+    }
+
+    /// Whether [`Wanted::look`] found no file.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.mtime == MISSING
     }
 }
 

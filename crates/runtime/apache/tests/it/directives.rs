@@ -102,7 +102,7 @@ fn what_is_known_and_not_supported_is_refused_by_name() {
 // Covers: rule:mapping/alias-errors, rule:mapping/alias-match-bad-regex, rule:mapping/alias-preload-order,
 // rule:mapping/import-errors, rule:config/flags, rule:proxies/address-checked, rule:config/context-server-only,
 // rule:daemon/name-needed, rule:daemon/user-root-refused, rule:daemon/user-unknown, rule:auth/errors,
-// rule:mapping/handler-script-errors, directive:WSGIGroupAuthoritative
+// rule:mapping/handler-script-errors, directive:WSGIGroupAuthoritative, rule:config/context-directory-only
 #[test]
 fn refusals_have_the_texts_of_the_reference() {
     for (line, text) in [

@@ -62,6 +62,11 @@ pub(super) fn unmet(needs: &Needs, python: PythonTag, machine: &Machine) -> Opti
             Err(reason) => return Some(reason),
         }
     }
+    for engine in needs.engine.as_slice() {
+        if !machine.engines.contains(engine) {
+            return Some(format!("there is no engine for Python {engine}: run `make engine` with that Python"));
+        }
+    }
     if needs.root && !machine.root {
         return Some("must run as root".to_owned());
     }

@@ -273,6 +273,9 @@ pub struct Needs {
     /// Versions of Python, such as ">=3.12" or ">=3.11, <3.13".
     #[serde(default)]
     pub python: Option<String>,
+    /// Versions of Python whose engines must be installed, such as "3.13t", beside the one that the cell runs on.
+    #[serde(default)]
+    pub engine: OneOrMany<String>,
     /// True: the harness runs as root.
     #[serde(default)]
     pub root: bool,

@@ -50,6 +50,20 @@ pub(crate) enum EngineError {
         /// Those that are there.
         installed: String,
     },
+    /// The version that was asked for is not the one of the home.
+    #[error("{asked_by} {version} does not fit {home_asked_by} '{}', which is for Python {of_home}. Give one of them, or a home for Python {version}.", home.display())]
+    Contradiction {
+        /// How the version was asked for.
+        asked_by: String,
+        /// The version.
+        version: String,
+        /// How the home was given.
+        home_asked_by: String,
+        /// The home.
+        home: PathBuf,
+        /// Its version.
+        of_home: String,
+    },
     /// The Python home is not there.
     #[error("{asked_by}: Unable to stat Python home '{}' ({reason}). Give the directory of a Python installation or virtual environment.", home.display())]
     HomeMissing {
@@ -167,6 +181,18 @@ impl Engines {
     /// The engine that is wanted: by version, else by home, else the newest.
     pub(crate) fn choose(&self, wanted: Wanted<'_>) -> Result<Engine, EngineError> {
         let of_home = wanted.home.map(|(asked_by, home)| version_of_home(asked_by, home)).transpose()?;
+        if let (Some((asked_by, version)), Some((home_asked_by, home)), Some(of_home)) =
+            (wanted.version, wanted.home, of_home.clone())
+            && !home_serves(home, version)
+        {
+            return Err(EngineError::Contradiction {
+                asked_by: asked_by.to_owned(),
+                version: version.to_owned(),
+                home_asked_by: home_asked_by.to_owned(),
+                home: PathBuf::from(OsStr::from_bytes(home)),
+                of_home,
+            });
+        }
         let (asked_by, version) = match (wanted.version, wanted.home, of_home) {
             (Some((asked_by, version)), ..) => (format!("{asked_by} {version}"), version.to_owned()),
             (None, Some((asked_by, home)), Some(version)) => {
@@ -214,6 +240,16 @@ pub(crate) fn check_home(asked_by: &str, home: &[u8], user: &ServingUser) -> Res
         home,
         reason,
     })
+}
+
+/// Whether a Python home is one for this version: a virtual environment made with it, or an installation that has its
+/// standard library.
+pub(crate) fn home_serves(home: &[u8], version: &str) -> bool {
+    let home = Path::new(OsStr::from_bytes(home));
+    match std::fs::read(home.join("pyvenv.cfg")).ok().and_then(|text| version_of_venv(&text, home)) {
+        Some(own) => own == version,
+        None => home.join("lib").join(format!("python{version}")).join("os.py").is_file(),
+    }
 }
 
 /// The version that a Python home asks for.
@@ -334,6 +370,32 @@ mod tests {
         std::fs::create_dir_all(home.join("lib/python3.11")).expect("own folder");
         std::fs::write(home.join("lib/python3.11/os.py"), "").expect("own folder");
         assert_eq!(wanted(&home).expect("3.11 is there").version, "3.11");
+        std::fs::remove_dir_all(folder).expect("own folder");
+    }
+
+    // Covers: option:WSGIDaemonProcess/python, rule:config/python-home-checked
+    #[test]
+    fn a_version_and_a_home_have_to_fit() {
+        let (folder, engines) = engines(&["3.11", "3.13"]);
+        let home = folder.join("venv");
+        std::fs::create_dir_all(&home).expect("own folder");
+        std::fs::write(home.join("pyvenv.cfg"), "version = 3.11.7\n").expect("own folder");
+        let bytes = home.as_os_str().as_bytes().to_vec();
+        let wanted = |version| {
+            engines.choose(Wanted { version: Some(("python", version)), home: Some(("python-home", &bytes)) })
+        };
+        assert_eq!(wanted("3.11").expect("they agree").version, "3.11");
+        let refused = wanted("3.13").expect_err("they do not").to_string();
+        assert!(refused.starts_with("python 3.13 does not fit python-home "), "{refused}");
+        assert!(refused.contains("which is for Python 3.11."), "{refused}");
+        // An installation may hold several.
+        std::fs::remove_file(home.join("pyvenv.cfg")).expect("own folder");
+        for version in ["3.11", "3.13"] {
+            let library = home.join("lib").join(format!("python{version}"));
+            std::fs::create_dir_all(&library).expect("own folder");
+            std::fs::write(library.join("os.py"), "").expect("own folder");
+        }
+        assert_eq!(wanted("3.11").expect("it is there").version, "3.11");
         std::fs::remove_dir_all(folder).expect("own folder");
     }
 

@@ -3,7 +3,9 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use crate::config::{Generation, Hosts, Main, Registry, ServerConfig, uses_embedded};
-use crate::engines::{DaemonEngine, Engine, EngineError, Engines, Wanted, can_own_gil, check_home, is_free_threaded};
+use crate::engines::{
+    DaemonEngine, Engine, EngineError, Engines, Wanted, can_own_gil, check_home, home_serves, is_free_threaded,
+};
 use crate::guard::wall;
 use crate::host::status::Answer;
 use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, serving_user};
@@ -279,19 +281,23 @@ fn generation(registry: &Registry, server: Server<'_>) -> Result<Generation, Con
     } else {
         None
     };
-    let group_engines = draft.groups.iter().map(|group| {
-        let named = group.python_home.as_deref().map(|home| ("python-home", home)).or(home);
+    let mut groups = draft.groups.clone();
+    let group_engines = groups.iter_mut().map(|group| {
+        let below = |home: &[u8]| [group.chroot.as_deref().unwrap_or_default(), home].concat();
+        // What is said of the group's Python goes before what is said of the server's: a group on another Python than
+        // the one of the server's home does not inherit that.
+        let own = group.python.as_deref().map(|version| ("python", version));
+        let inherited = home.filter(|(_, home)| own.is_none_or(|(_, version)| home_serves(&below(home), version)));
+        let named = group.python_home.as_deref().map(|home| ("python-home", home)).or(inherited);
         // The processes will find it below their root.
-        let below =
-            named.zip(group.chroot.as_ref()).map(|((asked_by, home), root)| (asked_by, [&root[..], home].concat()));
+        let real = named.map(|(asked_by, home)| (asked_by, below(home)));
         let wanted = Wanted {
-            version: group.python.as_deref().map(|version| ("python", version)),
-            home: below.as_ref().map(|(asked_by, home)| (*asked_by, &home[..])).or(named),
+            version: own.or(version.filter(|_| group.python_home.is_none())),
+            home: real.as_ref().map(|(asked_by, home)| (*asked_by, &home[..])),
         };
-        engines
-            .choose(wanted)
-            .and_then(Engine::open_daemon)
-            .map_err(|reason| ConfigError::Group { group: group.display().into_owned(), reason })
+        let engine = engines.choose(wanted).and_then(Engine::open_daemon);
+        group.python_home = named.map(|(_, home)| home.to_vec());
+        engine.map_err(|reason| ConfigError::Group { group: group.display().into_owned(), reason })
     });
     let group_engines: Vec<DaemonEngine> = group_engines.collect::<Result<_, _>>()?;
     let embedded = engine.as_ref().map(|engine| (&b""[..], engine.version.as_str()));
@@ -302,7 +308,7 @@ fn generation(registry: &Registry, server: Server<'_>) -> Result<Generation, Con
     }
     Ok(Generation {
         group_engines,
-        groups: draft.groups.clone(),
+        groups,
         imports: draft.imports.clone(),
         mpm: Mpm::ask(),
         hosts: Hosts::count(server),

@@ -121,7 +121,7 @@ fn group_imports(generation: &Generation, group: &DaemonGroup) -> Vec<Import> {
 pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
     let common = common(generation, &group.name);
     Python {
-        home: group.python_home.clone().or_else(|| generation.main.python_home.clone()),
+        home: group.python_home.clone(),
         path: split_path(group.python_path.as_deref()),
         eggs: group.python_eggs.clone(),
         working_directory: group.home.clone(),

@@ -249,14 +249,19 @@ pub(crate) const VERBOSE_DEBUGGING: Directive = Directive {
 pub(crate) const PYTHON: Directive = Directive {
     extension: true,
     fallback: Fallback::Text("the version of WSGIPythonHome, else the newest engine"),
-    ..text(c"WSGIPython", "X.Y", c"Python version of embedded mode.", |command, value| {
-        let version = String::from_utf8_lossy(value).into_owned();
-        if !is_version(&version) {
-            return Err(Refusal::new("WSGIPython must be a version such as 3.11."));
-        }
-        set(command, |main| main.python = Some(version));
-        Ok(())
-    })
+    ..text(
+        c"WSGIPython",
+        "X.Y",
+        c"Python version of embedded mode, and of daemon groups without python= and python-home=.",
+        |command, value| {
+            let version = String::from_utf8_lossy(value).into_owned();
+            if !is_version(&version) {
+                return Err(Refusal::new("WSGIPython must be a version such as 3.11."));
+            }
+            set(command, |main| main.python = Some(version));
+            Ok(())
+        },
+    )
 };
 
 pub(crate) const MAXIMUM_INTERPRETERS: Directive = Directive {

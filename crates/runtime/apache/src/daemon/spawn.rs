@@ -100,11 +100,18 @@ pub(crate) fn start(program: &Program, sources: Sources, delay: Duration) -> io:
         if input < 0 {
             return Err(io::Error::last_os_error());
         }
+        // A signal for the new process must not run the server's handler in it, which would only note it: it waits until
+        // the process has handlers of its own. `prepare` lets it through.
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut present: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut present);
         let pid = libc::fork();
         if pid == 0 {
             become_daemon(program, sources, input, delay);
         }
         let result = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const present, std::ptr::null_mut());
         libc::close(input);
         result
     }

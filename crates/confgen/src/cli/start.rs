@@ -1,5 +1,6 @@
 //! `confgen start`.
 
+mod preflight;
 mod short;
 mod watch;
 
@@ -66,6 +67,9 @@ pub(super) struct Start {
     /// The httpd to use.
     #[arg(long, value_name = "PATH")]
     httpd: Option<PathBuf>,
+    /// Go on serving when an application does not load at the start.
+    #[arg(long)]
+    no_preflight: bool,
     /// The longest time until it answers, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     timeout: u64,
@@ -120,7 +124,13 @@ impl Start {
             return Err(instances::failure(&error));
         }
         announce(context, &record, &tree);
-        let outcome = watch::until_the_end(&mut server, &signals, wanted.echo.then_some(&tree));
+        let preflight = tree
+            .choice
+            .error_log
+            .as_deref()
+            .filter(|_| !self.no_preflight)
+            .map(|log| preflight::Preflight::new(log, &tree.server_root.join("logs/access.log"), wanted.echo));
+        let outcome = watch::until_the_end(&mut server, &signals, wanted.echo.then_some(&tree), preflight);
         // A record that cannot be removed is seen to be stale by whoever reads it.
         let _ = registry.forget(&record);
         drop(ports);

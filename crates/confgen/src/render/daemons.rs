@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use askama::Template;
+
 use super::builder::Builder;
 use super::settings;
 use super::tree::{Content, File, SecretLine};
-use super::view::{DaemonView, ImportView, OptionView};
+use super::view::{DaemonView, ImportView, Monitor, OptionView};
 use super::{accounts, files, server};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Path;
@@ -165,10 +167,6 @@ fn check(builder: &mut Builder<'_>, daemon: &Daemon, key: &Path) {
             );
         }
     }
-    if daemon.reload == Reload::OnChange {
-        let diagnostic = Diagnostic::error(Code::NotSupported, "`reload: on-change` is known, not supported yet");
-        builder.report(&key.join("reload"), "", diagnostic.help("use `on-touch`"));
-    }
     for (number, import) in daemon.import.iter().enumerate() {
         files::check(builder, &import.script, files::Wanted::File, &key.join("import").join(number).join("script"));
     }
@@ -185,6 +183,9 @@ pub(super) fn imports(builder: &mut Builder<'_>) -> Vec<ImportView> {
         views.push(import_view(builder, &key, import.script.as_str(), GLOBAL, &import.interpreter));
     }
     for (name, daemon) in &spec.daemons {
+        if daemon.reload == Reload::OnChange {
+            views.extend(monitors(builder, name));
+        }
         let base = Path::of(["daemons", name.as_str(), "import"]);
         for (index, import) in daemon.import.iter().enumerate() {
             views.push(import_view(
@@ -197,6 +198,36 @@ pub(super) fn imports(builder: &mut Builder<'_>) -> Vec<ImportView> {
         }
     }
     views
+}
+
+/// The script that watches the modules, in every interpreter of the daemon's applications: each has modules of its own.
+fn monitors(builder: &mut Builder<'_>, name: &Name) -> Vec<ImportView> {
+    let spec = builder.spec;
+    let key = Path::of(["daemons", name.as_str(), "reload"]);
+    let apps = spec.sites.values().flat_map(|site| site.apps.values()).filter(|app| app.daemon.as_ref() == Some(name));
+    let mut interpreters: Vec<&Interpreter> = Vec::new();
+    for app in apps {
+        if !interpreters.contains(&&app.interpreter) {
+            interpreters.push(&app.interpreter);
+        }
+    }
+    if interpreters.contains(&&Interpreter::Resource) {
+        let message = "`reload: on-change` does not see the modules of interpreters that are made for each script";
+        let diagnostic = Diagnostic::warning(Code::Conflict, message);
+        builder.report(&key, "", diagnostic.help("give its applications an `interpreter` with a name, or `main`"));
+        interpreters.retain(|interpreter| **interpreter != Interpreter::Resource);
+    }
+    if interpreters.is_empty() {
+        return Vec::new();
+    }
+    let text = Monitor { key: "reload: on-change" }.render().unwrap_or_default();
+    builder.add_text("reload/monitor.py", text, &key);
+    let script = builder.server_root.join("reload/monitor.py");
+    let script = builder.path_text(&script, &key);
+    interpreters
+        .into_iter()
+        .map(|interpreter| import_view(builder, &key, &script, name.as_str(), interpreter))
+        .collect()
 }
 
 pub(super) fn import_view(

@@ -22,9 +22,9 @@ pub use tree::{Choice, Content, File, MANIFEST, SecretLine, Secrets, Tree, Write
 
 use std::path::PathBuf;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::Facts;
-use crate::spec::{Draft, Spec};
+use crate::spec::{Draft, Lint, LintLevel, Spec};
 
 /// What a rendering depends on beside the spec and the machine.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +49,25 @@ pub fn render(spec: &Spec, facts: &Facts, options: &RenderOptions) -> Result<Tre
 /// Everything that is wrong, at once.
 pub fn render_draft(draft: &Draft, facts: &Facts, options: &RenderOptions) -> Result<Tree, Vec<Diagnostic>> {
     match (render(&draft.spec, facts, options), draft.errors.is_empty()) {
-        (Ok(tree), true) => Ok(tree),
+        (Ok(mut tree), true) => {
+            tree.warnings = judged(&draft.spec.lint, tree.warnings)?;
+            Ok(tree)
+        }
         (Ok(_), false) => Err(draft.errors.clone()),
         (Err(more), true) => Err(more),
         (Err(more), false) => Err(draft.errors_with(more)),
     }
+}
+
+/// What is left of the warnings when the spec's own judgement is applied: those that are meant go, and where warnings are
+/// denied, the rest are errors.
+fn judged(lint: &Lint, warnings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    let left: Vec<_> =
+        warnings.into_iter().filter(|warning| !lint.allow.contains_key(warning.code.info().id)).collect();
+    let denied = matches!(lint.deny, Some(LintLevel::Note | LintLevel::Warning));
+    if !denied || left.is_empty() {
+        return Ok(left);
+    }
+    let note = "`lint.deny` of the spec makes a warning an error; `lint.allow` with a reason lets one pass";
+    Err(left.into_iter().map(|warning| Diagnostic { severity: Severity::Error, ..warning }.note(note)).collect())
 }

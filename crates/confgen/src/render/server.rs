@@ -394,7 +394,9 @@ pub(super) fn runtime(builder: &mut Builder<'_>, module: &std::path::Path) -> Ru
     let key = Path::of(["runtime"]);
     let module_text = builder.path_text(module, &key.join("module"));
     let mut lines = Vec::new();
-    if !spec.daemons.is_empty() {
+    // Lines of one's own may define daemons too; httpd's runtime folder is often not there.
+    let own_daemons = spec.raw.iter().any(|raw| raw.text.contains("WSGIDaemonProcess"));
+    if !spec.daemons.is_empty() || own_daemons || spec.runtime.socket_prefix.is_some() {
         let prefix_key = key.join("socket-prefix");
         let prefix = match &spec.runtime.socket_prefix {
             Some(prefix) => prefix.as_str().to_owned(),
@@ -422,8 +424,18 @@ pub(super) fn runtime(builder: &mut Builder<'_>, module: &std::path::Path) -> Ru
             lines.push(Line::quoted(setting.directive, [builder.arg(&own, value)]));
         }
     }
+    lines.extend(telemetry(builder));
     check_python(builder);
     RuntimeView { block: builder.origins.block(&key), module: builder.arg(&key.join("module"), module_text), lines }
+}
+
+/// Where processes report to, with its option.
+fn telemetry(builder: &Builder<'_>) -> Option<Line> {
+    let telemetry = builder.spec.runtime.telemetry.as_ref()?;
+    let key = Path::of(["runtime", "telemetry"]);
+    let mut args = vec![builder.arg(&key.join("service"), &telemetry.service)];
+    args.extend(telemetry.interval.map(|interval| builder.arg(&key.join("interval"), format!("interval={interval}"))));
+    Some(Line::quoted("WSGITelemetryService", args))
 }
 
 fn check_python(builder: &mut Builder<'_>) {

@@ -165,6 +165,51 @@ pub(super) const GLOBAL: &[GlobalSetting] = &[
         values: |m| flag(m.runtime.python.dont_write_bytecode),
     },
     GlobalSetting {
+        directive: "WSGIPythonHashSeed",
+        key: &["runtime", "python", "hash-seed"],
+        values: |m| one(m.runtime.python.hash_seed.as_ref()),
+    },
+    GlobalSetting {
+        directive: "WSGISwitchInterval",
+        key: &["runtime", "python", "switch-interval"],
+        values: |m| one(m.runtime.python.switch_interval),
+    },
+    GlobalSetting {
+        directive: "WSGIPerInterpreterGIL",
+        key: &["runtime", "python", "per-interpreter-gil"],
+        values: |m| flag(m.runtime.python.per_interpreter_gil),
+    },
+    GlobalSetting {
+        directive: "WSGIFreeThreading",
+        key: &["runtime", "python", "free-threading"],
+        values: |m| flag(m.runtime.python.free_threading),
+    },
+    GlobalSetting {
+        directive: "WSGIDestroyInterpreter",
+        key: &["runtime", "destroy-interpreters"],
+        values: |m| flag(m.runtime.destroy_interpreters),
+    },
+    GlobalSetting {
+        directive: "WSGIServerMetrics",
+        key: &["runtime", "server-metrics"],
+        values: |m| flag(m.runtime.server_metrics),
+    },
+    GlobalSetting {
+        directive: "WSGIVerboseDebugging",
+        key: &["runtime", "verbose"],
+        values: |m| flag(m.runtime.verbose),
+    },
+    GlobalSetting {
+        directive: "WSGITelemetryOptions",
+        key: &["runtime", "telemetry", "options"],
+        values: |m| m.runtime.telemetry.as_ref().map(|telemetry| telemetry.options.clone()).unwrap_or_default(),
+    },
+    GlobalSetting {
+        directive: "WSGISlowRequests",
+        key: &["runtime", "telemetry", "slow-requests"],
+        values: |m| one(m.runtime.telemetry.as_ref().and_then(|telemetry| telemetry.slow_requests)),
+    },
+    GlobalSetting {
         directive: "WSGIMaximumInterpreters",
         key: &["runtime", "maximum-interpreters"],
         values: |m| one(m.runtime.maximum_interpreters),
@@ -257,6 +302,8 @@ daemon_settings! {
     "restart-interval" ["recycle"."interval"] |d| text(d.recycle.interval);
     "maximum-requests" ["recycle"."max-requests"] |d| text(d.recycle.max_requests);
     "environment-file" ["environment-file"] |d| text(d.environment_file.as_ref());
+    "rolling" ["rolling"] |d| on_off(d.rolling);
+    "fork-after-load" ["fork-after-load"] |d| on_off(d.fork_after_load);
 }
 
 /// The option that carries one variable of `env`.

@@ -208,6 +208,13 @@ pub(super) struct AppScript<'a> {
     pub(super) rest: Option<&'a str>,
 }
 
+/// The script that watches the modules of an interpreter.
+#[derive(Template)]
+#[template(path = "_partials/monitor.py", escape = "none")]
+pub(super) struct Monitor<'a> {
+    pub(super) key: &'a str,
+}
+
 /// A list of MIME types for machines that have none.
 #[derive(Template)]
 #[template(path = "_partials/mime.types")]

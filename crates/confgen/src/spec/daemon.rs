@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::Import;
-use super::scalar::{Account, FilePath, Milliseconds, NotYet, PythonVersion, Seconds, Size, Umask, VariableName};
+use super::scalar::{Account, FilePath, Milliseconds, PythonVersion, Seconds, Size, Umask, VariableName};
 use super::server::Scalar;
 
 /// A group of daemon processes.
@@ -94,10 +94,10 @@ pub struct Daemon {
     pub reload: Reload,
     /// Scripts to import when a process of the group starts.
     pub import: Vec<Import>,
-    /// Restarts of one process at a time.
-    pub rolling: Option<NotYet>,
+    /// Restarts of one process at a time: the new one has loaded its applications before the old one leaves.
+    pub rolling: Option<bool>,
     /// One process loads the application and forks the others.
-    pub fork_after_load: Option<NotYet>,
+    pub fork_after_load: Option<bool>,
 }
 
 /// How long things may take; 0 is without limit unless said otherwise.

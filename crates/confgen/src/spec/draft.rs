@@ -15,6 +15,8 @@ pub struct Draft {
     pub spec: Spec,
     /// Every mistake that can be seen without a machine.
     pub errors: Vec<Diagnostic>,
+    /// The keys that were taken out.
+    removed: Vec<Path>,
 }
 
 impl Draft {
@@ -29,6 +31,7 @@ impl Draft {
         );
         let errors: Vec<Diagnostic> = found.iter().map(|(_, diagnostic)| diagnostic.clone()).collect();
         let mut readable = root;
+        let mut removed = Vec::new();
         let mut rounds = 0;
         while !found.is_empty() {
             rounds += 1;
@@ -42,10 +45,11 @@ impl Draft {
             for path in paths.iter().rev() {
                 readable.remove(path);
             }
+            removed.extend(paths);
             found = schema::find(&model_schema, &readable);
         }
         match crate::document::from_node::<Model>(&readable) {
-            Ok(model) => Self { spec: Spec { model, root: readable }, errors },
+            Ok(model) => Self { spec: Spec { model, root: readable }, errors, removed },
             Err(error) => {
                 let diagnostic = Diagnostic::error(Code::Form, error.message);
                 let diagnostic = match error.span {
@@ -53,16 +57,26 @@ impl Draft {
                     None => diagnostic,
                 };
                 let errors = errors.into_iter().chain([diagnostic]).collect();
-                Self { spec: Spec { model: Model::default(), root: readable }, errors }
+                Self { spec: Spec { model: Model::default(), root: readable }, errors, removed: vec![Path::root()] }
             }
         }
+    }
+
+    /// Whether a name that is missing may be one that was taken out: a whole section, or the very name in one.
+    fn may_have_had(&self, diagnostic: &Diagnostic) -> bool {
+        let named = |segment: &Segment| matches!(segment, Segment::Key(key) if diagnostic.message.contains(&format!("`{key}`")));
+        self.removed.iter().any(|path| path.segments().len() < 2 || path.segments().last().is_some_and(named))
     }
 
     /// Adds what a look at the readable part found. A name that is missing there may only have been taken out.
     #[must_use]
     pub fn errors_with(&self, more: Vec<Diagnostic>) -> Vec<Diagnostic> {
-        let consequence = |code| matches!(code, Code::Reference | Code::Missing | Code::Tls);
-        let more = more.into_iter().filter(|diagnostic| !consequence(diagnostic.code));
+        let consequence = |diagnostic: &Diagnostic| match diagnostic.code {
+            Code::Missing | Code::Tls => true,
+            Code::Reference => self.may_have_had(diagnostic),
+            _ => false,
+        };
+        let more = more.into_iter().filter(|diagnostic| !consequence(diagnostic));
         let mut errors: Vec<Diagnostic> = self.errors.iter().cloned().chain(more).collect();
         errors.sort_by_key(|diagnostic| diagnostic.span().map(|span| (span.source.name.clone(), span.range.start)));
         errors

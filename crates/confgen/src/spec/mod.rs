@@ -18,7 +18,7 @@ use crate::document::{Node, Path, merge_patch};
 
 pub use daemon::{Daemon, EnvValue, Recycle, Reload, Secret, SecretSource, Timeouts};
 pub use draft::Draft;
-pub use runtime::{Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime};
+pub use runtime::{Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime, Telemetry};
 pub use scalar::{
     Account, Callable, FilePath, HeaderName, HostName, Milliseconds, ModuleName, ModuleReference, Name, Network,
     NotYet, PlainPath, PythonVersion, Seconds, Size, Umask, UpstreamUrl, UrlPath, VariableName,
@@ -209,7 +209,7 @@ mod tests {
             ("daemons: {d: {umask: 22}}", "expected octal digits in quotes"),
             ("daemons: {d: {env: {A: 1.5}}}", "quote the value"),
             ("daemons: {d: {env: {A: {secret: {fiel: /x}}}}}", "did you mean `file`?"),
-            ("daemons: {d: {rolling: true}}", "`daemons.d.rolling` is known, not supported yet"),
+            ("runtime: {debug: true}", "`runtime.debug` is known, not supported yet"),
             ("daemons: {'a b': {}}", "cannot be a key of `daemons`"),
             ("sites: {s: {hosts: ['a b']}}", "expected a host name"),
             ("sites: {s: {tls: {cert: /c}}}", "`key` is missing in `sites.s.tls`"),

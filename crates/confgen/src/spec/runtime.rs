@@ -23,6 +23,14 @@ pub struct Runtime {
     pub maximum_interpreters: Option<u32>,
     /// The format of application log records.
     pub log_format: Option<RecordFormat>,
+    /// Whether interpreters are destroyed when a process ends, so that `atexit` runs. Default: true.
+    pub destroy_interpreters: Option<bool>,
+    /// Whether applications may ask for the server's metrics, in embedded mode; a daemon has its own `server-metrics`.
+    pub server_metrics: Option<bool>,
+    /// Whether the module tells in detail what it does.
+    pub verbose: Option<bool>,
+    /// Where processes report to.
+    pub telemetry: Option<Telemetry>,
     /// Scripts to import in every Apache child at its start.
     pub import: Vec<Import>,
     /// A debugger in a single process.
@@ -38,6 +46,24 @@ pub struct Import {
     /// Into which interpreter. Default: `main`.
     #[serde(default)]
     pub interpreter: super::site::Interpreter,
+}
+
+/// Where processes report to.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Telemetry {
+    /// The socket of an ingester: `unix:/path`.
+    #[schemars(regex(pattern = "^unix:/[^\\s\"]+$"), extend("x-expected" = "`unix:/path`"))]
+    pub service: String,
+    /// Seconds between reports.
+    #[serde(default)]
+    pub interval: Option<f64>,
+    /// Requests that take longer, in seconds, are reported one by one; 0 is off.
+    #[serde(default)]
+    pub slow_requests: Option<f64>,
+    /// Further options, such as `CaptureUserAgent`.
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 /// The format of log records.
@@ -116,6 +142,15 @@ pub struct Python {
     pub warnings: Vec<String>,
     /// Where eggs are unpacked, in embedded mode.
     pub eggs: Option<FilePath>,
+    /// The seed of hashes: `random`, or a number.
+    pub hash_seed: Option<super::server::Scalar>,
+    /// The interval at which Python switches threads, in seconds; a daemon has its own.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 3600))]
+    pub switch_interval: Option<f64>,
+    /// Whether each sub-interpreter has a GIL of its own (Python 3.12 and later).
+    pub per_interpreter_gil: Option<bool>,
+    /// Whether a build of Python without a GIL runs without it.
+    pub free_threading: Option<bool>,
     /// Whether `.pyc` files are left unwritten.
     pub dont_write_bytecode: Option<bool>,
 }

@@ -120,6 +120,19 @@ fn all_at_once() {
 }
 
 #[test]
+fn an_unknown_daemon_is_reported_beside_a_daemon_with_a_mistake() {
+    let text = |app: &str| {
+        format!("daemons: {{web: {{threads: -3}}}}\nsites: {{s: {{apps: {{/: {{script: /a, daemon: {app}}}}}}}}}")
+    };
+    let errors = |app| rendered(&text(app), &crate::fixture::machine(), &RenderOptions::default()).unwrap_err();
+    assert!(errors("wbe").contains("there is no daemon `wbe`"), "{}", errors("wbe"));
+    assert!(!errors("web").contains("there is no daemon"), "{}", errors("web"));
+    let section = "daemons: 3\nsites: {s: {apps: {/: {script: /a, daemon: web}}}}";
+    let errors = rendered(section, &crate::fixture::machine(), &RenderOptions::default()).unwrap_err();
+    assert!(!errors.contains("there is no daemon"), "{errors}");
+}
+
+#[test]
 fn a_quote_in_a_path_that_exists_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("it's \"quoted\" [x]*.wsgi");

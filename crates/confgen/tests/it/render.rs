@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use confgen::directives::{self, Kind, Status};
 use confgen::environment::Environment;
 use confgen::render::{RenderOptions, Secrets, WriteOptions};
 
@@ -60,6 +61,75 @@ fn all_directives_of_the_runtime() {
         "runtime:\n  socket-prefix: /s/w\n  restrict: {stdin: true, stdout: true, signal: false, embedded: false}\n  python: {home: /p, path: [/a, /b], optimize: 1, warnings: [ignore, 'error::X'], eggs: /e, dont-write-bytecode: true}\n  import: [{script: /i.wsgi, interpreter: x}]\ndaemons: {d: {import: [{script: /j.wsgi}]}}\n",
     );
     insta::assert_snapshot!(conf.split("# runtime:").nth(1).unwrap());
+}
+
+#[test]
+fn what_the_module_has_is_rendered_and_what_it_does_not_have_yet_is_not() {
+    let keys = [
+        ("WSGIPythonHashSeed \"7\"", "runtime: {python: {hash-seed: 7}}"),
+        ("WSGIPythonHashSeed \"random\"", "runtime: {python: {hash-seed: random}}"),
+        ("WSGISwitchInterval \"0.25\"", "runtime: {python: {switch-interval: 0.25}}"),
+        ("WSGIPerInterpreterGIL \"On\"", "runtime: {python: {per-interpreter-gil: true}}"),
+        ("WSGIFreeThreading \"Off\"", "runtime: {python: {free-threading: false}}"),
+        ("WSGIDestroyInterpreter \"Off\"", "runtime: {destroy-interpreters: false}"),
+        ("WSGIServerMetrics \"On\"", "runtime: {server-metrics: true}"),
+        ("WSGIVerboseDebugging \"On\"", "runtime: {verbose: true}"),
+        ("WSGILogFormat \"json\"", "runtime: {log-format: json}"),
+        ("WSGITelemetryService \"unix:/t\" \"interval=5\"", "runtime: {telemetry: {service: 'unix:/t', interval: 5}}"),
+        ("WSGISlowRequests \"0.5\"", "runtime: {telemetry: {service: 'unix:/t', slow-requests: 0.5}}"),
+        (
+            "WSGITelemetryOptions \"CaptureUserAgent\"",
+            "runtime: {telemetry: {service: 'unix:/t', options: [CaptureUserAgent]}}",
+        ),
+        ("WSGIDaemonProcess \"d\" \\\n  rolling=\"On\"", "daemons: {d: {rolling: true}}"),
+        ("WSGIDaemonProcess \"d\" \\\n  fork-after-load=\"Off\"", "daemons: {d: {fork-after-load: false}}"),
+    ];
+    for (line, text) in keys {
+        match rendered(text, &machine(), &RenderOptions::default()) {
+            Ok(tree) => assert!(tree.text("httpd.conf").unwrap().contains(line), "{line}\n{text}"),
+            Err(errors) => {
+                assert!(errors.contains("is known, not supported yet"), "{text}\n{errors}");
+                let waiting = directives::all().iter().filter(|entry| entry.status == Status::Known);
+                assert!(waiting.into_iter().any(|entry| errors.contains(&format!("`{}`", entry.name))), "{errors}");
+            }
+        }
+    }
+}
+
+#[test]
+fn daemons_of_raw_lines_have_a_place_for_their_sockets() {
+    assert!(!httpd_conf("{}").contains("WSGISocketPrefix"));
+    for text in ["runtime: {socket-prefix: /s/w}", "raw: [{at: server.end, text: WSGIDaemonProcess x}]"] {
+        assert!(httpd_conf(text).contains("WSGISocketPrefix"), "{text}");
+    }
+}
+
+#[test]
+fn modules_are_watched_in_every_interpreter_of_the_daemon() {
+    let text = "daemons: {d: {reload: on-change}, e: {}}\nsites: {s: {apps: {/: {script: /a, daemon: d}, /x: {script: /b, daemon: d, interpreter: x}, /e: {script: /c, daemon: e, interpreter: z}}}}";
+    let tree = rendered(text, &machine(), &RenderOptions::default()).unwrap();
+    let conf = tree.text("httpd.conf").unwrap();
+    let lines: Vec<_> = conf.lines().filter(|line| line.contains("monitor.py")).collect();
+    assert_eq!(lines.len(), 2, "{conf}");
+    assert!(lines.iter().all(|line| line.contains("process-group=\"d\"")), "{lines:?}");
+    assert!(lines[1].contains("application-group=\"x\""), "{lines:?}");
+    assert!(tree.text("reload/monitor.py").unwrap().contains("SIGUSR1"));
+    assert!(!httpd_conf("daemons: {d: {reload: on-touch}}").contains("monitor.py"));
+    let each = text.replace("interpreter: x", "interpreter: resource");
+    let tree = rendered(&each, &machine(), &RenderOptions::default()).unwrap();
+    assert_eq!(tree.warnings.len(), 1);
+}
+
+#[test]
+fn a_spec_judges_its_own_warnings() {
+    let text = "server: {mpm: prefork, mpm-settings: {threads-per-child: 4}}";
+    let warnings = rendered(text, &machine(), &RenderOptions::default()).unwrap().warnings;
+    let code = warnings[0].code.info().id;
+    let denied = format!("{text}\nlint: {{deny: warning}}");
+    let errors = rendered(&denied, &machine(), &RenderOptions::default()).unwrap_err();
+    assert!(errors.contains(&format!("error[{code}]")) && errors.contains("`lint.deny`"), "{errors}");
+    let allowed = format!("{text}\nlint: {{deny: warning, allow: {{{code}: meant}}}}");
+    assert!(rendered(&allowed, &machine(), &RenderOptions::default()).unwrap().warnings.is_empty());
 }
 
 #[test]
@@ -256,9 +326,13 @@ fn extensions_are_refused_for_the_c_module() {
 
 #[test]
 fn what_our_module_does_not_have_yet_is_refused_by_name() {
-    let text = "raw: [{at: server.end, text: 'WSGIDispatchScript /d.wsgi'}, {at: server.end, text: 'WSGIDaemonProcess x thread=3'}, {at: server.end, text: 'WSGIScriptAlas / /x'}]";
-    let errors = rendered(text, &machine(), &RenderOptions::default()).unwrap_err();
-    assert!(errors.contains("`WSGIDispatchScript` is known, not supported yet"), "{errors}");
+    let known = directives::all().iter().find(|entry| entry.kind == Kind::Directive && entry.status == Status::Known);
+    let own = known.map_or("ServerSignature", |entry| entry.name.as_str());
+    let text = format!(
+        "raw: [{{at: server.end, text: '{own} Off'}}, {{at: server.end, text: 'WSGIDaemonProcess x thread=3'}}, {{at: server.end, text: 'WSGIScriptAlas / /x'}}]"
+    );
+    let errors = rendered(&text, &machine(), &RenderOptions::default()).unwrap_err();
+    assert_eq!(errors.contains(&format!("`{own}` is known, not supported yet")), known.is_some(), "{errors}");
     assert!(errors.contains("did you mean `threads`?"), "{errors}");
     assert!(errors.contains("did you mean `WSGIScriptAlias`?"), "{errors}");
 }

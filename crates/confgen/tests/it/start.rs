@@ -141,6 +141,24 @@ impl Started {
 }
 
 #[test]
+fn an_application_that_does_not_load_ends_the_start() {
+    let place = Place::new();
+    fs::write(place.site().join("app.wsgi"), "import no_such_module\n").unwrap();
+    let module = this_machine().wsgi.module.expect("asserted there").display().to_string();
+    let arguments = ["start", "app.wsgi", "--port", "0", "--user", "nobody", "--module", &module];
+    let arguments = if nix::unistd::Uid::effective().is_root() {
+        arguments.to_vec()
+    } else {
+        [&arguments[..4], &arguments[6..]].concat()
+    };
+    let (code, _, said) = place.run(&arguments);
+    assert_eq!(code, Some(3), "{said}");
+    let error = "an application does not load: ModuleNotFoundError: No module named 'no_such_module'";
+    assert!(said.contains(error) && said.contains("logs/error.log:"), "{said}");
+    assert_eq!(place.run(&["status"]).0, Some(1), "nothing is left");
+}
+
+#[test]
 fn an_interrupt_stops_the_server_in_order() {
     let place = Place::new();
     let started = place.start(&["--name", "second"]);

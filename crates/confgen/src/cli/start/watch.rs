@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 
+use super::preflight::{Flight, Preflight};
 use crate::cli::exit::{Exit, Failure};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::httpd::{Level, LogLine, LogTail, Server, Signal};
@@ -47,7 +48,13 @@ impl Signals {
 }
 
 /// Watches a server until it ends or is to be stopped; `shown` are the logs that are shown.
-pub(super) fn until_the_end(server: &mut Server, signals: &Signals, shown: Option<&Tree>) -> Result<Exit, Failure> {
+/// Where an application does not load at the start, that is the end.
+pub(super) fn until_the_end(
+    server: &mut Server,
+    signals: &Signals,
+    shown: Option<&Tree>,
+    mut preflight: Option<Preflight>,
+) -> Result<Exit, Failure> {
     let mut logs = shown.map(Logs::new);
     loop {
         match &mut logs {
@@ -69,6 +76,16 @@ pub(super) fn until_the_end(server: &mut Server, signals: &Signals, shown: Optio
         if signals.graceful.swap(false, Ordering::SeqCst) {
             // A server that is just ending shows in the next turn.
             let _ = server.graceful();
+        }
+        match preflight.as_mut().map(Preflight::look) {
+            Some(Flight::Fails(diagnostic)) => {
+                let stopped = stop(server, logs);
+                let diagnostics =
+                    std::iter::once(diagnostic).chain(stopped.err().into_iter().flat_map(|end| end.diagnostics));
+                return Err(Failure { exit: Exit::Refused, diagnostics: diagnostics.collect() });
+            }
+            Some(Flight::Over) => preflight = None,
+            Some(Flight::Goes) | None => {}
         }
         if signals.stop.load(Ordering::SeqCst) {
             return stop(server, logs);

@@ -12,7 +12,8 @@ import os
 def application(environ, start_response):
     lines = []
     for name in ("SCRIPT_NAME", "PATH_INFO", "SCRIPT_FILENAME", "REQUEST_URI", "QUERY_STRING", "REDIRECT_STATUS",
-                 "REDIRECT_URL", "MARK", "REDIRECT_MARK"):
+                 "REDIRECT_URL", "MARK", "REDIRECT_MARK", "HTTP_AUTHORIZATION", "REMOTE_ADDR", "HTTP_X_FORWARDED_FOR",
+                 "HTTP_HOST", "HTTP_X_FORWARDED_HOST"):
         if name in environ:
             value = environ[name]
             value = os.fsencode(value) if name == "SCRIPT_FILENAME" else value.encode("latin-1")
@@ -24,10 +25,15 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
 
-other = application
+other = nowhere = application
 "#;
 
-const COMPARED: [&str; 12] = [
+const COMPARED: [&str; 17] = [
+    "HTTP_AUTHORIZATION",
+    "REMOTE_ADDR",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_HOST",
+    "HTTP_X_FORWARDED_HOST",
     "SCRIPT_NAME",
     "PATH_INFO",
     "SCRIPT_FILENAME",
@@ -248,6 +254,45 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Settings in every kind of scope: which of them holds shows in what the script is told.
+const MERGED: &[Case] = &[
+    Case {
+        name: "server-and-sections",
+        configuration: "WSGIScriptAlias /a ROOT/app.wsgi\nWSGIScriptAlias /d ROOT/dir\nWSGIApplicationGroup outer\nWSGICallableObject other\nWSGIPassAuthorization On\nWSGIPassAuthorization Off\nWSGIApplicationGroup server\n<Directory ROOT/dir>\nWSGIApplicationGroup directory\n</Directory>\n<Directory ROOT/dir/sub>\nWSGICallableObject application\nWSGIPassAuthorization On\n</Directory>\n<Location /a/b>\nWSGIPassAuthorization On\n</Location>\n<Location /a/b/c>\nWSGIPassAuthorization Off\nWSGIApplicationGroup %{GLOBAL}\n</Location>\n<Files one.py>\nWSGICallableObject application\n</Files>",
+        targets: &["/a/b/c/d"],
+    },
+    Case {
+        name: "hosts-inherit",
+        configuration: "WSGIApplicationGroup server\nWSGICallableObject other\nWSGIPassAuthorization On\nWSGIScriptAlias /server ROOT/app.wsgi\nWSGIScriptAlias /a ROOT/two.wsgi\n<VirtualHost *>\nServerName localhost\nWSGIScriptAlias /a ROOT/app.wsgi\nWSGIApplicationGroup host\n<Location /a/b>\nWSGIPassAuthorization Off\n</Location>\n</VirtualHost>",
+        targets: &["/server", "/server/x"],
+    },
+    Case {
+        name: "alias-options",
+        configuration: "WSGIApplicationGroup server\nWSGICallableObject nowhere\nWSGIPassAuthorization On\nWSGIScriptAlias /a ROOT/app.wsgi application-group=alias callable-object=other pass-authorization=Off\nWSGIScriptAlias /d ROOT/dir application-group=%{SERVER} callable-object=application\n<Location /a/b>\nWSGIApplicationGroup location\nWSGICallableObject application\nWSGIPassAuthorization On\n</Location>\n<Location /d/sub>\nWSGIPassAuthorization Off\n</Location>",
+        targets: &[],
+    },
+    Case {
+        name: "restricted",
+        configuration: "WSGIScriptAlias /a ROOT/app.wsgi\nWSGIScriptAlias /d ROOT/dir\nWSGIRestrictProcess web\n<Location /a/b>\nWSGIRestrictProcess other %{GLOBAL}\n</Location>\n<Location /a/b/c>\nWSGIRestrictProcess one\nWSGIRestrictProcess %{GLOBAL}\n</Location>\n<Directory ROOT/dir>\nWSGIRestrictProcess %{global}\n</Directory>\n<Directory ROOT/dir/sub>\nWSGIRestrictProcess\n</Directory>",
+        targets: &["/a/b/c/d"],
+    },
+    Case {
+        name: "proxies",
+        configuration: "WSGIScriptAlias /a ROOT/app.wsgi\nWSGIScriptAlias /d ROOT/dir\nWSGITrustedProxyHeaders X-Forwarded-For\nWSGITrustedProxyHeaders X-Forwarded-Host\n<Location /a/b>\nWSGITrustedProxyHeaders X-Forwarded-Host\n</Location>\n<Location /a/b/c>\nWSGITrustedProxyHeaders\n</Location>\n<Directory ROOT/dir>\nWSGITrustedProxies 192.168.0.0/16\nWSGITrustedProxies 10.0.0.0/8\n</Directory>\n<Directory ROOT/dir/sub>\nWSGITrustedProxies 127.0.0.1\n</Directory>\n<Location /d/one.py/x>\nWSGITrustedProxies\n</Location>",
+        targets: &["/a/b/c/d"],
+    },
+    Case {
+        name: "htaccess",
+        configuration: "AccessFileName settings\nWSGIScriptAlias /a ROOT/app.wsgi\nWSGIScriptAlias /d ROOT/dir\nWSGICallableObject nowhere\n<Directory ROOT/dir>\nAllowOverride FileInfo\n</Directory>",
+        targets: &[],
+    },
+    Case {
+        name: "variables",
+        configuration: "SetEnv group named\nSetEnv token %{SERVER}\nSetEnv nested %{ENV:group}\nSetEnv name other\nSetEnv empty \"\"\nWSGIScriptAlias /a ROOT/app.wsgi\nWSGIScriptAlias /d ROOT/dir application-group=%{ENV:group}\nWSGIApplicationGroup %{ENV:token}\nWSGICallableObject %{ENV:name}\n<Location /a/b>\nWSGIApplicationGroup %{ENV:nested}\n</Location>\n<Location /a/b/c>\nWSGIApplicationGroup %{HOST}\nWSGICallableObject %{ENV:missing}\n</Location>\n<Location /a/x>\nWSGIApplicationGroup a%{GLOBAL}\n</Location>\n<Location /d/sub>\nWSGICallableObject %{GLOBAL}\n</Location>\n<Location /d/one.py>\nWSGIApplicationGroup %{OTHER}\n</Location>",
+        targets: &["/a/x/y", "/a/b/c/d"],
+    },
+];
+
 fn server(name: &str, module: &std::path::Path, script: &str, case: &Case) -> Server {
     let folder = Folder::new(name);
     for file in FILES {
@@ -255,12 +300,15 @@ fn server(name: &str, module: &std::path::Path, script: &str, case: &Case) -> Se
         std::fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("own folder");
         std::fs::write(path, script).expect("own folder");
     }
+    let settings = "WSGICallableObject other\nWSGIPassAuthorization On\nWSGITrustedProxyHeaders X-Forwarded-For\n";
+    std::fs::write(folder.path().join("dir/settings"), settings).expect("own folder");
     Server::launch(folder, module, &case.configuration.replace("MODULES", env!("HTTPD_MODULES")))
 }
 
 /// What is compared of an answer.
 fn seen(server: &Server, target: &str) -> Vec<String> {
-    let answer = server.get(target);
+    let fields = "Authorization: Basic dTpw\nX-Forwarded-For: 10.0.0.9\nX-Forwarded-Host: outside.example";
+    let answer = server.get_with(target, fields);
     let mut seen = vec![answer.status().to_string()];
     seen.extend(answer.head().lines().filter(|line| line.starts_with("Location:")).map(str::to_owned));
     for name in COMPARED {
@@ -272,9 +320,19 @@ fn seen(server: &Server, target: &str) -> Vec<String> {
 // Covers: rule:mapping/alias-first-match, rule:mapping/alias-vhost-first, rule:mapping/alias-segment, rule:mapping/alias-slash-runs, rule:mapping/alias-case-sensitive, rule:mapping/alias-root, rule:mapping/alias-remainder, rule:mapping/alias-path-info, rule:mapping/alias-encoded-slash, rule:mapping/alias-mod-alias-first, rule:mapping/alias-no-execcgi, rule:mapping/alias-directory-rules, rule:mapping/alias-directory-target, rule:mapping/alias-directory-bare, rule:mapping/alias-match-groups, rule:mapping/alias-match-unanchored, rule:mapping/case-insensitive, rule:mapping/handler-sethandler, rule:mapping/handler-addhandler, rule:mapping/handler-mime-type, rule:mapping/handler-rewrite, directive:WSGIScriptAlias, directive:WSGIScriptAliasMatch, directive:WSGICaseSensitivity, directive:WSGICallableObject, directive:WSGIApplicationGroup
 #[test]
 fn both_modules_map_every_url_alike() {
+    compare(CASES);
+}
+
+// Covers: rule:config/merge-directory-over-server, rule:config/merge-vhost-inherits, rule:config/merge-same-scope-last, rule:config/override-fileinfo, rule:mapping/token-global, rule:mapping/token-server, rule:mapping/token-host, rule:mapping/token-env, rule:mapping/token-env-nested, directive:WSGIRestrictProcess, directive:WSGIPassAuthorization, directive:WSGITrustedProxies, directive:WSGITrustedProxyHeaders, directive:WSGICallableObject, directive:WSGIApplicationGroup, option:WSGIScriptAlias/application-group, option:WSGIScriptAlias/callable-object, option:WSGIScriptAlias/pass-authorization
+#[test]
+fn settings_of_all_scopes_come_to_the_same() {
+    compare(MERGED);
+}
+
+fn compare(cases: &[Case]) {
     let Some(peer) = peer() else { return };
     let mut wrong = Vec::new();
-    for case in CASES {
+    for case in cases {
         let ours = server(&format!("map-ours-{}", case.name), &module(), "", case);
         let theirs = server(&format!("map-peer-{}", case.name), &peer, SCRIPT, case);
         for target in EVERYWHERE.iter().chain(case.targets) {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures what `make build` and `make peer` made; the results go to target/bench.
 #
-#   setup/bench.sh [embedded] [daemon] [subscribed] [transfers] [latency] [start] [restarts] [memory] [render] [cell] [catalogue]
+#   setup/bench.sh [embedded] [daemon] [subscribed] [transfers] [latency] [start] [restarts] [pythons] [memory] [render] [cell] [catalogue]
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -10,10 +10,12 @@ fn main() {
     {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}");
     }
-    println!("cargo:rustc-env=ENGINE_PYTHON_VERSION={}", python.version());
+    // As the engine's files and Python's own folders are named: a build without a lock has a `t`.
+    let flavour = if python.is_free_threaded() { "t" } else { "" };
+    println!("cargo:rustc-env=ENGINE_PYTHON_VERSION={}{flavour}", python.version());
     // `sys.executable` where no home is configured: the Python of this engine, not the environment it was built in.
     let executable = python.executable().and_then(|path| std::fs::canonicalize(path).ok());
     let executable = executable.map(|path| path.display().to_string()).unwrap_or_default();
     println!("cargo:rustc-env=ENGINE_PYTHON_EXECUTABLE={executable}");
-    println!("cargo:rustc-env=ENGINE_TEST_PYTHON={}", python.version());
+    println!("cargo:rustc-env=ENGINE_TEST_PYTHON={}{flavour}", python.version());
 }

@@ -8,6 +8,7 @@ mod client;
 mod latency;
 mod memory;
 mod pair;
+mod pythons;
 mod report;
 mod restarts;
 mod start;
@@ -79,6 +80,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "latency", run: latency::compare },
     Measurement { name: "start", run: start::compare },
     Measurement { name: "restarts", run: restarts::compare },
+    Measurement { name: "pythons", run: pythons::scale },
     Measurement { name: "memory", run: memory::compare },
     Measurement { name: "render", run: tools::render },
     Measurement { name: "cell", run: tools::trivial_cell },

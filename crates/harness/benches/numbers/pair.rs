@@ -89,12 +89,14 @@ pub(crate) struct Site<'a> {
     pub(crate) workers: u32,
     /// `event` or `prefork`.
     pub(crate) mpm: &'static str,
+    /// Lines before the alias of the application; `ROOT` is the folder of the script.
+    pub(crate) lines: &'a str,
 }
 
 impl<'a> Site<'a> {
     /// An application in a group of one process, under the event MPM.
     pub(crate) fn new(mode: Mode, script: &'a str) -> Self {
-        Self { mode, script, options: "threads=15", workers: 16, mpm: "event" }
+        Self { mode, script, options: "threads=15", workers: 16, mpm: "event", lines: "" }
     }
 
     /// The application that says hello.
@@ -239,6 +241,7 @@ fn configuration(httpd: &Httpd, module: Option<&Path>, root: &Path, port: u16, s
                 format!(" process-group={GROUP}")
             }
         };
+        line(site.lines.replace("ROOT", &root.to_string()));
         line(format!("WSGIScriptAlias / \"{root}/app.wsgi\" application-group=%{{GLOBAL}}{place}"));
     } else {
         line(format!("DocumentRoot \"{root}\""));

@@ -277,9 +277,13 @@ fn leak_inside() {
         let blocks = || serve("blocks").text().parse::<i64>().expect("a number");
         // The first rounds fill caches and free lists; then ten times as many requests must not take more.
         round(100);
-        let before = blocks();
-        round(1000);
-        let grown = blocks() - before;
+        let growth = || {
+            let before = blocks();
+            round(1000);
+            blocks() - before
+        };
+        // Some caches of newer Pythons fill later than that, and once: what leaks, leaks in the next thousand too.
+        let grown = Some(growth()).filter(|grown| *grown < 300).unwrap_or_else(growth);
         assert!(grown < 300, "{kind}: {grown} blocks more after 1000 requests");
     }
 }

@@ -19,12 +19,14 @@ use crate::interpreter::Interpreter;
 use crate::keeper::{Keeper, wind_up};
 use crate::logging::Setting;
 use crate::metrics::{Finished, Io, Meter};
+use crate::object::{call_method, import};
 use crate::script::{self, Wanted};
+use crate::telemetry::Reporter;
 pub use crate::thread::Worker;
 use crate::thread::{Record, State, enter, gilstate, visit};
 use crate::traceback::Destination;
 use crate::wsgi::adapter::{self, Ended, Outgoing, now};
-use crate::wsgi::environ::Moment;
+use crate::wsgi::environ::{self, Moment};
 
 /// Python in this process. There is one, and it lives as long as the process.
 pub struct Engine {
@@ -42,6 +44,10 @@ pub struct Engine {
     /// Held by threads that visit interpreters; taken for good before interpreters end, as a thread that wants the GIL
     /// of a Python that is no more would be ended in the middle of its Rust code.
     visiting: RwLock<()>,
+    /// Sends telemetry.
+    reporter: OnceLock<Option<&'static Reporter>>,
+    /// Why the process ends, once that is decided.
+    end: OnceLock<String>,
     /// The cap on interpreters was met and said so.
     full: AtomicBool,
     /// Sub-interpreters of groups that the configuration names.
@@ -110,11 +116,15 @@ impl Engine {
             workers: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
             visiting: RwLock::new(()),
+            reporter: OnceLock::new(),
+            end: OnceLock::new(),
             full: AtomicBool::new(false),
             own_groups: AtomicU32::new(0),
         };
         setting.process.interpreters(1);
-        Ok(Box::leak(Box::new(engine)))
+        let engine: &'static Self = Box::leak(Box::new(engine));
+        engine.reporter.get_or_init(|| Reporter::start(engine, setting));
+        Ok(engine)
     }
 
     /// Makes the worker of the calling thread. `number` is `mod_wsgi.thread_id`, from 1.
@@ -226,7 +236,12 @@ impl Engine {
         let ledger = &self.setting.ledger;
         let waits = (interpreter.observed() || ledger.recording()).then(Instant::now);
         let begun = if daemon_start == 0 && waits.is_some() { now() } else { daemon_start };
-        let open = waits.and_then(|_| ledger.begin(record, begun));
+        let open = waits.and_then(|_| {
+            ledger.begin(record, begun, |slow| {
+                let id = environ::request_id(facts).map_or_else(|| gateway.request_id(), <[u8]>::to_vec);
+                slow.describe(facts, record.number(), daemon_start, &id)
+            })
+        });
         // SAFETY: this thread's own state; the thread is not attached.
         let ended = unsafe {
             enter(state, |py| {
@@ -410,6 +425,52 @@ impl Engine {
         interpreters.iter().copied().find(|interpreter| interpreter.group == group)
     }
 
+    /// All interpreters, for the reporter.
+    pub(crate) fn interpreters(&self) -> Vec<&'static Interpreter> {
+        self.all()
+    }
+
+    /// Runs `work` attached to an interpreter, for the reporter; `None` when that cannot be any more.
+    pub(crate) fn attached<R>(
+        &self,
+        interpreter: &Interpreter,
+        work: impl for<'py> FnOnce(Python<'py>) -> R,
+    ) -> Option<R> {
+        self.visit(interpreter, work)
+    }
+
+    /// How long a thread may keep the GIL of the main interpreter, in seconds.
+    pub(crate) fn switch_interval(&self) -> f64 {
+        let asked = self.visit(self.main, |py| {
+            let interval = import(py, c"sys").and_then(|sys| call_method(&sys, c"getswitchinterval", &[]));
+            // SAFETY: alive, attached; not a number gives -1 and an exception that is not left behind.
+            let seconds = interval.map(|interval| unsafe { ffi::PyFloat_AsDouble(interval.as_ptr()) });
+            seconds.unwrap_or(-1.0)
+        });
+        asked.unwrap_or_default().max(0.0)
+    }
+
+    fn reporter(&self) -> Option<&'static Reporter> {
+        self.reporter.get().copied().flatten()
+    }
+
+    /// The process will end for this reason, once its requests have: said before [`Engine::stop`].
+    pub fn will_stop(&self, reason: &str) {
+        if self.end.set(reason.to_owned()).is_ok()
+            && let Some(reporter) = self.reporter()
+        {
+            reporter.stopping(reason, self.setting.ledger.lifetime().1);
+        }
+    }
+
+    /// The process is about to be aborted, because it did not end in time.
+    pub fn aborted(&self) {
+        if let Some(reporter) = self.reporter() {
+            let reason = self.end.get().map_or("", String::as_str);
+            reporter.stopped(reason, false, self.setting.ledger.lifetime());
+        }
+    }
+
     fn all(&self) -> Vec<&'static Interpreter> {
         self.interpreters.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -504,16 +565,31 @@ impl Engine {
         if self.stopping.swap(true, Ordering::SeqCst) {
             return;
         }
-        let phrases = &self.setting.phrases;
+        self.will_stop(reason);
+        self.announce_stop(reason);
+        if let Some(reporter) = self.reporter() {
+            reporter.finish();
+        }
+        if self.setting.config.destroy_interpreter {
+            self.destroy();
+        }
+        if let Some(reporter) = self.reporter() {
+            reporter.stopped(reason, true, self.setting.ledger.lifetime());
+        }
+    }
+
+    fn announce_stop(&'static self, reason: &str) {
         for interpreter in self.all() {
             if self.visit(interpreter, |py| crate::events::process_stopping(py, interpreter, reason)).is_none() {
                 let text = format!("WSGI0104: The stop could not be announced in the {}.", interpreter.label);
                 self.setting.log(Level::Error, &text);
             }
         }
-        if !self.setting.config.destroy_interpreter {
-            return;
-        }
+    }
+
+    /// Ends the interpreters, as far as nobody is in them.
+    fn destroy(&'static self) {
+        let phrases = &self.setting.phrases;
         let workers: Vec<Arc<Record>> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A thread that is inside an application must keep its states. Others can never attach again: `serve` sees
         // `stopping`.

@@ -18,6 +18,7 @@ use crate::object::{
     system_error, system_exit, text, type_name,
 };
 use crate::script::Loaded;
+use crate::telemetry::Collections;
 use crate::thread::State;
 use crate::wsgi::adapter::Bundle;
 use crate::wsgi::environ::Environs;
@@ -74,6 +75,8 @@ pub(crate) struct Interpreter {
     pub(crate) bundles: GilCell<Vec<Bundle>>,
     /// The requests that are being served.
     pub(crate) present: GilCell<Present>,
+    /// What the garbage collector did, for telemetry.
+    pub(crate) collections: Collections,
     /// Somebody has subscribed to events of requests: they are measured.
     observed: AtomicBool,
     /// `mod_wsgi.active_requests`, once somebody asked.
@@ -103,6 +106,7 @@ impl Interpreter {
             loading: Mutex::new(()),
             bundles: GilCell::new(Vec::new()),
             present: GilCell::new(Present::default()),
+            collections: Collections::default(),
             observed: AtomicBool::new(false),
             active: OnceLock::new(),
         }
@@ -201,6 +205,13 @@ impl Interpreter {
             }
         } else if restrict_signals && let Err(raised) = signals::intercept(py, self, &module) {
             self.complain(py, raised, "0183", "Unable to intercept 'signal.signal'.");
+        }
+        if config.telemetry.is_some()
+            && !self.setting.is_service()
+            && let Err(raised) = crate::telemetry::watch(py, self)
+        {
+            // Reports go without it.
+            raised.forget(py);
         }
         let file_wrapper = wsgi::file_wrapper::make(py, &module)?;
         // SAFETY: attached; the name ends in NUL, the base is an exception type.

@@ -10,7 +10,7 @@
 //! | `wsgi` | the adapter: environ, input, errors, `start_response`, iteration, file wrapper |
 //! | `interpreter`, `keeper`, `thread` | interpreters, the thread that makes them, thread states |
 //! | `script`, `module`, `events` | scripts, the modules `mod_wsgi` and `apache`, subscriptions |
-//! | `metrics` | what is measured of requests and of the process |
+//! | `metrics`, `telemetry` | what is measured of requests and of the process, and how it is sent |
 //! | `object`, `slot` | Python values, and how Python calls into the engine |
 
 mod config;
@@ -33,6 +33,7 @@ mod restrict;
 mod script;
 mod signals;
 mod slot;
+mod telemetry;
 mod thread;
 mod traceback;
 mod wsgi;

@@ -52,7 +52,7 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn new(config: launch::Python, process: &'static dyn Process) -> Self {
         let phrases = Phrases::new(&config.process_group);
-        let ledger = Ledger::new(config.telemetry.is_some());
+        let ledger = Ledger::new(config.telemetry.as_ref());
         Self { process, config, phrases, pid: std::process::id(), ledger }
     }
 

@@ -133,7 +133,7 @@ pub(crate) fn apache(py: Python<'_>, interpreter: &Interpreter) -> Raise<()> {
 
 const CAPSULE: &std::ffi::CStr = c"mod_wsgi.interpreter";
 
-fn capsule<'py>(py: Python<'py>, interpreter: &'static Interpreter) -> Raise<Object<'py>> {
+pub(crate) fn capsule<'py>(py: Python<'py>, interpreter: &'static Interpreter) -> Raise<Object<'py>> {
     let pointer = std::ptr::from_ref(interpreter).cast_mut().cast();
     // SAFETY: attached; the pointer is not null and lives for ever, as does the name.
     unsafe { owned(py, ffi::PyCapsule_New(pointer, CAPSULE.as_ptr(), None)) }
@@ -143,7 +143,7 @@ fn capsule<'py>(py: Python<'py>, interpreter: &'static Interpreter) -> Raise<Obj
 ///
 /// # Safety
 /// `bound` is what [`capsule`] made.
-unsafe fn interpreter_of(bound: *mut ffi::PyObject) -> Raise<&'static Interpreter> {
+pub(crate) unsafe fn interpreter_of(bound: *mut ffi::PyObject) -> Raise<&'static Interpreter> {
     // SAFETY: promised by the caller.
     unsafe {
         let pointer = ffi::PyCapsule_GetPointer(bound, CAPSULE.as_ptr()).cast::<Interpreter>();

@@ -192,6 +192,25 @@ pub(crate) fn put(dict: &Object<'_>, name: &CStr, value: &Object<'_>) -> Raise<(
     done(unsafe { ffi::PyDict_SetItemString(dict.as_ptr(), name.as_ptr(), value.as_ptr()) })
 }
 
+/// `mapping[name]`.
+pub(crate) fn item<'py>(mapping: &Object<'py>, name: &CStr) -> Raise<Object<'py>> {
+    // SAFETY: alive, attached; the name ends in NUL.
+    unsafe { owned(mapping.py(), ffi::PyMapping_GetItemString(mapping.as_ptr(), name.as_ptr())) }
+}
+
+/// A count that is an `int`; 0 for anything else.
+pub(crate) fn number_of(value: &Object<'_>) -> u64 {
+    // SAFETY: alive, attached; an exception is not left behind.
+    unsafe {
+        let number = ffi::PyLong_AsUnsignedLongLong(value.as_ptr());
+        if number == u64::MAX && !ffi::PyErr_Occurred().is_null() {
+            Raised.forget(value.py());
+            return 0;
+        }
+        number
+    }
+}
+
 /// Appends to a list.
 pub(crate) fn append(list: &Object<'_>, value: &Object<'_>) -> Raise<()> {
     // SAFETY: both are alive, attached.

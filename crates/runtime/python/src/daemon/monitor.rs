@@ -43,6 +43,9 @@ impl Monitor {
     pub(super) fn run(mut self, workers: Vec<JoinHandle<()>>) {
         let reason = self.watch();
         let group = &self.server.group;
+        if let Some(engine) = self.server.engine() {
+            engine.will_stop(reason.name());
+        }
         self.server.stop();
         self.server.status.count_stop(reason.name());
         for worker in workers {
@@ -183,6 +186,9 @@ pub(super) fn reaper(server: &'static Server, after: Duration) -> io::Result<Sen
     std::thread::Builder::new().spawn(move || {
         if ended.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
             server.say(&format!("Shutdown timeout expired; aborting daemon process '{}'.", server.group));
+            if let Some(engine) = server.engine() {
+                engine.aborted();
+            }
             // SAFETY: nothing may run any more, neither clean-ups nor other threads.
             unsafe { libc::_exit(ABORTED) };
         }

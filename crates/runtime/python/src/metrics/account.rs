@@ -2,6 +2,7 @@
 
 use super::histogram::Phase;
 use super::meter::{Cpu, Tally, microseconds};
+use crate::telemetry::Described;
 
 /// The phases of a request, in the order of [`Window::phases`].
 pub(crate) const PHASES: [&str; 8] = [
@@ -61,16 +62,20 @@ impl Window {
     }
 }
 
+/// The times of a request's phases in microseconds, in the order of [`PHASES`].
+pub(crate) type PhaseTimes = [Option<u64>; 8];
+
 /// A request that is being served.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Current {
     /// When the thread took it, microseconds since the epoch.
     pub(crate) begun: i64,
     /// Until when its time was added to a window's.
     counted: i64,
     /// How many requests the process served when it began, this one included.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for reports of slow requests"))]
     pub(crate) active_at_start: u32,
+    /// What a report says of it, when slow requests are reported.
+    pub(crate) described: Option<Box<Described>>,
 }
 
 /// A request that has ended. Times are microseconds since the epoch.
@@ -89,7 +94,7 @@ pub(crate) struct Finished<'a> {
 
 impl Finished<'_> {
     /// The phases in microseconds, `None` for those that this mode has not.
-    pub(crate) fn phases(&self) -> [Option<u64>; 8] {
+    pub(crate) fn phases(&self) -> PhaseTimes {
         let span = |from: i64, to: i64| u64::try_from(to.saturating_sub(from)).unwrap_or(0);
         // A request that ended before its application was called has spent all its time on the way there.
         let called = if self.tally.application_start == 0 { self.finish } else { self.tally.application_start };
@@ -131,13 +136,14 @@ pub(crate) struct Drained {
 
 impl Account {
     /// A request begins.
-    pub(crate) fn begin(&mut self, begun: i64, active_at_start: u32) {
-        self.current = Some(Current { begun, counted: begun, active_at_start });
+    pub(crate) fn begin(&mut self, begun: i64, active_at_start: u32, described: Option<Box<Described>>) {
+        self.current = Some(Current { begun, counted: begun, active_at_start, described });
     }
 
     /// A request ends. `begun` is for one that began before recording did.
     pub(crate) fn finish(&mut self, request: &Finished<'_>, begun: i64) -> Current {
-        let current = self.current.take().unwrap_or(Current { begun, counted: begun, active_at_start: 1 });
+        let current =
+            self.current.take().unwrap_or(Current { begun, counted: begun, active_at_start: 1, described: None });
         let window = &mut self.window;
         let tally = request.tally;
         window.requests += 1;
@@ -191,7 +197,7 @@ mod tests {
     #[test]
     fn a_long_request_is_busy_in_every_window() {
         let mut account = Account::default();
-        account.begin(2_000, 3);
+        account.begin(2_000, 3, None);
         let first = account.drain(5_000);
         assert_eq!((first.window.busy, first.elapsed, first.window.requests), (3_000, 3_000, 0));
         let tally = Tally { application_start: 2_500, status: 200, ..Tally::default() };

@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use wsgi_protocol::launch::Telemetry;
+
 use super::account::{Account, Current, Finished, Window};
 use super::meter::{Cpu, usage};
+use crate::telemetry::{Described, SlowRequests, Slowness};
 use crate::thread::Record;
 use crate::wsgi::adapter::now;
 
@@ -14,6 +17,8 @@ pub(crate) struct Ledger {
     recording: AtomicBool,
     /// `WSGITelemetryService` takes the numbers: there is one reader of a window.
     reported: bool,
+    /// `WSGISlowRequests`
+    slow: Option<SlowRequests>,
     /// When the process began to run Python, microseconds since the epoch.
     pub(crate) started: i64,
     /// Requests that are being served and recorded.
@@ -98,11 +103,12 @@ fn ratio(part: f64, whole: f64) -> f64 {
 const MOST_SLOTS: usize = 65_536;
 
 impl Ledger {
-    /// An empty one. `reported`: telemetry takes the numbers.
-    pub(crate) fn new(reported: bool) -> Self {
+    /// An empty one.
+    pub(crate) fn new(telemetry: Option<&Telemetry>) -> Self {
         Self {
-            recording: AtomicBool::new(reported),
-            reported,
+            recording: AtomicBool::new(telemetry.is_some()),
+            reported: telemetry.is_some(),
+            slow: telemetry.and_then(|own| SlowRequests::new(own.slow_requests, own.capture_user_agent)),
             started: now(),
             active: AtomicU32::new(0),
             records: Mutex::default(),
@@ -144,24 +150,59 @@ impl Ledger {
     }
 
     /// Requests that are being served and recorded.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for reports of slow requests"))]
     pub(crate) fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
     }
 
     /// A request begins on a thread; `None` when nothing is recorded.
-    pub(crate) fn begin(&self, record: &Record, begun: i64) -> Option<Open<'_>> {
+    pub(crate) fn begin(
+        &self,
+        record: &Record,
+        begun: i64,
+        describe: impl FnOnce(&SlowRequests) -> Box<Described>,
+    ) -> Option<Open<'_>> {
         if !self.recording() {
             return None;
         }
         let active = self.active.fetch_add(1, Ordering::Relaxed) + 1;
-        account(record).begin(begun, active);
+        let described = self.slow.as_ref().map(describe);
+        account(record).begin(begun, active, described);
         Some(Open { ledger: self })
     }
 
     /// A request has ended on a thread.
-    pub(crate) fn finish(&self, record: &Record, request: &Finished<'_>, begun: i64) -> Option<Current> {
-        self.recording().then(|| account(record).finish(request, begun))
+    pub(crate) fn finish(&self, record: &Record, request: &Finished<'_>, begun: i64) {
+        if !self.recording() {
+            return;
+        }
+        let ended = account(record).finish(request, begun);
+        if let (Some(slow), Some(described)) = (&self.slow, ended.described) {
+            slow.note(Slowness::ended(described, ended.begun, ended.active_at_start, request, self.active()));
+        }
+    }
+
+    /// The slow requests that have ended since this was asked, and those that go on.
+    pub(crate) fn slow_requests(&self) -> Vec<Slowness> {
+        let Some(slow) = &self.slow else { return Vec::new() };
+        let mut all = slow.take();
+        let present = now();
+        for record in self.serving_threads() {
+            let account = account(&record);
+            if let Some(Current { begun, active_at_start, described: Some(described), .. }) = &account.current
+                && slow.is_slow(u64::try_from(present - begun).unwrap_or(0))
+            {
+                all.push(Slowness::active(described.clone(), *begun, present, *active_at_start));
+            }
+        }
+        all
+    }
+
+    /// Requests that have ended since the process began, and those that are being served.
+    pub(crate) fn lifetime(&self) -> (u64, u64) {
+        let threads = self.serving_threads();
+        let active = threads.iter().filter(|record| record.serving.load(Ordering::Relaxed) != 0).count() as u64;
+        let begun: u64 = threads.iter().map(|record| record.requests.load(Ordering::Relaxed)).sum();
+        (begun.saturating_sub(active), active)
     }
 
     /// What happened since this was asked for the last time.
@@ -240,17 +281,18 @@ mod tests {
 
     #[test]
     fn a_window_holds_what_happened_in_it() {
-        let ledger = Ledger::new(false);
+        let ledger = Ledger::new(None);
         let (first, second, spare) = (Record::new(1), Record::new(2), Record::new(0));
         for record in [&second, &first, &spare] {
             ledger.enlist(record);
         }
-        assert!(ledger.begin(&first, now()).is_none(), "nothing is recorded yet");
+        let describe = |_: &SlowRequests| unreachable!("nobody reports slow requests");
+        assert!(ledger.begin(&first, now(), describe).is_none(), "nothing is recorded yet");
         ledger.start_recording();
         ledger.start_recording();
         assert!(ledger.shows());
         let tally = Tally { input_bytes: 5, output_writes: 1, ..Tally::default() };
-        let open = ledger.begin(&first, now()).expect("recorded");
+        let open = ledger.begin(&first, now(), describe).expect("recorded");
         assert_eq!(ledger.active(), 1);
         ledger.finish(&first, &request(&tally, now(), 200), 0);
         drop(open);
@@ -269,7 +311,7 @@ mod tests {
 
     #[test]
     fn telemetry_keeps_the_numbers_to_itself() {
-        let ledger = Ledger::new(true);
+        let ledger = Ledger::new(Some(&Telemetry::default()));
         assert!(ledger.recording() && !ledger.shows());
     }
 }

@@ -12,9 +12,9 @@ mod process;
 mod report;
 mod server;
 
-pub(crate) use account::{Account, Finished};
-pub(crate) use ledger::Ledger;
+pub(crate) use account::{Account, Finished, PhaseTimes};
+pub(crate) use ledger::{Ledger, Report, float};
 pub(crate) use meter::{Io, Meter, Tally};
-pub(crate) use process::process_metrics;
+pub(crate) use process::{Memory, process_metrics};
 pub(crate) use report::request_metrics;
 pub(crate) use server::server_metrics;

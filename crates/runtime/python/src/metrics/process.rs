@@ -48,9 +48,8 @@ pub(crate) fn process_metrics<'py>(py: Python<'py>, setting: &Setting) -> Raise<
     let present = now();
     let threads = ledger.serving_threads();
     let begun = |record: &crate::thread::Record| record.requests.load(Ordering::Relaxed);
-    let active = threads.iter().filter(|record| record.serving.load(Ordering::Relaxed) != 0).count() as u64;
+    let (requests, active) = ledger.lifetime();
     let busy: u64 = threads.iter().map(|record| account(record).busy(present)).sum();
-    let requests: u64 = threads.iter().map(|record| begun(record)).sum();
     let usage = usage(libc::RUSAGE_SELF);
     let memory = Memory::of(usage.as_ref());
     let cpu = usage.map_or(Cpu::default(), |usage| Cpu::of(&usage));
@@ -58,7 +57,7 @@ pub(crate) fn process_metrics<'py>(py: Python<'py>, setting: &Setting) -> Raise<
     let metrics = dict(py)?;
     put(&metrics, c"pid", &count(py, u64::from(std::process::id()))?)?;
     put(&metrics, c"request_busy_time", &number(float(busy) / 1e6)?)?;
-    put(&metrics, c"request_count", &count(py, requests.saturating_sub(active))?)?;
+    put(&metrics, c"request_count", &count(py, requests)?)?;
     put(&metrics, c"memory_max_rss", &count(py, memory.most)?)?;
     put(&metrics, c"memory_rss", &count(py, memory.present)?)?;
     put(&metrics, c"cpu_user_time", &number(float(cpu.user) / 1e6)?)?;

@@ -125,7 +125,9 @@ pub(crate) fn collect<'r>(job: &Job<'r>) -> Facts<'r> {
     facts.callable = Bytes::new(job.callable);
     facts.handler = Bytes::new(job.handler.to_bytes());
     facts.handler_script = Bytes::new(job.handler_script.map_or(b"", CStr::to_bytes));
-    facts.content_length = job.content_length;
+    // A filter may unpack the body: it is read to its end then, whatever the client said of its length.
+    let filtered = job.content_length > 0 && request.has_body_filter();
+    facts.content_length = if filtered { -1 } else { job.content_length };
     facts.request_start = request.started();
     facts.flags = flags(job);
     facts

@@ -224,8 +224,10 @@ impl<'r> Sending<'r> {
         }
     }
 
-    /// Adds "the response breaks off here": no final chunk is written and the connection is closed.
+    /// Adds "the response breaks off here": no final chunk is written, the connection is closed, and caches keep nothing
+    /// of it.
     pub(crate) fn break_off(&mut self) {
+        self.request.forbid_caching();
         // SAFETY: fresh buckets.
         unsafe {
             let allocator = self.brigade.allocator();

@@ -416,6 +416,15 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Whether a filter changes the request's body, so that its length is another than the headers say.
+    pub(crate) fn has_body_filter(self) -> bool {
+        // SAFETY: the chain is null or holds live filters.
+        unsafe {
+            let filter = self.get().input_filters;
+            !filter.is_null() && (*(*filter).frec).ftype < sys::AP_FTYPE_PROTOCOL
+        }
+    }
+
     /// What a module keeps for the request's directory.
     pub(crate) fn directory_config(self, index: i32) -> *mut c_void {
         module_config(self.get().per_dir_config, index)
@@ -475,6 +484,17 @@ impl<'r> Request<'r> {
     pub(crate) fn is_answered(self) -> bool {
         // SAFETY: the request is alive.
         unsafe { (*self.raw()).eos_sent != 0 }
+    }
+
+    /// Keeps caches of this server from storing the response, also that of the request that this one is a part of.
+    pub(crate) fn forbid_caching(self) {
+        // SAFETY: the request is this thread's own, and so is the one that it is a part of.
+        unsafe {
+            (*self.raw()).no_cache = 1;
+            if let Some(main) = (*self.raw()).main.as_mut() {
+                main.no_cache = 1;
+            }
+        }
     }
 
     /// Sets status and status line.

@@ -317,7 +317,15 @@ fn seen(server: &Server, target: &str) -> Vec<String> {
     seen
 }
 
-// Covers: rule:mapping/alias-first-match, rule:mapping/alias-vhost-first, rule:mapping/alias-segment, rule:mapping/alias-slash-runs, rule:mapping/alias-case-sensitive, rule:mapping/alias-root, rule:mapping/alias-remainder, rule:mapping/alias-path-info, rule:mapping/alias-encoded-slash, rule:mapping/alias-mod-alias-first, rule:mapping/alias-no-execcgi, rule:mapping/alias-directory-rules, rule:mapping/alias-directory-target, rule:mapping/alias-directory-bare, rule:mapping/alias-match-groups, rule:mapping/alias-match-unanchored, rule:mapping/case-insensitive, rule:mapping/handler-sethandler, rule:mapping/handler-addhandler, rule:mapping/handler-mime-type, rule:mapping/handler-rewrite, directive:WSGIScriptAlias, directive:WSGIScriptAliasMatch, directive:WSGICaseSensitivity, directive:WSGICallableObject, directive:WSGIApplicationGroup
+// Covers: rule:mapping/alias-first-match, rule:mapping/alias-vhost-first, rule:mapping/alias-segment,
+// rule:mapping/alias-slash-runs, rule:mapping/alias-case-sensitive, rule:mapping/alias-root,
+// rule:mapping/alias-remainder, rule:mapping/alias-path-info, rule:mapping/alias-encoded-slash,
+// rule:mapping/alias-mod-alias-first, rule:mapping/alias-no-execcgi, rule:mapping/alias-directory-rules,
+// rule:mapping/alias-directory-target, rule:mapping/alias-directory-bare, rule:mapping/alias-match-groups,
+// rule:mapping/alias-match-unanchored, rule:mapping/case-insensitive, rule:mapping/handler-sethandler,
+// rule:mapping/handler-addhandler, rule:mapping/handler-mime-type, rule:mapping/handler-rewrite,
+// directive:WSGIScriptAlias, directive:WSGIScriptAliasMatch, directive:WSGICaseSensitivity,
+// directive:WSGICallableObject, directive:WSGIApplicationGroup, rule:mapping/merge-slashes
 #[test]
 fn both_modules_map_every_url_alike() {
     compare(CASES);

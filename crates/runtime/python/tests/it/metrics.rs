@@ -33,7 +33,33 @@ const PROCESS: &str = "['active_requests', 'cpu_system_time', 'cpu_time', 'cpu_u
                        'memory_max_rss', 'memory_rss', 'pid', 'request_busy_time', 'request_count', \
                        'request_threads', 'restart_time', 'running_time', 'threads']";
 
-// Covers: api:mod_wsgi.start_recording_metrics, api:mod_wsgi.request_metrics, api:mod_wsgi.process_metrics
+// Covers: api:mod_wsgi.start_recording_metrics, api:mod_wsgi.request_metrics, api:mod_wsgi.process_metrics,
+// rule:api/recording-needed, rule:api/recording-idempotent, rule:api/process-metrics-values,
+// rule:api/request-metrics-window, rule:api/request-metrics-volume, rule:api/request-metrics-phases,
+// rule:api/request-metrics-capacity, rule:api/histogram-buckets, metric:request_metrics/pid,
+// metric:request_metrics/start_time, metric:request_metrics/stop_time, metric:request_metrics/sample_period,
+// metric:request_metrics/request_count, metric:request_metrics/request_throughput, metric:request_metrics/status_1xx,
+// metric:request_metrics/status_2xx, metric:request_metrics/status_3xx, metric:request_metrics/status_4xx,
+// metric:request_metrics/status_5xx, metric:request_metrics/input_bytes, metric:request_metrics/input_reads,
+// metric:request_metrics/output_bytes, metric:request_metrics/output_writes,
+// metric:request_metrics/request_threads_maximum, metric:request_metrics/request_threads_started,
+// metric:request_metrics/request_threads_active, metric:request_metrics/capacity_utilization,
+// metric:request_metrics/request_threads_completed, metric:request_metrics/request_threads_buckets,
+// metric:request_metrics/request_threads_busy_time, metric:request_metrics/request_threads_cpu_time,
+// metric:request_metrics/request_threads_current_elapsed, metric:request_metrics/request_threads_max_duration,
+// metric:request_metrics/server_time, metric:request_metrics/queue_time, metric:request_metrics/daemon_time,
+// metric:request_metrics/application_time, metric:request_metrics/request_time, metric:request_metrics/gil_wait_time,
+// metric:request_metrics/input_read_time, metric:request_metrics/output_write_time,
+// metric:request_metrics/gil_wait_count, metric:request_metrics/phase_min_us, metric:request_metrics/phase_max_us,
+// metric:request_metrics/phase_buckets, metric:request_metrics/cpu_user_utilization,
+// metric:request_metrics/cpu_system_utilization, metric:request_metrics/cpu_utilization,
+// metric:request_metrics/cpu_user_time, metric:request_metrics/cpu_system_time, metric:request_metrics/cpu_time,
+// metric:request_metrics/memory_rss, metric:request_metrics/memory_max_rss, metric:process_metrics/pid,
+// metric:process_metrics/request_busy_time, metric:process_metrics/request_count,
+// metric:process_metrics/memory_max_rss, metric:process_metrics/memory_rss, metric:process_metrics/cpu_user_time,
+// metric:process_metrics/cpu_system_time, metric:process_metrics/cpu_time, metric:process_metrics/restart_time,
+// metric:process_metrics/current_time, metric:process_metrics/running_time, metric:process_metrics/request_threads,
+// metric:process_metrics/active_requests, metric:process_metrics/threads
 #[test]
 fn metrics_are_recorded_once_somebody_asks() {
     passed("metrics::recorded_inside", "");

@@ -34,7 +34,7 @@ fn quoted(path: &std::path::Path) -> String {
 }
 
 // Covers: rule:adapter/atexit-per-interpreter, rule:api/process-stopping, event:process_stopping,
-// api:mod_wsgi.subscribe_shutdown, rule:logs/loading-lines
+// api:mod_wsgi.subscribe_shutdown, rule:logs/loading-lines, rule:api/per-interpreter
 #[test]
 fn ends_run_in_every_interpreter() {
     passed("ends_inside", "");

@@ -10,6 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
+use crate::consult::Aids;
 use crate::gil_cell::GilCell;
 use crate::logging::Setting;
 use crate::names::Names;
@@ -73,6 +74,8 @@ pub(crate) struct Interpreter {
     pub(crate) loading: Mutex<()>,
     /// The request objects that wait for their next use.
     pub(crate) bundles: GilCell<Vec<Bundle>>,
+    /// The same for scripts that decide on requests.
+    pub(crate) aids: GilCell<Vec<Aids>>,
     /// The requests that are being served.
     pub(crate) present: GilCell<Present>,
     /// What the garbage collector did, for telemetry.
@@ -105,6 +108,7 @@ impl Interpreter {
             scripts: Mutex::new(HashMap::new()),
             loading: Mutex::new(()),
             bundles: GilCell::new(Vec::new()),
+            aids: GilCell::new(Vec::new()),
             present: GilCell::new(Present::default()),
             collections: Collections::default(),
             observed: AtomicBool::new(false),
@@ -367,6 +371,10 @@ impl Interpreter {
         let bundles = std::mem::take(&mut *self.bundles.borrow_mut(py));
         for bundle in bundles {
             bundle.release(py);
+        }
+        let aids = std::mem::take(&mut *self.aids.borrow_mut(py));
+        for aids in aids {
+            aids.release(py);
         }
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

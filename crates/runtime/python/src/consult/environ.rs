@@ -1,23 +1,16 @@
 //! The environ of a deciding script. It is made anew each time: these are few, and no two questions need be alike.
 
-use std::sync::Arc;
-
 use pyo3::{Python, ffi};
 use wsgi_protocol::consult::{Consultation, Question};
 use wsgi_protocol::keys;
 
-use crate::object::{Object, Raise, Raised, dict, done, get, latin1, owned, put, text};
-use crate::slot::instance;
+use super::aids::Aids;
+use crate::object::{Object, Raise, dict, done, get, latin1, owned, put, text};
 use crate::wsgi::environ::{COMPATIBLE_VERSION, server_version, value, version};
-use crate::wsgi::errors::{self, Log};
-use crate::wsgi::session::Session;
-
-use super::ssl::Auth;
 
 /// The environ for a question.
-pub(super) fn build<'py>(py: Python<'py>, session: &Arc<Session>, asked: &Consultation<'_>) -> Raise<Object<'py>> {
-    let interpreter = session.interpreter;
-    let Some(parts) = interpreter.parts() else { return Err(Raised) };
+pub(super) fn build<'py>(py: Python<'py>, aids: &Aids, asked: &Consultation<'_>) -> Raise<Object<'py>> {
+    let interpreter = aids.session.interpreter;
     let environ = dict(py)?;
     for entry in asked.facts.entries() {
         let name = match keys::name(entry.key) {
@@ -32,15 +25,12 @@ pub(super) fn build<'py>(py: Python<'py>, session: &Arc<Session>, asked: &Consul
     put(&environ, c"mod_wsgi.version", &version(py, &COMPATIBLE_VERSION)?)?;
     put(&environ, c"mod_wsgi.process_group", &text(py, "")?)?;
     put(&environ, c"mod_wsgi.application_group", &latin1(py, &interpreter.group)?)?;
-    let log = Log::Request(Arc::clone(session));
-    let (_, stream) = errors::open(&parts.log.get(py), &parts.text_wrapper.get(py), log)?;
-    put(&environ, c"wsgi.errors", &stream)?;
+    put(&environ, c"wsgi.errors", &aids.errors(py))?;
     if asked.question == Question::Dispatch {
         put(&environ, c"mod_wsgi.request_handler", &latin1(py, asked.facts.handler.or_empty())?)?;
         put(&environ, c"mod_wsgi.handler_script", &latin1(py, asked.facts.handler_script.or_empty())?)?;
     } else {
-        // SAFETY: the type was made for this value.
-        let auth = unsafe { instance(&parts.auth.get(py), Auth(Arc::clone(session)))? };
+        let auth = aids.auth(py);
         put(&environ, c"mod_ssl.is_https", &get(&auth, c"ssl_is_https")?)?;
         put(&environ, c"mod_ssl.var_lookup", &get(&auth, c"ssl_var_lookup")?)?;
     }

@@ -1,11 +1,10 @@
 //! From the question to the answer: load the script, call its function, end what belongs to the call.
 
-use std::sync::Arc;
-
 use pyo3::Python;
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::consult::{Advice, Consultation, Question};
 
+use super::aids::Aids;
 use super::answers::{self, Advised, Unfit};
 use super::environ;
 use crate::gateway::Gateway;
@@ -36,16 +35,23 @@ pub(crate) fn run(
     wanted: &Wanted<'_>,
     gateway: &mut dyn Gateway,
 ) -> Advised {
-    let session = Session::aside(py, interpreter, asked.resource.or_empty());
+    let aids = match Aids::take(py, interpreter, asked.resource.or_empty()) {
+        Ok(aids) => aids,
+        Err(raised) => {
+            report(py, raised, Destination::Process(interpreter), &String::from_utf8_lossy(wanted.path));
+            return (Advice::Failed, Vec::new());
+        }
+    };
+    let session = &aids.session;
     // SAFETY: closed when `opened` is dropped, before the gateway's borrow ends.
     unsafe { session.open(gateway) };
-    let opened = Opened { py, session: &session };
-    let asking = Asking { py, session: &session, asked, wanted };
-    let advised = asking.advice();
-    errors::flush_request(py, &session);
+    let opened = Opened { py, session };
+    let advised = Asking { py, aids: &aids, asked, wanted }.advice();
+    errors::flush_request(py, session);
     errors::flush_streams(py, interpreter);
     session.state.borrow_mut(py).finished = true;
     drop(opened);
+    aids.leave(py);
     advised
 }
 
@@ -57,7 +63,7 @@ enum NoAnswer {
 
 struct Asking<'a, 'py> {
     py: Python<'py>,
-    session: &'a Arc<Session>,
+    aids: &'a Aids,
     asked: &'a Consultation<'a>,
     wanted: &'a Wanted<'a>,
 }
@@ -72,7 +78,7 @@ impl<'py> Asking<'_, 'py> {
     }
 
     fn to(&self) -> Destination<'_> {
-        Destination::Request(self.session)
+        Destination::Request(&self.aids.session)
     }
 
     fn script(&self) -> String {
@@ -136,7 +142,7 @@ impl<'py> Asking<'_, 'py> {
         };
         let called = || -> Raise<Option<Object<'py>>> {
             let Some(function) = script::callable(module, name.as_bytes())? else { return Ok(None) };
-            let environ = environ::build(self.py, self.session, self.asked)?;
+            let environ = environ::build(self.py, self.aids, self.asked)?;
             let texts = texts.iter().map(|text| latin1(self.py, text)).collect::<Raise<Vec<_>>>()?;
             let arguments: Vec<&Object<'py>> = std::iter::once(&environ).chain(&texts).collect();
             call(&function, &arguments).map(Some)
@@ -162,7 +168,7 @@ impl<'py> Asking<'_, 'py> {
                 };
                 let environ = match &environ {
                     Some(environ) => environ,
-                    None => environ.insert(environ::build(self.py, self.session, self.asked)?),
+                    None => environ.insert(environ::build(self.py, self.aids, self.asked)?),
                 };
                 texts.push(choice.read(&call(&function, &[environ])?)?);
             }

@@ -252,11 +252,9 @@ impl Session {
         Self::make(interpreter, false)
     }
 
-    /// The session of a script that decides on a request for this file.
-    pub(crate) fn aside(py: Python<'_>, interpreter: &'static Interpreter, resource: &[u8]) -> Arc<Self> {
-        let session = Self::make(interpreter, true);
-        session.state.borrow_mut(py).script = resource.to_vec();
-        session
+    /// The session of a script that decides on requests.
+    pub(crate) fn aside(interpreter: &'static Interpreter) -> Arc<Self> {
+        Self::make(interpreter, true)
     }
 
     fn make(interpreter: &'static Interpreter, aside: bool) -> Arc<Self> {

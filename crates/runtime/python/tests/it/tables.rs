@@ -219,6 +219,10 @@ def check_password(environ, user, password):
 def get_realm_hash(environ, user, realm):
     return {'text': user + realm, 'bytes': b'ab', 'nothing': None, 'empty': b'', 'true': True}[user]
 def groups_for_user(environ, user):
+    if user == 'same':
+        seen = hasattr(environ['wsgi.errors'], 'mark')
+        environ['wsgi.errors'].mark = True
+        return ['again' if seen else 'first']
     def broken():
         yield 'a'
         raise ValueError
@@ -275,6 +279,9 @@ fn consult_inside() {
         quiet(Password, "ssl", Advice::Yes, &["answer 1 TLSv1.3 None"]);
         quiet(Password, "expired", Advice::Yes, &["answer request object has expired"]);
         quiet(Password, "late", Advice::Yes, &["answer write() called on wsgi.errors after request completed"]);
+        // What a script does not keep serves the next question.
+        quiet(Groups, "same", Advice::Yes, &["answer first"]);
+        quiet(Groups, "same", Advice::Yes, &["answer again"]);
         quiet(Password, "stream", Advice::Yes, &["answer <log>"]);
         quiet(Password, "nobody", Advice::Yes, &["answer no active request for thread"]);
         logged(Password, "empty", b"", "[script /srv/page] WSGI0176: ");

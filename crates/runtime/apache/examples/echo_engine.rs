@@ -43,7 +43,7 @@ fn host() -> &'static HostTable {
 }
 
 fn notice(text: &str) {
-    let record = Record { level: 5, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()) };
+    let record = Record { level: 5, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()), json: 0 };
     // SAFETY: a live record.
     unsafe { (host().log)(&raw const record) };
 }

@@ -3,7 +3,7 @@
 //!
 //! Everything here lives on the configuration's pool and dies with it; the module itself may be unloaded then.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
@@ -136,12 +136,14 @@ pub(crate) struct ServerConfig {
     registry: &'static Registry,
     own: RefCell<Vec<Alias<'static>>>,
     joined: OnceLock<Box<[Alias<'static>]>>,
+    /// `WSGILogFormat json`.
+    json: Cell<Option<bool>>,
 }
 
 impl ServerConfig {
     /// An empty one.
     pub(crate) fn new(server: Server<'static>, registry: &'static Registry) -> Self {
-        Self { server, registry, own: RefCell::default(), joined: OnceLock::new() }
+        Self { server, registry, own: RefCell::default(), joined: OnceLock::new(), json: Cell::new(None) }
     }
 
     /// The configuration of a server.
@@ -155,6 +157,16 @@ impl ServerConfig {
         self.registry
     }
 
+    /// `WSGILogFormat`, while the configuration is read.
+    pub(crate) fn set_json_log(&self, json: bool) {
+        self.json.set(Some(json));
+    }
+
+    /// Whether application log records are JSON here.
+    pub(crate) fn json_log(&self) -> bool {
+        self.json.get().unwrap_or(false)
+    }
+
     /// Adds an alias while the configuration is read.
     pub(crate) fn add_alias(&self, alias: Alias<'static>) {
         self.own.borrow_mut().push(alias);
@@ -166,6 +178,7 @@ impl ServerConfig {
         if self.server != main.server {
             aliases.extend(main.own.borrow().iter().copied());
         }
+        self.json.set(self.json.get().or(main.json.get()));
         // Settled once per configuration; the main server is met more than once when virtual hosts share its own.
         let _ = self.joined.set(aliases.into_boxed_slice());
     }
@@ -266,6 +279,8 @@ pub(crate) struct Generation {
     pub(crate) imports: Vec<ImportScript>,
     pub(crate) mpm: Mpm,
     pub(crate) hosts: Hosts,
+    /// `WSGILogFormat json` of the main server.
+    pub(crate) json_log: bool,
     /// The engine of embedded mode; `None` when embedded mode is not used.
     pub(crate) engine: Option<Engine>,
     /// The engine of each group, in the groups' order.

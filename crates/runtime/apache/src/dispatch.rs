@@ -36,6 +36,8 @@ pub(crate) struct Job<'r> {
     pub(crate) path_info: &'r [u8],
     /// Empty is embedded mode.
     pub(crate) process_group: &'r [u8],
+    /// `WSGILogFormat json`.
+    pub(crate) json_log: bool,
     /// Empty is the main interpreter.
     pub(crate) application_group: &'r [u8],
     /// Whether the configuration names it, whatever the client sends.
@@ -252,6 +254,7 @@ fn check<'r>(
         path_info,
         process_group,
         application_group,
+        json_log: config.is_some_and(ServerConfig::json_log),
         own_group: target.is_own(application_token, &source),
         callable,
         content_length,

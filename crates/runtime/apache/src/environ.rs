@@ -158,6 +158,7 @@ fn flags(job: &Job<'_>) -> u32 {
         (job.content_length == 0, facts::BODY_INCLUDED),
         (job.own_group, facts::OWN_GROUP),
         (job.handler_script.is_some(), facts::HANDLER_SCRIPT),
+        (job.json_log, facts::JSON_LOG),
     ]
     .into_iter()
     .filter(|(set, _)| *set)

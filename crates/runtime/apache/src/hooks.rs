@@ -312,6 +312,7 @@ fn generation(registry: &Registry, server: Server<'_>) -> Result<Generation, Con
         imports: draft.imports.clone(),
         mpm: Mpm::ask(),
         hosts: Hosts::count(server),
+        json_log: ServerConfig::of(server).is_some_and(ServerConfig::json_log),
         engine,
         main,
     })

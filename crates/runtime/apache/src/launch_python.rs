@@ -3,7 +3,7 @@
 use wsgi_protocol::launch::{Import, Python, Restrict, Server, Telemetry};
 
 use crate::codes;
-use crate::config::Generation;
+use crate::config::{Generation, ServerConfig};
 use crate::daemon::inside;
 use crate::directives::{self, DaemonGroup};
 use crate::host::{is_single_process, log, server_description};
@@ -82,6 +82,7 @@ pub(crate) fn embedded(generation: &Generation) -> Python {
         path: split_path(main.scoped.python_path.as_deref()),
         eggs: main.python_eggs.clone(),
         imports: imports(generation, b""),
+        json_log: generation.json_log,
         maximum_processes: mpm.maximum_processes,
         threads_per_process: mpm.threads_per_process,
         multithread: mpm.threads_per_process != 1,
@@ -127,6 +128,7 @@ pub(crate) fn daemon(generation: &Generation, group: &DaemonGroup) -> Python {
         working_directory: group.home.clone(),
         switch_interval: group.switch_interval.or(common.switch_interval),
         imports: group_imports(generation, group),
+        json_log: ServerConfig::of(group.server).is_some_and(ServerConfig::json_log),
         process_group: group.name.clone(),
         maximum_processes: group.processes,
         threads_per_process: group.threads,

@@ -111,6 +111,22 @@ pub enum Level {
 }
 
 impl Level {
+    /// Apache's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Emergency => "emerg",
+            Self::Alert => "alert",
+            Self::Critical => "crit",
+            Self::Error => "error",
+            Self::Warning => "warn",
+            Self::Notice => "notice",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace1",
+        }
+    }
+
     /// The level with this number; numbers beyond `trace1` become `trace1`.
     #[must_use]
     pub fn from_number(number: u8) -> Self {
@@ -140,7 +156,35 @@ pub struct Record<'a> {
     pub file: Bytes<'a>,
     /// The text, without its line's end.
     pub text: Bytes<'a>,
+    /// Not 0: the text is a JSON object, to be written as a line of its own as it is.
+    pub json: u8,
 }
+
+impl Record<'_> {
+    /// In a byte: the level, and whether it is JSON.
+    #[must_use]
+    pub fn packed_level(&self) -> u8 {
+        (self.level & !JSON) | if self.json == 0 { 0 } else { JSON }
+    }
+
+    /// Takes [`Record::packed_level`] apart.
+    #[must_use]
+    pub fn unpack_level(packed: u8) -> (u8, u8) {
+        (packed & !JSON, u8::from(packed & JSON != 0))
+    }
+
+    /// The text, when it can be written as a line of its own: an object without line ends or other control
+    /// characters. Whoever made it may be hostile.
+    #[must_use]
+    pub fn object(&self) -> Option<&[u8]> {
+        let text = self.text.or_empty();
+        let whole = self.json != 0 && text.starts_with(b"{\"") && text.ends_with(b"}");
+        (whole && !text.iter().any(u8::is_ascii_control)).then_some(text)
+    }
+}
+
+/// The bit of a packed level that says JSON.
+const JSON: u8 = 0x80;
 
 /// One header field of a response.
 #[repr(C)]

@@ -201,7 +201,7 @@ pub fn put_log(record: &Record<'_>, out: &mut Vec<u8>) {
     let text = record.text.or_empty();
     let text = &text[..text.len().min(MAX_CHUNK - file.len() - 7)];
     let open = begin(Kind::Log, out);
-    out.push(record.level);
+    out.push(record.packed_level());
     out.extend_from_slice(&record.line.to_le_bytes());
     out.extend_from_slice(&u16::try_from(file.len()).unwrap_or(0).to_le_bytes());
     out.extend_from_slice(file);
@@ -216,10 +216,10 @@ pub fn put_log(record: &Record<'_>, out: &mut Vec<u8>) {
 /// When the payload does not follow the format.
 pub fn log(payload: &[u8]) -> Result<Record<'_>, Malformed> {
     let mut reader = crate::wire::Reader::new(payload);
-    let level = reader.u8("log level")?;
+    let (level, json) = Record::unpack_level(reader.u8("log level")?);
     let line = reader.u32("log line")?;
     let file = Bytes::new(reader.short("log file")?);
-    Ok(Record { level, line, file, text: Bytes::new(reader.rest()) })
+    Ok(Record { level, line, file, text: Bytes::new(reader.rest()), json })
 }
 
 /// Appends a failure frame; the text is cut to what a frame holds.
@@ -291,7 +291,7 @@ mod tests {
         #[test]
         fn logs_and_failures_survive(level in 0u8..9, line: u32, file in "[a-z/.]{0,40}", text in ".{0,80}", flags: u8) {
             let mut out = Vec::new();
-            let record = Record { level, line, file: Bytes::new(file.as_bytes()), text: Bytes::new(text.as_bytes()) };
+            let record = Record { level, line, file: Bytes::new(file.as_bytes()), text: Bytes::new(text.as_bytes()), json: 0 };
             put_log(&record, &mut out);
             let read = log(&out[HEADER..]).expect("own output is read");
             prop_assert_eq!((read.level, read.line), (level, line));

@@ -43,6 +43,8 @@ pub struct Python {
     pub maximum_interpreters: u32,
     /// How many of those are kept for groups that the configuration names ([`crate::request::OWN_GROUP`]).
     pub kept_interpreters: u32,
+    /// `WSGILogFormat json`, for what belongs to no request.
+    pub json_log: bool,
     /// Scripts to load at the start, in their order.
     pub imports: Vec<Import>,
     /// What applications are told of the server.

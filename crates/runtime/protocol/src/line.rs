@@ -25,7 +25,7 @@ pub fn encode(origin: Origin, record: &Record<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 + file.len() + text.len());
     out.extend_from_slice(&origin.pid.to_le_bytes());
     out.extend_from_slice(&origin.tid.to_le_bytes());
-    out.push(record.level);
+    out.push(record.packed_level());
     out.extend_from_slice(&record.line.to_le_bytes());
     out.extend_from_slice(&u16::try_from(file.len()).unwrap_or(0).to_le_bytes());
     out.extend_from_slice(file);
@@ -40,10 +40,10 @@ pub fn encode(origin: Origin, record: &Record<'_>) -> Vec<u8> {
 pub fn decode(packet: &[u8]) -> Result<(Origin, Record<'_>), Malformed> {
     let mut reader = Reader::new(packet);
     let origin = Origin { pid: reader.u32("log process")?, tid: reader.u32("log thread")? };
-    let level = reader.u8("log level")?;
+    let (level, json) = Record::unpack_level(reader.u8("log level")?);
     let line = reader.u32("log line")?;
     let file = Bytes::new(reader.short("log file")?);
-    Ok((origin, Record { level, line, file, text: Bytes::new(reader.rest()) }))
+    Ok((origin, Record { level, line, file, text: Bytes::new(reader.rest()), json }))
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut() {
         let text = vec![b'x'; 3 * MAX_LINE];
-        let record = Record { level: 3, line: 0, file: Bytes::NONE, text: Bytes::new(&text) };
+        let record = Record { level: 3, line: 0, file: Bytes::NONE, text: Bytes::new(&text), json: 1 };
         let packet = encode(Origin { pid: 1, tid: 2 }, &record);
         assert!(packet.len() <= MAX_LINE);
         assert!(decode(&packet).is_ok());
@@ -62,12 +62,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_line_survives(pid: u32, tid: u32, level in 0u8..9, line: u32, file in "[a-z/.]{0,40}", text in ".{0,80}") {
-            let record = Record { level, line, file: Bytes::new(file.as_bytes()), text: Bytes::new(text.as_bytes()) };
+        fn a_line_survives(pid: u32, tid: u32, level in 0u8..9, json in 0u8..2, line: u32, file in "[a-z/.]{0,40}", text in ".{0,80}") {
+            let record = Record { level, line, file: Bytes::new(file.as_bytes()), text: Bytes::new(text.as_bytes()), json };
             let packet = encode(Origin { pid, tid }, &record);
             let (origin, read) = decode(&packet).expect("own output is read");
             prop_assert_eq!(origin, Origin { pid, tid });
-            prop_assert_eq!((read.level, read.line), (level, line));
+            prop_assert_eq!((read.level, read.json, read.line), (level, json, line));
             prop_assert_eq!(read.file.get(), Some(file.as_bytes()));
             prop_assert_eq!(read.text.get(), Some(text.as_bytes()));
         }

@@ -26,13 +26,17 @@ pub const BODY_INCLUDED: u32 = 64;
 /// The application group is one that the configuration names, whatever the client sends.
 pub const OWN_GROUP: u32 = 128;
 
+/// `WSGILogFormat json` for the request's virtual host.
+pub const JSON_LOG: u32 = 1 << 31;
+
 /// Where the number of tries to reach a daemon process begins in the flags, a byte long.
 const CONNECTS_SHIFT: u32 = 8;
 
 /// Where the number of processes that refused the request because they were leaving begins in the flags, a byte long.
 const RESTARTS_SHIFT: u32 = 16;
 
-/// Where the highest level number that is logged for the request begins in the flags, plus one; 0 is "not known".
+/// Where the highest level number that is logged for the request begins in the flags, plus one and less than the
+/// byte's highest bit; 0 is "not known".
 const LOG_LEVEL_SHIFT: u32 = 24;
 
 /// The most environ entries of one request; Apache's own limits on header fields stay far below.
@@ -120,13 +124,13 @@ impl<'a> Facts<'a> {
     /// The highest level number that is logged for the request, when it is known.
     #[must_use]
     pub fn log_level(&self) -> Option<u8> {
-        u8::try_from(self.flags >> LOG_LEVEL_SHIFT).ok()?.checked_sub(1)
+        u8::try_from((self.flags & !JSON_LOG) >> LOG_LEVEL_SHIFT).ok()?.checked_sub(1)
     }
 
     /// Sets [`Facts::log_level`].
     pub fn set_log_level(&mut self, level: u8) {
-        let rest = self.flags & ((1 << LOG_LEVEL_SHIFT) - 1);
-        self.flags = rest | u32::from(level.saturating_add(1)) << LOG_LEVEL_SHIFT;
+        let rest = self.flags & (JSON_LOG | ((1 << LOG_LEVEL_SHIFT) - 1));
+        self.flags = rest | u32::from(level.min(15) + 1) << LOG_LEVEL_SHIFT;
     }
 
     /// How often a daemon process was tried, this one included; 0 in embedded mode.

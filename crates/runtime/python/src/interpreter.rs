@@ -116,6 +116,25 @@ impl Interpreter {
         }
     }
 
+    /// Begins a record in JSON with what is known of the process and the interpreter.
+    pub(crate) fn object(&self, level: Level) -> crate::json::Object {
+        crate::json::Object::now()
+            .text("level", level.name().as_bytes())
+            .number("pid", u64::from(std::process::id()))
+            .text("process_group", &self.setting.config.process_group)
+            .text("application_group", &self.group)
+    }
+
+    /// Logs a line of an application for the process.
+    pub(crate) fn log_line(&self, level: Level, line: &[u8], source: Option<(&[u8], u32)>) {
+        if self.setting.config.json_log {
+            let object = crate::json::source(self.object(level).text("message", line), source).finish();
+            self.setting.process.log(&crate::logging::object(level, &object));
+        } else {
+            self.setting.process.log(&crate::logging::record(level, line, source));
+        }
+    }
+
     /// CPython's own structure.
     pub(crate) fn raw(&self) -> *mut ffi::PyInterpreterState {
         self.raw.0

@@ -23,6 +23,7 @@ mod events;
 pub mod gateway;
 mod gil_cell;
 mod interpreter;
+mod json;
 mod keeper;
 mod logging;
 mod metrics;

@@ -10,7 +10,12 @@ use crate::metrics::Ledger;
 pub(crate) fn record<'a>(level: Level, text: &'a [u8], source: Option<(&'a [u8], u32)>) -> Record<'a> {
     let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
     let (file, line) = source.map_or((Bytes::NONE, 0), |(file, line)| (Bytes::new(file), line));
-    Record { level: level as u8, line, file, text: Bytes::new(&text[..end]) }
+    Record { level: level as u8, line, file, text: Bytes::new(&text[..end]), json: 0 }
+}
+
+/// A record whose text is a JSON object.
+pub(crate) fn object(level: Level, text: &[u8]) -> Record<'_> {
+    Record { level: level as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text), json: 1 }
 }
 
 /// The phrases of log lines that name this process.

@@ -10,7 +10,7 @@ use crate::object::{
     Object, Raise, Raised, append, attribute_error, call, dict, done, find, from_sys, get, import, import_error,
     integer, latin1, list, list_length, matches, none, owned, path_of, put, raise, runtime_error, set, text, text_of,
 };
-use crate::slot::{Arguments, Methods, NO_MORE_METHODS, entered, function, method};
+use crate::slot::{Arguments, Methods, NO_MORE_METHODS, entered, function, method, plain_method};
 use crate::wsgi::environ::{COMPATIBLE_VERSION, server_version, version};
 use crate::wsgi::session::current;
 
@@ -18,7 +18,7 @@ use crate::wsgi::session::current;
 /// imported only then.
 const LOG_HANDLER: &str = include_str!("log_handler.py");
 
-static FUNCTIONS: Methods<13> = Methods([
+static FUNCTIONS: Methods<15> = Methods([
     method(c"subscribe_events", subscribe_events_slot),
     method(c"subscribe_shutdown", subscribe_shutdown_slot),
     method(c"subscribe_signals", subscribe_signals_slot),
@@ -31,11 +31,13 @@ static FUNCTIONS: Methods<13> = Methods([
     method(c"__dir__", dir_slot),
     method(c"_logs", logs_slot),
     method(c"_log", log_slot),
+    plain_method(c"_json", json_slot),
+    method(c"_log_json", log_json_slot),
     NO_MORE_METHODS,
 ]);
 
 /// Functions that only `log_handler.py` gets.
-const PRIVATE: [&std::ffi::CStr; 2] = [c"_logs", c"_log"];
+const PRIVATE: [&std::ffi::CStr; 4] = [c"_logs", c"_log", c"_json", c"_log_json"];
 
 /// Finds or makes the module `mod_wsgi`. The package of this name from PyPI is kept when it is there, so that its
 /// submodules stay importable.
@@ -423,6 +425,55 @@ unsafe extern "C" fn logs_slot(
     }
 }
 
+/// `_json()`: whether records are JSON here.
+unsafe extern "C" fn json_slot(bound: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls with the bound capsule.
+    unsafe {
+        entered(|py| {
+            let interpreter = interpreter_of(bound)?;
+            let json = match current(interpreter) {
+                Some(session) => session.is_json(py),
+                None => interpreter.setting.config.json_log,
+            };
+            Ok(crate::object::boolean(py, json))
+        })
+    }
+}
+
+/// `_log_json(level, message, file, number, logger, exception)`
+unsafe extern "C" fn log_json_slot(
+    bound: *mut ffi::PyObject,
+    first: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls with the bound capsule and the arguments.
+    unsafe {
+        entered(|py| {
+            let interpreter = interpreter_of(bound)?;
+            let arguments = Arguments::new("_log_json", first, count);
+            arguments.between(py, 6, 6)?;
+            let level = level_of(arguments.size(py, 0, 0)?);
+            let text = |index| arguments.get(py, index).and_then(|value| text_of(&value)).unwrap_or_default();
+            let file = arguments.get(py, 2).and_then(|file| path_of(&file)).unwrap_or_default();
+            let number = u32::try_from(arguments.size(py, 3, 0)?).unwrap_or(0);
+            let source = (!file.is_empty()).then_some((file.as_slice(), number));
+            let session = current(interpreter);
+            let object = match &session {
+                Some(session) => session.object(py, level),
+                None => interpreter.object(level),
+            };
+            let object = object.text("logger", text(4).as_bytes()).text("message", text(1).as_bytes());
+            let object = crate::json::source(object, source).some("exception", text(5).as_bytes()).finish();
+            let record = crate::logging::object(level, &object);
+            match session {
+                Some(session) => session.log(py, &record),
+                None => interpreter.setting.process.log(&record),
+            }
+            Ok(none(py))
+        })
+    }
+}
+
 /// `_log(level, line, file, number)`
 unsafe extern "C" fn log_slot(
     bound: *mut ffi::PyObject,
@@ -442,7 +493,7 @@ unsafe extern "C" fn log_slot(
             let source = (!file.is_empty()).then_some((file.as_slice(), number));
             match current(interpreter) {
                 Some(session) => session.log_line(py, level, line.as_bytes(), source),
-                None => interpreter.setting.process.log(&crate::logging::record(level, line.as_bytes(), source)),
+                None => interpreter.log_line(level, line.as_bytes(), source),
             }
             Ok(none(py))
         })

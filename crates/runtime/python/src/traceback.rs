@@ -36,6 +36,37 @@ impl Destination<'_> {
         }
     }
 
+    /// Whether records of the application are JSON there.
+    fn is_json(&self, py: Python<'_>) -> bool {
+        match self {
+            Self::Request(session) => session.is_json(py),
+            Self::Process(interpreter) => interpreter.setting.config.json_log,
+        }
+    }
+
+    /// Logs an exception as one JSON object: the header line, which begins with a code, and the traceback.
+    fn object(&self, py: Python<'_>, header: &str, exception: &Object<'_>) {
+        let object = match self {
+            Self::Request(session) => session.object(py, Level::Error),
+            Self::Process(interpreter) => interpreter.object(Level::Error),
+        };
+        let (code, message) = header.split_once(": ").unwrap_or(("", header));
+        let trace = match formatted(py, exception) {
+            Ok(trace) => trace,
+            Err(raised) => {
+                raised.forget(py);
+                format!("{}: {}", type_name(exception), shown(exception))
+            }
+        };
+        let object = object.text("code", code.as_bytes()).text("message", message.as_bytes());
+        let object = object.text("exception", trace.trim_end().as_bytes()).finish();
+        let record = crate::logging::object(Level::Error, &object);
+        match self {
+            Self::Request(session) => session.log(py, &record),
+            Self::Process(interpreter) => interpreter.setting.process.log(&record),
+        }
+    }
+
     /// Logs a line, behind the `[script …]` prefix when it belongs to a request.
     pub(crate) fn prefixed(&self, py: Python<'_>, level: Level, text: &str) {
         match self {
@@ -79,13 +110,20 @@ pub(crate) fn report(py: Python<'_>, raised: Raised, to: Destination<'_>, script
              (Exception occurred processing WSGI script '{script}'.)"
         )
     };
-    to.line(py, Level::Error, &header);
+    let json = to.is_json(py);
+    if json {
+        to.object(py, &header, &exception);
+    } else {
+        to.line(py, Level::Error, &header);
+    }
     if let Destination::Request(session) = to
         && !session.aside
     {
         crate::events::request_exception(py, session, &exception);
     }
-    trace(py, &exception, to);
+    if !json {
+        trace(py, &exception, to);
+    }
     Kind::Other
 }
 

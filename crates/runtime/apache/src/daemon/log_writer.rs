@@ -63,16 +63,6 @@ pub(crate) fn start(
     }
 }
 
-/// The descriptor of a server's error log, when it is a file or a pipe.
-fn log_descriptor(server: Server<'_>) -> Option<RawFd> {
-    let mut descriptor = -1;
-    // SAFETY: servers live as long as the configuration; the log is null or open.
-    unsafe {
-        let log = (*server.raw()).error_log;
-        (!log.is_null() && sys::apr_os_file_get(&raw mut descriptor, log) == 0).then_some(descriptor)
-    }
-}
-
 /// Whether the log's lines have Apache's own form, which can be written for another process.
 fn has_plain_format(server: Server<'_>) -> bool {
     // SAFETY: the core keeps its server configuration at its module's index, for as long as the server lives.
@@ -87,7 +77,7 @@ fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &
     let mut keep = vec![control];
     let mut next = Some(main);
     while let Some(server) = next {
-        keep.extend(log_descriptor(server));
+        keep.extend(server.log_descriptor());
         next = server.next();
     }
     keep.extend(channels.iter().flat_map(|channel| [channel.packets, channel.output]));
@@ -233,7 +223,7 @@ impl Writer<'_> {
 
 fn write_output(server: Server<'_>, text: &[u8]) {
     if !text.is_empty() {
-        let record = Record { level: Level::Error as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text) };
+        let record = Record { level: Level::Error as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text), json: 0 };
         write(server, None, &record);
     }
 }
@@ -246,7 +236,12 @@ fn write(server: Server<'_>, origin: Option<(u32, u32)>, record: &Record<'_>) {
     if i32::from(record.level) > server.log_level(module::index()) {
         return;
     }
-    let (Some(descriptor), true) = (log_descriptor(server), has_plain_format(server)) else {
+    if let Some(object) = record.object()
+        && server.append_to_log(object)
+    {
+        return;
+    }
+    let (Some(descriptor), true) = (server.log_descriptor(), has_plain_format(server)) else {
         Target::Server(server).write(record);
         return;
     };

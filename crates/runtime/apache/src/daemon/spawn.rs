@@ -152,7 +152,7 @@ impl SetupFailure {
 
 /// Writes to the server's log; its socket has its number already.
 fn say(level: Level, text: &str) {
-    let record = Record { level: level as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()) };
+    let record = Record { level: level as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()), json: 0 };
     let pid = std::process::id();
     let packet = line::encode(Origin { pid, tid: pid }, &record);
     // SAFETY: the packet lives across the call.

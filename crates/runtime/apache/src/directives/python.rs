@@ -284,5 +284,16 @@ pub(crate) const LOG_FORMAT: Directive = Directive {
     extension: true,
     syntax: "text|json",
     fallback: Fallback::Text("text"),
+    parse: Parse::Words(|command, value| {
+        let json = match value.to_ascii_lowercase().as_slice() {
+            b"text" => false,
+            b"json" => true,
+            _ => return Err(Refusal::new("WSGILogFormat must be text or json.")),
+        };
+        if let Some(config) = command.server_config() {
+            config.set_json_log(json);
+        }
+        Ok(())
+    }),
     ..Directive::new(c"WSGILogFormat", Arity::One, Place::Servers, c"Format of application log records.")
 };

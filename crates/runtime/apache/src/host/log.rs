@@ -20,7 +20,7 @@ pub(crate) enum Target<'r> {
     Process,
 }
 
-impl Target<'_> {
+impl<'r> Target<'r> {
     /// The highest level number that is logged there.
     pub(crate) fn level(self) -> i32 {
         match self {
@@ -38,6 +38,12 @@ impl Target<'_> {
     /// Writes a record; its text must not hold NUL bytes beyond which it matters.
     pub(crate) fn write(self, record: &Record<'_>) {
         if i32::from(record.level) > self.level() {
+            return;
+        }
+        if let Some(object) = record.object()
+            && let Some(server) = self.server()
+            && server.append_to_log(object)
+        {
             return;
         }
         let file = record.file.get().and_then(|file| CString::new(file).ok());
@@ -74,12 +80,20 @@ impl Target<'_> {
         }
     }
 
+    fn server(self) -> Option<Server<'r>> {
+        match self {
+            Target::Request(request) => Some(request.server()),
+            Target::Server(server) => Some(server),
+            Target::Process => main_server(),
+        }
+    }
+
     fn format(self, level: Level, text: Arguments<'_>) {
         if self.takes(level) {
             let text = text.to_string();
             let text = wsgi_protocol::abi::Bytes::new(text.as_bytes());
             let file = wsgi_protocol::abi::Bytes::NONE;
-            self.write(&Record { level: level as u8, line: 0, file, text });
+            self.write(&Record { level: level as u8, line: 0, file, text, json: 0 });
         }
     }
 }

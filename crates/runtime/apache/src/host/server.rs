@@ -69,6 +69,28 @@ impl<'s> Server<'s> {
         self.get().port
     }
 
+    /// The descriptor of its error log, when that is a file or a pipe.
+    pub(crate) fn log_descriptor(self) -> Option<std::os::fd::RawFd> {
+        let mut descriptor = -1;
+        // SAFETY: servers live as long as the configuration; the log is null or open.
+        unsafe {
+            let log = self.get().error_log;
+            (!log.is_null() && sys::apr_os_file_get(&raw mut descriptor, log) == 0).then_some(descriptor)
+        }
+    }
+
+    /// Writes a line to the error log as it is. `false`: the log is neither a file nor a pipe (syslog, say).
+    pub(crate) fn append_to_log(self, line: &[u8]) -> bool {
+        let Some(descriptor) = self.log_descriptor() else { return false };
+        let mut whole = Vec::with_capacity(line.len() + 1);
+        whole.extend_from_slice(line);
+        whole.push(b'\n');
+        // SAFETY: the line lives across the call; one writing keeps lines of several processes apart. A log that
+        // cannot be written to has nowhere to say so.
+        unsafe { libc::write(descriptor, whole.as_ptr().cast(), whole.len()) };
+        true
+    }
+
     /// `ServerAdmin`.
     pub(crate) fn admin(self) -> Option<&'s CStr> {
         // SAFETY: null or a text of the configuration.

@@ -2,7 +2,7 @@
 
 use wsgi_protocol::abi::Bytes;
 use wsgi_protocol::consult::{Advice, Consultation, Question};
-use wsgi_protocol::request::{FOLD_CASE, Facts, OWN_GROUP, RELOAD};
+use wsgi_protocol::request::{FOLD_CASE, Facts, JSON_LOG, OWN_GROUP, RELOAD};
 
 use crate::config::{Registry, ServerConfig, Settings};
 use crate::directives;
@@ -43,16 +43,16 @@ impl<'r> Inquiry<'r> {
     /// Asks, with these entries and flags.
     pub(super) fn ask_with(&self, mut facts: Facts<'r>) -> Answer {
         let request = self.request;
-        let Some(registry) = ServerConfig::of(request.server()).map(ServerConfig::registry) else {
-            return Answer::UNAVAILABLE;
-        };
+        let Some(config) = ServerConfig::of(request.server()) else { return Answer::UNAVAILABLE };
+        let registry = config.registry();
         let settings = Settings::of(request);
         facts.script = Bytes::new(self.script.path.to_bytes());
         // The engine looks at the file itself.
         facts.script_mtime = 0;
         let (group, own) = self.script.group(&FromRequest { request, mount_point: b"" });
         facts.application_group = Bytes::new(group);
-        facts.flags = flags(registry, settings) | if own { OWN_GROUP } else { 0 };
+        facts.flags = flags(registry, settings);
+        facts.flags |= if own { OWN_GROUP } else { 0 } | if config.json_log() { JSON_LOG } else { 0 };
         if settings.passes_request() {
             facts.request_rec = request.raw().cast();
         }

@@ -51,6 +51,12 @@ impl ServerLog {
     }
 
     pub(super) fn say(&self, level: Level, text: &str) {
-        self.write(&Record { level: level as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()) });
+        self.write(&Record {
+            level: level as u8,
+            line: 0,
+            file: Bytes::NONE,
+            text: Bytes::new(text.as_bytes()),
+            json: 0,
+        });
     }
 }

@@ -204,6 +204,11 @@ fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment
     state.id.clear();
     state.id.extend_from_slice(environ::request_id(facts).unwrap_or_default());
     state.thread = moment.thread;
+    state.json = facts.has(wsgi_protocol::request::JSON_LOG);
+    if state.json {
+        state.client.clear();
+        state.client.extend_from_slice(environ::client(facts).unwrap_or_default());
+    }
     let data = state.data.take();
     drop(state);
     if let Some(data) = data {

@@ -59,6 +59,7 @@ const LONGEST_REMEMBERED: usize = 256;
 const SHAPES: usize = 4;
 
 const HTTPS: KeyId = keys::id("HTTPS");
+const REMOTE_ADDR: KeyId = keys::id("REMOTE_ADDR");
 const REQUEST_ID: KeyId = keys::id("mod_wsgi.request_id");
 const REQUEST_METHOD: KeyId = keys::id("REQUEST_METHOD");
 const DOCUMENT_ROOT: KeyId = keys::id("DOCUMENT_ROOT");
@@ -379,6 +380,11 @@ pub(crate) fn is_head(facts: &Facts<'_>) -> bool {
 /// The request's log id, when the entries have it.
 pub(crate) fn request_id<'a>(facts: &Facts<'a>) -> Option<&'a [u8]> {
     entry(facts, REQUEST_ID)
+}
+
+/// `REMOTE_ADDR`.
+pub(crate) fn client<'a>(facts: &Facts<'a>) -> Option<&'a [u8]> {
+    entry(facts, REMOTE_ADDR)
 }
 
 fn copy<'py>(py: Python<'py>, template: &Stored) -> Raise<Object<'py>> {

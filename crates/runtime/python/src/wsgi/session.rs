@@ -17,6 +17,7 @@ use wsgi_protocol::abi::{Bytes, Field, Level, Record};
 use crate::gateway::{Gateway, Head, SendFailure};
 use crate::gil_cell::GilCell;
 use crate::interpreter::Interpreter;
+use crate::json::Object;
 use crate::metrics::{Io, Meter, Tally};
 use crate::object::Stored;
 use crate::thread::detached;
@@ -149,6 +150,10 @@ pub(crate) struct State {
     pub(crate) data: Option<Stored>,
     /// `mod_wsgi.request_id`.
     pub(crate) id: Vec<u8>,
+    /// `WSGILogFormat json` for the request's virtual host.
+    pub(crate) json: bool,
+    /// The client's address, for records in JSON.
+    pub(crate) client: Vec<u8>,
     /// `mod_wsgi.thread_id`.
     pub(crate) thread: u32,
     /// Measures the request, when somebody wants to know.
@@ -385,8 +390,29 @@ impl Session {
         self.quick(py, |gateway| gateway.logs(level)).unwrap_or_else(|| self.interpreter.setting.process.logs(level))
     }
 
+    /// Whether application log records are JSON.
+    pub(crate) fn is_json(&self, py: Python<'_>) -> bool {
+        self.state.borrow(py).json
+    }
+
+    /// Begins a record in JSON with what is known of the request.
+    pub(crate) fn object(&self, py: Python<'_>, level: Level) -> Object {
+        let object = self.interpreter.object(level);
+        let state = self.state.borrow(py);
+        object
+            .some("request_id", &state.id)
+            .number("thread", u64::from(state.thread))
+            .some("client", &state.client)
+            .text("script", &state.script)
+    }
+
     /// Logs a line of text behind the `[script …]` prefix.
     pub(crate) fn log_line(&self, py: Python<'_>, level: Level, line: &[u8], source: Option<(&[u8], u32)>) {
+        if self.is_json(py) {
+            let object = crate::json::source(self.object(py, level).text("message", line), source);
+            self.log(py, &crate::logging::object(level, &object.finish()));
+            return;
+        }
         let mut text = Vec::with_capacity(line.len() + 64);
         {
             let state = self.state.borrow(py);

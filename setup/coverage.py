@@ -137,7 +137,7 @@ def codes(contract, root):
         places += [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".rs")]
     found = {}
     for place in filter(os.path.isfile, places):
-        for number, cause in re.findall(r"=\s*code\(\s*(\d+),\s*\w+,\s*\"((?:[^\"\\]|\\.)*)\"", read(place)):
+        for number, cause in re.findall(r"\bcode\(\s*(\d+),\s*\w+,\s*\"((?:[^\"\\]|\\.)*)\"", read(place)):
             found[int(number)] = re.sub(r"\\\s+", "", cause)
     if not found:
         contract.mistakes.append("crates/runtime/apache/src/codes.rs: no codes are recognised in it")

@@ -2,9 +2,17 @@
 
 use wsgi_protocol::abi::Level;
 
+#[cfg(test)]
+pub(crate) mod absent;
 mod ownership;
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+pub(crate) mod process;
 
 pub(crate) use ownership::*;
+#[cfg(test)]
+pub(crate) use page::page;
 
 /// One code.
 #[derive(Debug)]

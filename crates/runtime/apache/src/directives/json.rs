@@ -1,12 +1,10 @@
 //! What is generated from the tables: `directives.json` (from which confgen knows names, contexts and defaults) and the
 //! reference pages. `UPDATE_GENERATED=1 cargo test -p mod_wsgi_rs` writes them anew; without it the tests compare.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::codes::CODES;
 use crate::directives::daemon_options::{self, OPTIONS};
 use crate::directives::mapping::ALIAS_OPTIONS;
 use crate::directives::pages;
@@ -87,19 +85,6 @@ pub(crate) fn own_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn error_codes() -> String {
-    let mut page = String::from(
-        "# Codes of the Apache module's log records\n\nGenerated from `crates/runtime/apache/src/codes.rs`; `make \
-         generate` writes it anew. Numbers below 900 are those of mod_wsgi 6.1.\n\n| Code | Level | What happened | \
-         What becomes of it | What to do |\n|---|---|---|---|---|\n",
-    );
-    for code in CODES {
-        let level = format!("{:?}", code.level).to_lowercase();
-        let _ = writeln!(page, "| {} | {level} | {} | {} | {} |", code.name(), code.cause, code.outcome, code.action);
-    }
-    page
-}
-
 #[expect(clippy::disallowed_methods, reason = "the switch of `make generate`")]
 fn updating() -> bool {
     std::env::var_os("UPDATE_GENERATED").is_some_and(|value| value == "1")
@@ -129,7 +114,7 @@ fn generated_files_are_current() {
         let name = format!("directives/{}", entry.file_name().to_string_lossy());
         assert!(pages.contains_key(&name), "docs/{name} is of a directive that does not exist: remove it");
     }
-    compare(&docs.join("error-codes.md"), &error_codes());
+    compare(&docs.join("errors.md"), &crate::codes::page());
 }
 
 // Covers: rule:config/directives-all

@@ -152,6 +152,10 @@ impl Monitor {
 
     fn perform(&mut self, steps: &[Step]) -> Option<Reason> {
         let mut stopped = None;
+        if steps.iter().any(|step| matches!(step, Step::Stop { .. })) {
+            // Who reads in the log that the process ends can rely on it.
+            self.server.leave();
+        }
         for step in steps {
             match step {
                 Step::Log(text) => self.server.say(text),

@@ -13,7 +13,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev build run test fuzz bench peer python engine generate pins clean
+.PHONY: help setup setup-dev build run test faults fuzz bench peer python engine generate pins clean
 
 help:
 	@sed -n 's/^##  *//p' $(MAKEFILE_LIST)
@@ -22,6 +22,7 @@ help:
 ##  make test      everything that CI checks: format, lints, unit tests, generated files, scenarios as root and as a user
 ##  make build     target/dist: the module, the engine for PYTHON, confgen, harness, the scenarios
 ##  make setup     install what is missing (asks before using sudo; SETUP=auto does not ask)
+##  make faults    break things under load, for minutes: kill daemons, remove sockets, fill disks (FAULT_SECONDS=20)
 ##  make fuzz      fuzz every decoder (FUZZ_SECONDS=60 each)
 ##  make setup-dev  what only developers need: fuzzers, valgrind, the load generator
 ##  make bench     measure against C mod_wsgi and against the limits of the project; writes target/bench
@@ -39,6 +40,9 @@ setup:
 
 setup-dev:
 	@setup/setup-dev.sh
+
+faults: build
+	@setup/faults.sh $(ARGS)
 
 fuzz: setup-dev
 	@setup/fuzz.sh $(ARGS)

@@ -34,6 +34,17 @@ impl Connection {
 
     /// Sends a request and reads the whole answer; its status.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8]) -> Result<u16, Broken> {
+        self.exchange(method, path, body, &mut io::sink())
+    }
+
+    /// Sends a request and reads the whole answer: its status; its body goes into `content`.
+    pub(crate) fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        content: &mut dyn Write,
+    ) -> Result<u16, Broken> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         if !body.is_empty() {
             request.push_str(&format!("Content-Length: {}\r\n", body.len()));
@@ -45,13 +56,13 @@ impl Connection {
         if self.stream.fill_buf().map_err(ended)?.is_empty() {
             return Err(ended(io::ErrorKind::UnexpectedEof.into()));
         }
-        let status = self.answer().map_err(|cause| Broken { before_answer: false, cause })?;
+        let status = self.answer(content).map_err(|cause| Broken { before_answer: false, cause })?;
         self.answered += 1;
         Ok(status)
     }
 
     /// Whether the server said that it closes the connection is of no interest: the next request finds out.
-    fn answer(&mut self) -> io::Result<u16> {
+    fn answer(&mut self, content: &mut dyn Write) -> io::Result<u16> {
         let unreadable = || io::Error::from(io::ErrorKind::InvalidData);
         let mut line = String::new();
         self.line(&mut line)?;
@@ -69,13 +80,14 @@ impl Connection {
             }
         }
         if !chunked {
-            self.skip(length)?;
+            self.pass(length, content)?;
             return Ok(status);
         }
         loop {
             self.line(&mut line)?;
             let size = u64::from_str_radix(line.trim_end(), 16).map_err(|_| unreadable())?;
-            self.skip(size + 2)?;
+            self.pass(size, content)?;
+            self.pass(2, &mut io::sink())?;
             if size == 0 {
                 return Ok(status);
             }
@@ -90,8 +102,8 @@ impl Connection {
         Ok(())
     }
 
-    fn skip(&mut self, length: u64) -> io::Result<()> {
-        let read = io::copy(&mut (&mut self.stream).take(length), &mut io::sink())?;
+    fn pass(&mut self, length: u64, content: &mut dyn Write) -> io::Result<()> {
+        let read = io::copy(&mut (&mut self.stream).take(length), content)?;
         if read == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }

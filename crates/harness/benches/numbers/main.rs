@@ -112,7 +112,7 @@ fn main() -> ExitCode {
         }
     }
     println!("{}", report::markdown(&rows));
-    match report::write(&places.results, &rows) {
+    match report::write(&places.results, &wanted, &rows) {
         Ok(()) => eprintln!("written to {}", places.results.display()),
         Err(failure) => {
             eprintln!("cannot write to {}: {failure}", places.results.display());

@@ -91,8 +91,10 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     Table(&cells).to_string()
 }
 
-/// Writes the rows for people and for programs.
-pub(crate) fn write(folder: &Path, rows: &[Row]) -> io::Result<()> {
+/// Writes the rows for people and for programs. A part of the measurements gets files of its own, so that the numbers of a
+/// whole run stay.
+pub(crate) fn write(folder: &Path, part: &[String], rows: &[Row]) -> io::Result<()> {
+    let name = std::iter::once("numbers").chain(part.iter().map(String::as_str)).collect::<Vec<_>>().join("-");
     let listed: Vec<serde_json::Value> = rows
         .iter()
         .map(|row| {
@@ -102,6 +104,6 @@ pub(crate) fn write(folder: &Path, rows: &[Row]) -> io::Result<()> {
         })
         .collect();
     fs::create_dir_all(folder)?;
-    fs::write(folder.join("numbers.md"), markdown(rows))?;
-    fs::write(folder.join("numbers.json"), format!("{:#}\n", serde_json::Value::from(listed)))
+    fs::write(folder.join(format!("{name}.md")), markdown(rows))?;
+    fs::write(folder.join(format!("{name}.json")), format!("{:#}\n", serde_json::Value::from(listed)))
 }

@@ -1,6 +1,7 @@
 //! Sub-interpreters, threads, signals.
 
 use crate::server::{Client, check, engine, file, journal, request, serve, with_worker};
+use wsgi_protocol::launch::{Python, Scope};
 use wsgi_python::engine::Stacks;
 use wsgi_python::gateway::Outcome;
 
@@ -177,4 +178,52 @@ fn requests_of_many_threads_do_not_mix() {
     for thread in threads {
         thread.join().expect("serves");
     }
+}
+
+// Covers: directive:WSGIPerInterpreterGIL, directive:WSGIFreeThreading, rule:config/per-interpreter-gil
+#[test]
+fn four_interpreters_serve_side_by_side() {
+    crate::process::passed("interpreters::four_inside", "60");
+}
+
+/// Also for valgrind, with more requests: `ENGINE_TEST_ARGUMENT=2500` and this test's name.
+#[test]
+#[ignore = "runs in a process of its own"]
+fn four_inside() {
+    // Locks of their own where this Python has them, none at all where it was built without.
+    let config = Python {
+        scopes: vec![Scope { own_gil: Some(true), ..Scope::default() }],
+        free_threading: true,
+        destroy_interpreter: true,
+        ..crate::server::configuration()
+    };
+    let engine = crate::server::start(config).expect("starts");
+    let script = file(
+        "four.wsgi",
+        b"import threading\nlock = threading.Lock()\nserved = 0\ndef application(e, s):\n    global served\n    with lock: served += 1\n    \
+          body = e['wsgi.input'].read()\n    s('200 OK', [('X-Group', e['mod_wsgi.application_group'])])\n    \
+          print('x' * 100, file=e['wsgi.errors'])\n    if len(body) % 3 == 0: return [body]\n    \
+          if len(body) % 3 == 1: raise ValueError('on purpose')\n    return iter([body[:5], body[5:]])\n",
+    );
+    let count: usize = crate::process::argument().parse().expect("a number");
+    std::thread::scope(|scope| {
+        for (number, group) in ["a", "b", "c", "d"].into_iter().cycle().take(8).enumerate() {
+            let script = &script;
+            scope.spawn(move || {
+                for request_number in 0..count / 2 {
+                    let body = vec![b'0' + u8::try_from(number).expect("few"); request_number % 50];
+                    let mut client = Client::post(&[&body]);
+                    client.group = group;
+                    let reply = request(script, client);
+                    if body.len() % 3 == 1 {
+                        assert_eq!(reply.outcome, Outcome::Status(500));
+                    } else {
+                        assert_eq!(reply.field("X-Group"), Some(group));
+                        assert_eq!(reply.text().as_bytes(), body);
+                    }
+                }
+            });
+        }
+    });
+    engine.stop("done");
 }

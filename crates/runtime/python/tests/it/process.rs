@@ -273,6 +273,10 @@ fn leak_inside() {
         request(&script, client)
     };
     for kind in ["list", "generator", "keep", "raise", "cycle", "file", "refused", "write"] {
+        // 3.13t counts a block more for each dict that it frees as part of a cycle, in a plain script too.
+        if kind == "cycle" && cfg!(Py_GIL_DISABLED) {
+            continue;
+        }
         let round = |count| (0..count).for_each(|_| drop(serve(kind)));
         let blocks = || serve("blocks").text().parse::<i64>().expect("a number");
         // The first rounds fill caches and free lists; then ten times as many requests must not take more.

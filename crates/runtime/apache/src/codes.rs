@@ -218,7 +218,8 @@ pub(crate) static CONNECT_FAILED: Code = code(
     Error,
     "A daemon process could not be connected to.",
     "Status 503.",
-    "Let the Apache user search the folder of WSGISocketPrefix.",
+    "Let the Apache user search the folder of WSGISocketPrefix. Where the socket's file was removed, as by a program that \
+     cleans folders of temporary files, a graceful restart makes it anew.",
 );
 pub(crate) static PROXY_READ_TIMEOUT: Code = code(
     118,
@@ -435,6 +436,14 @@ pub(crate) static RESTARTS_DELAYED: Code = code(
     "Read the lines before it for what ends them.",
 );
 
+pub(crate) static SOCKET_GONE: Code = code(
+    933,
+    Warning,
+    "The file of a daemon group's socket was removed, or replaced, since it was made.",
+    "It is made anew by this restart. Requests that came meanwhile got status 503.",
+    "Let WSGISocketPrefix lie where nothing else tidies up.",
+);
+
 pub(crate) static METRICS_REFUSED: Code = code(
     920,
     Error,
@@ -465,6 +474,7 @@ pub(crate) static CODES: &[&Code] = &[
     &NOT_A_MEMBER,
     &SOCKET_PATH_TOO_LONG,
     &STALE_SOCKET,
+    &SOCKET_GONE,
     &OUTSIDE_CHROOT,
     &QUEUE_TIMEOUT,
     &DISPATCH_INTERPRETER,

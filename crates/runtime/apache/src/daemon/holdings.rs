@@ -1,9 +1,11 @@
 //! What a group holds from one generation of the configuration to the next: its sockets, its status page, its ways to
 //! the log. Made here, kept where the group stays, given up where it does not.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{IntoRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::Arc;
 
 use wsgi_protocol::launch::LEAVE;
@@ -71,8 +73,17 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
     }
     kept.slots.resize_with(wanted, SavedSlot::default);
     let listen = |listener: &mut SavedListener, which: &str| -> Result<(), ListenError> {
-        if same_sockets && !listener.path.is_empty() {
-            return Ok(());
+        let made = !listener.path.is_empty();
+        if made && same_sockets {
+            let old = Path::new(OsStr::from_bytes(&listener.path));
+            if sockets::file(old).is_ok_and(|file| file == listener.file) {
+                return Ok(());
+            }
+            log::server(
+                plan.server,
+                &codes::SOCKET_GONE,
+                format_args!("Unix domain socket '{}' has been removed; it is made anew.", old.display()),
+            );
         }
         let path = sockets::path(&plan.sockets.prefix, std::process::id(), &plan.name, which);
         let ours = listener.path == path.as_os_str().as_bytes();
@@ -87,7 +98,9 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
                 );
             }
         })?;
-        *listener = SavedListener { descriptor: socket.into_raw_fd(), path: path.as_os_str().as_bytes().to_vec() };
+        let file = sockets::file(&path).map_err(|error| ListenError::Bind(path.clone(), error))?;
+        let path = path.into_os_string().into_vec();
+        *listener = SavedListener { descriptor: socket.into_raw_fd(), path, file };
         Ok(())
     };
     for (number, slot) in kept.slots.iter_mut().enumerate() {
@@ -139,7 +152,7 @@ fn discard(listener: SavedListener) {
 /// Removes a listener's socket file.
 pub(super) fn unlink(listener: &SavedListener) {
     // It may be gone already.
-    let _ = std::fs::remove_file(std::ffi::OsStr::from_bytes(&listener.path));
+    let _ = std::fs::remove_file(OsStr::from_bytes(&listener.path));
 }
 
 /// Closes a descriptor, if it is one.

@@ -12,7 +12,7 @@ use wsgi_protocol::launch;
 use crate::sys;
 
 /// Changes when [`Saved`] changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The name under which Apache keeps it.
 const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
@@ -59,6 +59,8 @@ pub(crate) struct Sockets {
 pub(crate) struct SavedListener {
     pub(crate) descriptor: RawFd,
     pub(crate) path: Vec<u8>,
+    /// Device and number of the socket's file: another file with its name is not this socket.
+    pub(crate) file: (u64, u64),
 }
 
 /// One process of a group, or its place.

@@ -217,6 +217,25 @@ fn a_status_page_full_of_garbage_hurts_nobody() {
     assert_eq!(server.get("/").status(), 200, "{}", server.log());
 }
 
+// Covers: code:WSGI0933, code:WSGI0117
+#[test]
+fn a_socket_that_was_removed_comes_back_with_a_graceful_restart() {
+    let server = start("removed", "");
+    let before = server.get("/").entry("pid").map(str::to_owned);
+    let run = std::fs::read_dir(server.root()).expect("own folder").map(|entry| entry.expect("readable").path());
+    let sockets: Vec<_> = run.filter(|path| path.extension().is_some_and(|extension| extension == "sock")).collect();
+    assert!(!sockets.is_empty(), "no sockets in {}", server.root().display());
+    for socket in sockets {
+        std::fs::remove_file(socket).expect("own folder");
+    }
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log("resuming normal operations", 2);
+    assert!(server.log().contains("WSGI0933"), "{}", server.log());
+    let answer = server.get("/");
+    assert_eq!(answer.status(), 200, "{}", server.log());
+    assert_ne!(answer.entry("pid").map(str::to_owned), before, "{}", server.log());
+}
+
 // Covers: rule:daemon/retry-safe
 #[test]
 fn a_kept_connection_to_a_process_that_has_gone_is_no_failure() {

@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::Ordering;
 
 use wsgi_protocol::abi::{Bytes, Field};
-use wsgi_protocol::frame::{self, FailureCode, HEADER, Kind};
+use wsgi_protocol::frame::{self, HEADER, Kind};
 use wsgi_protocol::launch::{self, Daemon, LAUNCH_DESCRIPTOR};
 use wsgi_protocol::page::{Layout, Page, State};
 use wsgi_protocol::request::{self, BODY_INCLUDED, Facts, Storage};
@@ -105,12 +105,6 @@ impl Probe {
             String::from_utf8_lossy(entry.map_or(b"", |entry| entry.value.or_empty())).into_owned()
         };
         let path = entry("PATH_INFO");
-        if path == "/reject" {
-            let mut out = Vec::new();
-            frame::put_failure(FailureCode::Rejected, 0, b"", &mut out);
-            let _ = stream.write_all(&out);
-            return;
-        }
         send(stream, Kind::Accepted, &self.daemon.index.to_le_bytes());
         match path.as_str() {
             "/die" => {
@@ -135,28 +129,6 @@ impl Probe {
                 send(stream, Kind::Head, &encoded_head("x"));
                 send(stream, Kind::Data, b"the first half");
                 let _ = stream.shutdown(std::net::Shutdown::Both);
-            }
-            "/stall" => {
-                send(stream, Kind::Head, &encoded_head("x"));
-                send(stream, Kind::Data, b"the first half");
-                let mut byte = [0];
-                // Returns when the child has given up.
-                let _ = stream.read(&mut byte);
-            }
-            "/deaf" => {
-                // What the child sends from here on cannot be delivered.
-                let _ = stream.shutdown(std::net::Shutdown::Read);
-                send(stream, Kind::Pull, &4096u32.to_le_bytes());
-                let _ = stream.shutdown(std::net::Shutdown::Write);
-            }
-            "/reset" => {
-                send(stream, Kind::Pull, &4096u32.to_le_bytes());
-                let mut entry = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-                // SAFETY: one entry.
-                unsafe { libc::poll(&raw mut entry, 1, -1) };
-                // Closed with something unread: the child sees a reset, not an end.
-                // SAFETY: ends the process as a crash would.
-                unsafe { libc::_exit(12) };
             }
             "/body" => {
                 let mut length = included;

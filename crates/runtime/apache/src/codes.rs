@@ -182,7 +182,7 @@ pub(crate) static OUTSIDE_CHROOT: Code = code(
     81,
     Error,
     "A script lies outside of the directory that its daemon group is confined to (chroot).",
-    "Status 500, or the script is not loaded at the start.",
+    "Status 500.",
     "Move the script below the directory, or name it as it is called outside.",
 );
 pub(crate) static QUEUE_TIMEOUT: Code = code(
@@ -428,6 +428,13 @@ pub(crate) static GROUP_IS_SERVICE: Code = code(
     "Status 500.",
     "Let WSGIProcessGroup or process-group name a group that serves requests.",
 );
+pub(crate) static AT_CAPACITY: Code = code(
+    931,
+    Warning,
+    "All threads of a daemon group are busy and a request has waited for one for a second; said once until none has for a minute.",
+    "Requests wait, up to queue-timeout.",
+    "Look for what makes requests slow, or raise processes or threads.",
+);
 pub(crate) static RESTARTS_DELAYED: Code = code(
     932,
     Warning,
@@ -531,6 +538,7 @@ pub(crate) static CODES: &[&Code] = &[
     &DAEMON_DIED,
     &METRICS_REFUSED,
     &GROUP_IS_SERVICE,
+    &AT_CAPACITY,
     &RESTARTS_DELAYED,
 ];
 

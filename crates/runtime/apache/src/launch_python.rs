@@ -2,11 +2,10 @@
 
 use wsgi_protocol::launch::{Import, Python, Restrict, Server, Telemetry};
 
-use crate::codes;
 use crate::config::{Generation, ServerConfig};
 use crate::daemon::inside;
 use crate::directives::{self, DaemonGroup};
-use crate::host::{is_single_process, log, server_description};
+use crate::host::{is_single_process, server_description};
 use crate::interpreter_options::{Scoped, of_process, scopes, split_path};
 
 fn imports(generation: &Generation, process_group: &[u8]) -> Vec<Import> {
@@ -93,28 +92,17 @@ pub(crate) fn embedded(generation: &Generation) -> Python {
     }
 }
 
-/// What a daemon group loads at the start; in a chroot, by the names that the scripts have there.
+/// What a daemon group loads at the start; in a chroot, by the names that the scripts have there. A name that lies
+/// outside is taken for one inside already, as mod_wsgi takes all of them.
 fn group_imports(generation: &Generation, group: &DaemonGroup) -> Vec<Import> {
     let mut imports = imports(generation, &group.name);
-    let Some(root) = &group.chroot else { return imports };
-    imports.retain_mut(|import| match inside(root, &import.script) {
-        Some(below) => {
-            import.script = below.to_vec();
-            true
+    if let Some(root) = &group.chroot {
+        for import in &mut imports {
+            if let Some(below) = inside(root, &import.script) {
+                import.script = below.to_vec();
+            }
         }
-        None => {
-            let (script, name) = (String::from_utf8_lossy(&import.script), group.display());
-            let root = String::from_utf8_lossy(root);
-            log::server(
-                group.server,
-                &codes::OUTSIDE_CHROOT,
-                format_args!(
-                    "WSGI script '{script}' located outside chroot directory '{root}' of daemon process '{name}'."
-                ),
-            );
-            false
-        }
-    });
+    }
     imports
 }
 

@@ -70,7 +70,8 @@ pub(crate) fn check(pool: Pool<'_>, group: &DaemonGroup, script: &[u8]) -> Resul
         Owner::Group(_) => &GROUP,
     };
     let file = Part {
-        what: "WSGI script",
+        what: "WSGI script file",
+        is_parent: false,
         path: script,
         unknown: codes.file_unknown,
         name: codes.file_name,
@@ -79,7 +80,8 @@ pub(crate) fn check(pool: Pool<'_>, group: &DaemonGroup, script: &[u8]) -> Resul
         group: &codes::SCRIPT_USER_GROUP_WRITABLE,
     };
     let parent = Part {
-        what: "Parent directory of WSGI script",
+        what: "Parent directory of WSGI script file",
+        is_parent: true,
         path: folder,
         unknown: codes.folder_unknown,
         name: codes.folder_name,
@@ -93,6 +95,7 @@ pub(crate) fn check(pool: Pool<'_>, group: &DaemonGroup, script: &[u8]) -> Resul
 /// The file or its folder.
 struct Part<'p> {
     what: &'static str,
+    is_parent: bool,
     path: &'p Path,
     unknown: &'static Code,
     name: &'static Code,
@@ -102,30 +105,42 @@ struct Part<'p> {
 }
 
 impl Part<'_> {
-    fn refuse(&self, code: &'static Code, reason: &str) -> Failure {
-        Failure::new(sys::HTTP_FORBIDDEN, code, format!("{} '{}' {reason}.", self.what, self.path.display()))
+    fn refuse(&self, code: &'static Code, reason: &str, details: &str) -> Failure {
+        let (what, path) = (self.what, self.path.display());
+        Failure::new(sys::HTTP_FORBIDDEN, code, format!("{what} {reason}. ('{path}' {details})"))
     }
 
     fn check(&self, pool: Pool<'_>, owner: &Owner<'_>) -> Result<(), Failure> {
-        let facts = std::fs::metadata(self.path)
-            .map_err(|error| self.refuse(self.unknown, &format!("cannot be examined for its owner ({error})")))?;
-        let (kind, id, wanted, actual) = match owner {
-            Owner::User(wanted) => ("user", facts.uid(), *wanted, user_name(pool, facts.uid())),
-            Owner::Group(wanted) => ("group", facts.gid(), *wanted, group_name(pool, facts.gid())),
+        let facts = std::fs::metadata(self.path).map_err(|error| {
+            self.refuse(self.unknown, "cannot be examined for its owner", &format!("cannot be reached: {error}"))
+        })?;
+        let (kind, noun, id, wanted, actual) = match owner {
+            Owner::User(wanted) => ("user", "owner", facts.uid(), *wanted, user_name(pool, facts.uid())),
+            Owner::Group(wanted) => ("group", "group", facts.gid(), *wanted, group_name(pool, facts.gid())),
         };
         let Some(actual) = actual else {
-            return Err(self.refuse(self.name, &format!("belongs to {kind} #{id}, which has no name")));
+            return Err(self.refuse(
+                self.name,
+                &format!("has an unknown {noun}"),
+                &format!("belongs to {kind} #{id}, which has no name"),
+            ));
         };
         if actual.to_bytes() != wanted {
             let (actual, wanted) = (actual.to_string_lossy(), String::from_utf8_lossy(wanted));
-            return Err(self.refuse(self.differs, &format!("belongs to {kind} '{actual}', not to '{wanted}'")));
+            let reason = if self.is_parent {
+                format!("has {noun} '{actual}' which does not match {kind} required for daemon process")
+            } else {
+                format!("{noun} '{actual}' does not match {kind} required for daemon process")
+            };
+            return Err(self.refuse(self.differs, &reason, &format!("must belong to '{wanted}'")));
         }
         let mode = facts.mode() & 0o7777;
+        let shown = format!("has mode {mode:04o}");
         if mode & 0o002 != 0 {
-            return Err(self.refuse(self.world, &format!("can be written by everybody (mode {mode:04o})")));
+            return Err(self.refuse(self.world, "is writable to world", &shown));
         }
         if matches!(owner, Owner::User(_)) && mode & 0o020 != 0 {
-            return Err(self.refuse(self.group, &format!("can be written by its group (mode {mode:04o})")));
+            return Err(self.refuse(self.group, "is writable to group", &shown));
         }
         Ok(())
     }
@@ -137,7 +152,8 @@ mod tests {
 
     fn refused(owner: &Owner<'_>, path: &Path) -> Option<u16> {
         let part = Part {
-            what: "WSGI script",
+            what: "WSGI script file",
+            is_parent: false,
             path,
             unknown: USER.file_unknown,
             name: USER.file_name,

@@ -22,7 +22,7 @@ pub(crate) fn frames(data: &[u8]) {
             Kind::Head => {
                 let _ = head::decode(payload, &mut Vec::new());
             }
-            Kind::Accepted | Kind::Pull => {
+            Kind::Accepted | Kind::Picked | Kind::Pull => {
                 let _ = frame::number(payload);
             }
             Kind::Log => {

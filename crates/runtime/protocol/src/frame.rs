@@ -2,7 +2,7 @@
 //! payload.
 //!
 //! A worker that takes a request says so by the request's ticket on the status page, which costs no frame and outlives
-//! the process; the frame is for requests without a ticket and for those that came over the overflow listener.
+//! the process; the frame is for requests whose ticket is one of another page.
 //!
 //! One connection carries one request at a time and is kept for the next. The exchange:
 //!
@@ -10,6 +10,7 @@
 //! child                                   daemon
 //! Hello (secret of this server start)                      once, at the start of a connection
 //! Request (facts, entries, small body) ─▶
+//!                                      ◀─ Picked           over the overflow listener: process N has it
 //!                                      ◀─ Accepted         process N serves it; before this it may go elsewhere
 //!                                      ◀─ Pull             only when the application reads a body that is not included
 //! Body | BodyFailed                    ─▶                  answers one Pull; an empty Body is the end of the body
@@ -51,9 +52,11 @@ pub enum Kind {
     Body = 3,
     /// Child → daemon: the body could not be read; the payload is the reason's text.
     BodyFailed = 4,
-    /// Daemon → child: a worker thread has taken the request; the payload is the process's number (`u32`), which the
-    /// child does not know when it came over the overflow listener.
+    /// Daemon → child: a worker thread has taken the request; the payload is the process's number (`u32`).
     Accepted = 16,
+    /// Daemon → child: a worker thread has read the request, which came over the overflow listener; the payload is the
+    /// process's number (`u32`). Whether it takes it is seen by the ticket.
+    Picked = 20,
     /// Daemon → child: send more body, at most this many bytes (`u32`).
     Pull = 17,
     /// Daemon → child: [`crate::head::encode`].
@@ -97,12 +100,13 @@ impl FailureCode {
     }
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Hello,
     Kind::Request,
     Kind::Body,
     Kind::BodyFailed,
     Kind::Accepted,
+    Kind::Picked,
     Kind::Pull,
     Kind::Head,
     Kind::Data,
@@ -119,7 +123,7 @@ impl Kind {
             Self::Hello => size_of::<Secret>(),
             Self::Request | Self::Head => MAX_BLOCK,
             Self::Body | Self::BodyFailed | Self::Data | Self::Log | Self::Failure => MAX_CHUNK,
-            Self::Accepted | Self::Pull => 4,
+            Self::Accepted | Self::Picked | Self::Pull => 4,
             Self::End => 1,
         }
     }

@@ -15,6 +15,7 @@
 //! | [`scoreboard`] | both | Apache's scoreboard for `mod_wsgi.server_metrics()` |
 //! | [`page`] | daemon mode | the status page: shared memory between parent, children and the daemons of one group |
 //! | [`tally`] | daemon mode | what the status page counts for a whole group |
+//! | [`withdrawal`] | daemon mode | requests that are taken back from a process that has not begun them |
 //!
 //! Decoders treat what they read as hostile: every length is bounded before it is used, and a malformed value is an
 //! error, never a panic.
@@ -31,5 +32,6 @@ pub mod request;
 pub mod scoreboard;
 pub mod tally;
 mod wire;
+pub mod withdrawal;
 
 pub use wire::Malformed;

@@ -4,7 +4,7 @@
 //! process and each thread has a cache line (or two) of its own.
 //!
 //! ```text
-//! Header | Tally | ProcessSlot × processes | ThreadSlot × processes × threads | ChildRow × children
+//! Header | Tally | Withdrawals | ProcessSlot × processes | ThreadSlot × processes × threads | ChildRow × children
 //! ```
 //!
 //! An Apache child chooses the least busy process by `in_flight`, counts itself in there and in its own [`ChildRow`],
@@ -13,11 +13,12 @@
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::tally::{QUEUE_BOUNDS, Tally};
+use crate::withdrawal::Withdrawals;
 
 /// First word of the page.
 pub const MAGIC: u32 = 0x5753_4752;
 /// Layout version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The most bytes of a request's description in a [`ThreadSlot`].
 pub const DESCRIPTION: usize = 96;
 /// The most processes of one group.
@@ -40,7 +41,8 @@ pub struct Header {
     pub children: AtomicU32,
     /// Requests that wait on the overflow listener.
     pub waiting: AtomicU32,
-    /// 1 while the group is at capacity and that was logged.
+    /// When a request last waited for long because all threads of the group were busy: seconds of a clock that only
+    /// goes forward, 0 is never.
     pub at_capacity: AtomicU32,
     /// A number that no other page has: who sees another one looks at another page.
     pub identity: AtomicU64,
@@ -97,6 +99,8 @@ pub struct ProcessSlot {
     pub starts: AtomicU32,
     /// Python interpreters of the process, the main one included.
     pub interpreters: AtomicU32,
+    /// 1 after a request was withdrawn from it, until it next takes one: others are to be preferred.
+    pub stuck: AtomicU32,
 }
 
 /// One worker thread.
@@ -170,7 +174,7 @@ impl Layout {
     }
 
     fn processes_offset() -> usize {
-        size_of::<Header>() + size_of::<Tally>()
+        size_of::<Header>() + size_of::<Tally>() + size_of::<Withdrawals>()
     }
 
     fn threads_offset(self) -> usize {
@@ -242,7 +246,7 @@ impl Page {
     pub fn has_taken(&self, ticket: u64) -> bool {
         let mut threads = (0..self.layout.processes)
             .flat_map(|process| (0..self.layout.threads).filter_map(move |thread| self.thread(process, thread)));
-        threads.any(|thread| thread.ticket.load(Ordering::Acquire) == ticket)
+        threads.any(|thread| thread.ticket.load(Ordering::SeqCst) == ticket)
     }
 
     /// Writes the header of a fresh page.
@@ -268,6 +272,14 @@ impl Page {
     pub fn tally(&self) -> &Tally {
         // SAFETY: `new` promises the mapping; the tally follows the header, whose size is a multiple of 64.
         unsafe { &*self.base.add(size_of::<Header>()).cast::<Tally>() }
+    }
+
+    /// Requests that were taken back.
+    #[must_use]
+    pub fn withdrawals(&self) -> &Withdrawals {
+        const { assert!(size_of::<Tally>().is_multiple_of(64)) };
+        // SAFETY: as in `tally`, whose size is a multiple of 64 too.
+        unsafe { &*self.base.add(size_of::<Header>() + size_of::<Tally>()).cast::<Withdrawals>() }
     }
 
     /// The slot of a process.
@@ -379,6 +391,7 @@ mod tests {
                 }
             };
             claim(std::ptr::from_ref(page.header()).cast(), size_of::<Header>());
+            claim(std::ptr::from_ref(page.withdrawals()).cast(), size_of::<Withdrawals>());
             claim(std::ptr::from_ref(page.tally()).cast(), size_of::<Tally>());
             for process in 0..3 {
                 claim(std::ptr::from_ref(page.process(process).expect("is there")).cast(), size_of::<ProcessSlot>());

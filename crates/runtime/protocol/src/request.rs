@@ -205,6 +205,14 @@ pub fn patch_tries(payload: &mut [u8], connects: u8, restarts: u8) {
     }
 }
 
+/// Sets [`Facts::ticket`] in a payload that [`encode`] made.
+pub fn patch_ticket(payload: &mut [u8], ticket: u64) {
+    // Behind the flags and four numbers.
+    if let Some(place) = payload.get_mut(36..44) {
+        place.copy_from_slice(&ticket.to_le_bytes());
+    }
+}
+
 /// Room for the decoded entries of a request, reused from request to request.
 #[derive(Default)]
 pub struct Storage(Vec<Entry<'static>>);
@@ -293,6 +301,7 @@ mod tests {
         let mut payload = Vec::new();
         encode(&facts, b"body", &mut payload).expect("it fits");
         patch_tries(&mut payload, 3, 2);
+        patch_ticket(&mut payload, 4711);
 
         let mut storage = Storage::default();
         let (read, body) = decode(&payload, &mut storage).expect("own output is read");
@@ -302,7 +311,7 @@ mod tests {
         assert!(read.has(RELOAD) && read.has(SAFE_METHOD) && !read.has(SENDFILE));
         assert_eq!(read.log_level(), Some(6));
         assert_eq!((read.connects(), read.restarts()), (3, 2));
-        assert_eq!((read.ticket, read.page), (u64::MAX, 7));
+        assert_eq!((read.ticket, read.page), (4711, 7));
         assert_eq!((read.content_length, read.request_start), (-1, 1_700_000_000_000_000));
         assert_eq!(read.entries().len(), 3);
         assert_eq!(read.entries()[1].name.get(), Some(&b"HTTP_X_ODD"[..]));

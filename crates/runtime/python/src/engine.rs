@@ -228,8 +228,6 @@ impl Engine {
         if self.must_leave(interpreter, state, facts) {
             return Outcome::Rejected;
         }
-        gateway.accept();
-        worker.record.requests.fetch_add(1, Ordering::Relaxed);
         let moment = Moment { thread: worker.record.number(), daemon_start, application_start: 0 };
         let mut outgoing = std::mem::take(&mut worker.outgoing);
         let record = &worker.record;
@@ -245,8 +243,13 @@ impl Engine {
         // SAFETY: this thread's own state; the thread is not attached.
         let ended = unsafe {
             enter(state, |py| {
-                record.serving.store(interpreter.index + 1, Ordering::Relaxed);
                 outgoing.tally.meter.on = false;
+                // Not before the GIL is held: as long as it cannot be had, the request may go to another process.
+                if !gateway.accept() {
+                    return Ended::Done(Outcome::Rejected);
+                }
+                record.requests.fetch_add(1, Ordering::Relaxed);
+                record.serving.store(interpreter.index + 1, Ordering::Relaxed);
                 if let Some(waits) = waits {
                     outgoing.tally.meter = Meter::running();
                     outgoing.tally.meter.took_gil(waits);
@@ -540,15 +543,6 @@ impl Engine {
                 }
             };
             if wanted {
-                if which == Stacks::All {
-                    self.setting.log(
-                        Level::Info,
-                        &format!(
-                            "Dumping stack trace for active Python threads of {} {}.",
-                            interpreter.label, self.setting.phrases.in_process
-                        ),
-                    );
-                }
                 self.visit(interpreter, |py| interpreter.dump_stacks(py, name));
             }
         }
@@ -643,8 +637,8 @@ struct Watched<'a> {
 }
 
 impl Gateway for Watched<'_> {
-    fn accept(&mut self) {
-        self.gateway.accept();
+    fn accept(&mut self) -> bool {
+        self.gateway.accept()
     }
 
     fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, crate::gateway::ReadFailure> {

@@ -16,7 +16,9 @@ use wsgi_protocol::abi::{Field, Level, Record};
 pub trait Gateway: Send {
     /// The engine has decided to serve the request: from now on no other process may get it. Called once, before the
     /// script is loaded or the body is read; not called when the outcome is [`Outcome::Rejected`].
-    fn accept(&mut self) {}
+    fn accept(&mut self) -> bool {
+        true
+    }
 
     /// Reads up to `buffer.len()` bytes of the body into `buffer`, which may be empty; 0 is the body's end. May block.
     /// The first call lets the client go on that waits for `100 Continue`.

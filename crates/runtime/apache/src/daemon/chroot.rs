@@ -31,7 +31,8 @@ pub(super) fn confine<'r>(
             sys::HTTP_INTERNAL_SERVER_ERROR,
             &codes::OUTSIDE_CHROOT,
             format!(
-                "WSGI script '{}' located outside chroot directory '{}' of daemon process '{group}'.",
+                "WSGI script '{}' is not located within chroot directory '{}' of daemon process '{group}'; rejecting \
+                 request.",
                 String::from_utf8_lossy(script),
                 String::from_utf8_lossy(root)
             ),

@@ -1,6 +1,6 @@
 //! A child's side: from a request to a process that serves it.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -179,6 +179,9 @@ pub(crate) fn child_init(registry: &'static Registry) {
     }
 }
 
+/// When a client may come again that was turned away, in seconds.
+const RETRY_AFTER: &CStr = c"5";
+
 /// The most times that a request is sent anew because a kept connection turned out to be closed.
 const STALE: usize = 1000;
 
@@ -222,6 +225,9 @@ pub(crate) fn serve(
     let answer = running.serve(request, group, &daemons.secret, facts, rules);
     if let Err(failure) = &answer {
         group.count(kind_of(failure.code));
+        if u32::from(failure.status.0) == sys::HTTP_SERVICE_UNAVAILABLE {
+            request.error_headers_out().set_lasting(c"Retry-After", RETRY_AFTER);
+        }
     }
     answer
 }
@@ -250,22 +256,19 @@ impl Running {
         rules: Rules,
     ) -> Result<Verdict, Failure> {
         let mut facts = facts;
-        // With queue-timeout the child has to hear at once when a process takes the request.
-        if group.queue_timeout.is_zero() {
-            facts.ticket = self.ticket();
-            facts.page = self.page.identity();
-        }
+        facts.ticket = self.ticket();
+        facts.page = self.page.identity();
         let mut exchange = match Exchange::begin(request, group, facts, secret, rules) {
             Ok(exchange) => exchange,
             Err(verdict) => return verdict,
         };
         let row = self.row.get().copied().flatten();
         let most = 2 * self.paths.len() + 1;
-        let (mut attempts, mut stale) = (0, 0);
+        let (mut attempts, mut stale, mut moves) = (0, 0, 0);
         loop {
             let mut claim = Claim::choose(&self.page, row, self.overflow.is_some());
             let (mut connection, fresh) = self.connection(group, claim.target())?;
-            match exchange.run(&mut connection, fresh, &mut claim, &self.page) {
+            match exchange.run(&mut connection, fresh, &mut claim, &self.page, moves < most) {
                 Turn::Done { verdict, keep } => {
                     if let (true, Target::Place(place)) = (keep, claim.target()) {
                         self.keep(place, connection);
@@ -278,6 +281,11 @@ impl Running {
                     if let Target::Place(place) = claim.target() {
                         self.forget(place);
                     }
+                }
+                Turn::Elsewhere => {
+                    moves += 1;
+                    exchange.again(false);
+                    exchange.anew(self.ticket());
                 }
                 turn @ (Turn::Stale | Turn::Rejected) => {
                     attempts += 1;

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wsgi_protocol::abi::{Entry, Field};
 use wsgi_protocol::frame::{self, END_LAST, FailureCode, HEADER, INCLUDED_BODY, Kind, MAX_CHUNK, Secret};
@@ -12,7 +12,8 @@ use wsgi_protocol::{Malformed, head};
 
 use super::client::GroupClient;
 use super::connection::{Connection, ReadError};
-use super::status_page::{Claim, StatusPage};
+use super::sockets::LOOK;
+use super::status_page::{Claim, StatusPage, Target as Way};
 use crate::body::{Body, BodyError};
 use crate::codes::{self, Code};
 use crate::host::{AprError, Failure, Patience, Request, Status, Target, Verdict, log};
@@ -34,7 +35,22 @@ pub(crate) enum Turn {
     Stale,
     /// The process is leaving and did not take it.
     Rejected,
+    /// The process has not taken it and will not: it was taken back, because another one has room.
+    Elsewhere,
 }
+
+/// Whether a request could be taken back.
+enum Withdrawn {
+    /// The process will not serve it.
+    Yes,
+    /// It has begun to.
+    No,
+    /// There was no room to say so: it has not begun, and it may.
+    Unsaid,
+}
+
+/// A request that has waited for so long for a thread is worth a line in the log.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A request on its way through processes.
 pub(crate) struct Exchange<'e> {
@@ -54,8 +70,12 @@ pub(crate) struct Exchange<'e> {
     response: Response<'e>,
     ending: Ending<'e>,
     accepted: bool,
-    /// What to look for on the status page when the connection breaks; 0: a frame says it.
+    /// What to look for on the status page, to see whether a thread has taken the request.
     ticket: u64,
+    /// It was sent to a process of another generation, which does not see our page.
+    foreign: bool,
+    /// When it was sent, once that was some time ago.
+    sent: Option<Instant>,
     /// How long the client may take nothing, from the response's head on.
     patience: Option<Patience<'e>>,
 }
@@ -125,6 +145,8 @@ impl<'e> Exchange<'e> {
             ending: Ending::Normal,
             accepted: false,
             ticket: facts.ticket,
+            foreign: false,
+            sent: None,
             patience: None,
         })
     }
@@ -138,13 +160,22 @@ impl<'e> Exchange<'e> {
         }
     }
 
-    /// Tries one process.
+    /// It was taken back: what is sent now is another request, as far as processes can see.
+    pub(crate) fn anew(&mut self, ticket: u64) {
+        self.ticket = ticket;
+        if let Some(payload) = self.encoded.get_mut(self.greeting + HEADER..) {
+            request::patch_ticket(payload, ticket);
+        }
+    }
+
+    /// Tries one process. `may_move`: when it is stuck, the request may be taken back for another one.
     pub(crate) fn run(
         &mut self,
         connection: &mut Connection,
         fresh: bool,
         claim: &mut Claim<'_>,
         page: &StatusPage,
+        may_move: bool,
     ) -> Turn {
         let bytes = if fresh { &self.encoded[..] } else { &self.encoded[self.greeting..] };
         if let Err(error) = connection.send(bytes) {
@@ -157,8 +188,14 @@ impl<'e> Exchange<'e> {
             };
         }
         self.accepted = false;
-        if let Err(failure) = self.wait_for_turn(connection, claim) {
+        if let Err(failure) = self.wait_for_group(connection, claim) {
             return self.done(Err(failure));
+        }
+        (self.sent, self.foreign) = (None, false);
+        if !self.group.queue_timeout.is_zero()
+            && let Err(turn) = self.wait_for_turn(connection, claim, page, may_move)
+        {
+            return turn;
         }
         loop {
             if self.response.has_unflushed() && !connection.has_frame() && !connection.wait(self.group.flush_delay) {
@@ -171,12 +208,24 @@ impl<'e> Exchange<'e> {
             }
             let frame = match connection.next() {
                 Ok(frame) => frame,
+                Err(ReadError::TimedOut) => {
+                    self.sent.get_or_insert_with(|| Instant::now().checked_sub(LOOK).unwrap_or_else(Instant::now));
+                    match self.wait_longer(connection, claim, page, may_move) {
+                        Ok(()) => continue,
+                        Err(turn) => return turn,
+                    }
+                }
                 Err(error) => return self.broken(&error, page),
             };
             let (kind, payload) = (frame.kind, frame.payload);
             let turn = match kind {
                 Kind::Accepted => frame::number(payload).map(|place| {
                     self.accepted = true;
+                    claim.accepted_by(place);
+                    None
+                }),
+                Kind::Picked => frame::number(payload).map(|place| {
+                    self.foreign |= place == u32::MAX;
                     claim.accepted_by(place);
                     None
                 }),
@@ -221,18 +270,8 @@ impl<'e> Exchange<'e> {
         Turn::Done { verdict, keep: false }
     }
 
-    /// Waits until a process takes the request, for no longer than queue-timeout. A group without a process that is
-    /// started or starting is waited for like a connection.
-    fn wait_for_turn(&self, connection: &Connection, claim: &Claim<'_>) -> Result<(), Failure> {
-        let queue = self.group.queue_timeout;
-        if !queue.is_zero() {
-            let waited = now().saturating_sub(self.request.started());
-            let waited = Duration::from_micros(u64::try_from(waited).unwrap_or(0));
-            let left = queue.saturating_sub(waited);
-            if left.is_zero() || !connection.wait(left) {
-                return Err(self.queue_timeout());
-            }
-        }
+    /// A group without a process that is started or starting is waited for like a connection.
+    fn wait_for_group(&self, connection: &Connection, claim: &Claim<'_>) -> Result<(), Failure> {
         if !claim.group_runs() && !connection.wait(self.group.connect_timeout) && !claim.group_runs() {
             return Err(Failure::new(
                 sys::HTTP_SERVICE_UNAVAILABLE,
@@ -245,6 +284,90 @@ impl<'e> Exchange<'e> {
             ));
         }
         Ok(())
+    }
+
+    /// Nothing came for a moment. Goes on waiting: for a thread as long as none has taken the request, then for the
+    /// application. Returns when something can be read, or how the try ends.
+    fn wait_longer(
+        &mut self,
+        connection: &mut Connection,
+        claim: &Claim<'_>,
+        page: &StatusPage,
+        may_move: bool,
+    ) -> Result<(), Turn> {
+        if !self.accepted && !self.response.has_head() && self.wait_for_turn(connection, claim, page, may_move)? {
+            return Ok(());
+        }
+        let limit = self.group.socket_timeout;
+        if limit.is_zero() || connection.wait(limit.saturating_sub(LOOK)) {
+            return Ok(());
+        }
+        Err(self.broken(&ReadError::TimedOut, page))
+    }
+
+    /// Waits until a thread takes the request, for no longer than the timeouts say; when the process is stuck and
+    /// another has room, the request is taken back and goes there. `true`: something can be read.
+    fn wait_for_turn(
+        &mut self,
+        connection: &mut Connection,
+        claim: &Claim<'_>,
+        page: &StatusPage,
+        may_move: bool,
+    ) -> Result<bool, Turn> {
+        let (queue, socket) = (self.group.queue_timeout, self.group.socket_timeout);
+        let sent = *self.sent.get_or_insert_with(Instant::now);
+        loop {
+            if page.has_taken(self.ticket) {
+                self.accepted = true;
+                return Ok(false);
+            }
+            let in_queue = Duration::from_micros(u64::try_from(now() - self.request.started()).unwrap_or(0));
+            let waited = sent.elapsed();
+            let left = if queue.is_zero() { LOOK } else { queue.saturating_sub(in_queue) };
+            let overdue = left.is_zero() || (!socket.is_zero() && waited >= socket);
+            let leaves = may_move
+                && waited >= LOOK
+                && matches!(claim.target(), Way::Place(place) if page.has_room_elsewhere(place));
+            if overdue || leaves {
+                match self.withdraw(connection, claim, page) {
+                    Withdrawn::No => return Ok(connection.has_frame()),
+                    _ if left.is_zero() => return Err(self.done(Err(self.queue_timeout()))),
+                    _ if overdue => return Err(self.broken(&ReadError::TimedOut, page)),
+                    Withdrawn::Yes => return Err(Turn::Elsewhere),
+                    Withdrawn::Unsaid => {}
+                }
+            }
+            if waited >= LONG
+                && let Some(threads) = page.newly_at_capacity()
+            {
+                log::request(
+                    self.request,
+                    &codes::AT_CAPACITY,
+                    format_args!(
+                        "All {threads} threads of daemon process group '{}' are busy; requests wait for one.",
+                        self.group.name
+                    ),
+                );
+            }
+            if connection.wait(left.min(LOOK)) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes the request back from the process that it was sent to.
+    fn withdraw(&self, connection: &mut Connection, claim: &Claim<'_>, page: &StatusPage) -> Withdrawn {
+        // On the overflow listener it is nobody's: closing the connection is enough.
+        let Way::Place(place) = claim.target() else { return Withdrawn::Yes };
+        if self.foreign || !page.withdraw(self.ticket, place) {
+            return if page.has_taken(self.ticket) { Withdrawn::No } else { Withdrawn::Unsaid };
+        }
+        // In this order: a thread that has another ticket by now has sent this one's response before.
+        if page.has_taken(self.ticket) || connection.has_frame() {
+            page.keep_after_all(self.ticket);
+            return Withdrawn::No;
+        }
+        Withdrawn::Yes
     }
 
     fn queue_timeout(&self) -> Failure {
@@ -413,7 +536,7 @@ impl<'e> Exchange<'e> {
         if self.response.has_head() {
             let code =
                 if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
-            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client. ({error})"));
+            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client ({error})."));
             self.group.count(Failed::Truncated);
             let verdict = self.cut();
             return self.done(Ok(verdict));

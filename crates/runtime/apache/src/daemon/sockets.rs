@@ -147,13 +147,16 @@ pub(crate) enum ConnectError {
 pub(crate) struct Manner {
     /// How long to wait while the backlog is full.
     pub(crate) patience: Duration,
-    /// How long reading and writing wait at most; zero is for ever.
+    /// How long writing waits at most; zero is for ever.
     pub(crate) timeout: Duration,
     /// `SO_SNDBUF` and `SO_RCVBUF`; 0 is the system's.
     pub(crate) buffers: (u32, u32),
 }
 
-/// Connects to a socket.
+/// How long reading waits before the reader looks around.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+
+/// Connects to a socket. Reading from it returns after [`LOOK`] at the latest.
 pub(crate) fn connect(path: &Path, manner: Manner) -> Result<OwnedFd, ConnectError> {
     let Manner { patience, timeout, buffers } = manner;
     let Some(address) = address(path) else {
@@ -176,9 +179,9 @@ pub(crate) fn connect(path: &Path, manner: Manner) -> Result<OwnedFd, ConnectErr
             _ => return Err(ConnectError::Failed(error)),
         }
     }
-    for option in [libc::SO_SNDTIMEO, libc::SO_RCVTIMEO] {
-        set_timeout(&socket, option, timeout).map_err(ConnectError::NoSocket)?;
-    }
+    set_timeout(&socket, libc::SO_SNDTIMEO, timeout).map_err(ConnectError::NoSocket)?;
+    let look = if timeout.is_zero() { LOOK } else { LOOK.min(timeout) };
+    set_timeout(&socket, libc::SO_RCVTIMEO, look).map_err(ConnectError::NoSocket)?;
     Ok(socket)
 }
 
@@ -239,7 +242,6 @@ mod tests {
         assert_ne!(odd, path(b"/run/wsgi", 42, b"a/../c", "0"));
     }
 
-    // Covers: code:WSGI0065
     #[test]
     fn the_socket_is_for_its_owner_alone_and_a_stale_one_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");

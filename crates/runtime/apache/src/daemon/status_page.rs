@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wsgi_protocol::page::{self, Layout, Page, State};
+use wsgi_protocol::page::{self, Layout, Page, ProcessSlot, State};
 use wsgi_protocol::tally;
 
 use super::death::Death;
@@ -121,6 +121,7 @@ impl StatusPage {
             }
         }
         if let Some(process) = self.page.process(place) {
+            process.stuck.store(0, Ordering::Relaxed);
             process.generation.store(start, Ordering::Release);
             process.starts.fetch_add(1, Ordering::Relaxed);
             process.interpreters.store(0, Ordering::Relaxed);
@@ -143,7 +144,55 @@ impl StatusPage {
         // Its place may have a new process already.
         if process.pid.compare_exchange(pid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             process.state.store(State::Empty as u32, Ordering::Release);
+            self.page.withdrawals().clear(place);
         }
+    }
+
+    /// Takes a request back from the process at a place, which is not to be preferred for a while. `false`: there is no
+    /// room to say so. Whether the process has taken it all the same is to be looked at afterwards.
+    pub(crate) fn withdraw(&self, ticket: u64, place: u32) -> bool {
+        let entered = self.page.withdrawals().add(ticket, place);
+        if entered && let Some(process) = self.page.process(place) {
+            process.stuck.store(1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    /// A request that was taken back was served all the same.
+    pub(crate) fn keep_after_all(&self, ticket: u64) {
+        self.page.withdrawals().take(ticket);
+    }
+
+    /// Whether a process other than the one at `place` has a free thread.
+    pub(crate) fn has_room_elsewhere(&self, place: u32) -> bool {
+        self.processes().any(|(other, process)| {
+            other != place
+                && process.stuck.load(Ordering::Relaxed) == 0
+                && process.in_flight.load(Ordering::Relaxed) < self.page.threads()
+        })
+    }
+
+    /// Those that accept requests.
+    fn processes(&self) -> impl Iterator<Item = (u32, &ProcessSlot)> {
+        let all = (0..self.page.processes()).filter_map(|place| Some((place, self.page.process(place)?)));
+        all.filter(|(_, process)| State::from_number(process.state.load(Ordering::Acquire)) == State::Ready)
+    }
+
+    /// A request waits for long. When that is because every thread of the group is busy, and for the first time since a
+    /// minute: how many threads that are.
+    pub(crate) fn newly_at_capacity(&self) -> Option<u32> {
+        const EPISODE: u32 = 60;
+        let threads = self.page.threads();
+        let mut all = 0;
+        for (_, process) in self.processes() {
+            if process.in_flight.load(Ordering::Relaxed) < threads {
+                return None;
+            }
+            all += threads;
+        }
+        let now = seconds();
+        let last = self.page.header().at_capacity.swap(now, Ordering::Relaxed);
+        (all > 0 && (last == 0 || now.saturating_sub(last) > EPISODE)).then_some(all)
     }
 
     /// Counts the end of a process that did not say why.
@@ -216,10 +265,11 @@ impl StatusPage {
             .filter_map(|place| {
                 let process = self.page.process(place)?;
                 let state = State::from_number(process.state.load(Ordering::Acquire));
-                Some((rank(state), process.in_flight.load(Ordering::Relaxed), place))
+                let stuck = process.stuck.load(Ordering::Relaxed) != 0;
+                Some((rank(state), stuck, process.in_flight.load(Ordering::Relaxed), place))
             })
             .min()
-            .map(|(_, busy, place)| (place, busy))
+            .map(|(_, _, busy, place)| (place, busy))
     }
 }
 
@@ -228,6 +278,14 @@ impl Drop for StatusPage {
         // SAFETY: mapped by `map`, and nothing borrows from it any more.
         unsafe { libc::munmap(self.base, self.size) };
     }
+}
+
+/// Seconds of a clock that only goes forward, never 0.
+fn seconds() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is writable.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    u32::try_from(time.tv_sec).unwrap_or(u32::MAX).max(1)
 }
 
 /// Subtracts without going below zero: the other side of the count may have been written to.
@@ -417,6 +475,34 @@ mod tests {
         page.page.process(0).expect("is there").in_flight.store(0, Ordering::Relaxed);
         drop(claim);
         assert_eq!(page.page.process(0).expect("is there").in_flight.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_stuck_process_is_not_preferred_until_it_is_replaced() {
+        let page = page(2, 2);
+        assert!(page.has_room_elsewhere(0));
+        assert!(page.withdraw(7, 0));
+        let claims: Vec<_> = (0..2).map(|_| Claim::choose(&page, None, true)).collect();
+        assert!(claims.iter().all(|claim| claim.target() == Target::Place(2)));
+        assert!(!page.has_room_elsewhere(0) && !page.has_room_elsewhere(2));
+        page.started(0, 10);
+        page.ended(0, 10);
+        assert!(!page.page.withdrawals().any(), "it can serve nothing any more");
+        page.starting(0, 2, true);
+        page.page.process(0).expect("is there").state.store(State::Ready as u32, Ordering::Relaxed);
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(0));
+    }
+
+    #[test]
+    fn capacity_is_reached_when_every_thread_is_busy_and_said_once() {
+        let page = page(2, 1);
+        let first = Claim::choose(&page, None, true);
+        assert_eq!(page.newly_at_capacity(), None);
+        let _second = Claim::choose(&page, None, true);
+        assert_eq!(page.newly_at_capacity(), Some(2));
+        assert_eq!(page.newly_at_capacity(), None, "said a moment ago");
+        drop(first);
+        assert_eq!(page.newly_at_capacity(), None);
     }
 
     #[test]

@@ -96,8 +96,12 @@ impl Reading<'_> {
     /// 0, or a number of at least `least`, with a text of its own for what lies between.
     pub(super) fn buffer(&self, value: &[u8], least: u32, text: &'static str) -> Result<u32, Refusal> {
         let number = self.number(value, i64::MIN)?;
-        let size = u32::try_from(number).map_err(|_| Refusal::new(text))?;
-        if size == 0 || size >= least { Ok(size) } else { Err(Refusal::new(text)) }
+        // C's conversion keeps the lower half of what is too large.
+        let size = u32::try_from(number & 0xffff_ffff).map_or(-1, u32::cast_signed);
+        match u32::try_from(size) {
+            Ok(size) if size == 0 || size >= least => Ok(size),
+            _ => Err(Refusal::new(text)),
+        }
     }
 
     pub(super) fn text(&self, value: &[u8]) -> &'static CStr {

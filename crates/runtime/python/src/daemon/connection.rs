@@ -17,6 +17,8 @@ pub(super) struct Connection {
     greeted: bool,
     /// It came over the group's overflow listener: the child does not know whose it is.
     pub(super) overflow: bool,
+    /// Nothing was served on it yet.
+    pub(super) fresh: bool,
     /// It is in the poller's set.
     pub(super) polled: bool,
     /// The beginning of a greeting that has not arrived as a whole.
@@ -72,7 +74,7 @@ impl Connection {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Self { socket, greeted: false, overflow: false, polled: false, partial: Vec::new() })
+        Ok(Self { socket, greeted: false, overflow: false, fresh: true, polled: false, partial: Vec::new() })
     }
 
     /// Reads at the end of `buffer` what is there, at most `limit` bytes; 0 is the end of the stream.
@@ -194,6 +196,14 @@ impl Connection {
             IoSlice::advance_slices(&mut parts, count);
         }
         Ok(())
+    }
+
+    /// Whether the other end has closed it, whatever can still be read.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let events = libc::POLLRDHUP;
+        let mut entry = libc::pollfd { fd: self.socket.as_raw_fd(), events, revents: 0 };
+        // SAFETY: one entry.
+        unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & (events | libc::POLLHUP) != 0 }
     }
 
     /// Tells the other end that no further request is read here; one that it has sent already still is.

@@ -77,8 +77,8 @@ impl<'a> Exchange<'a> {
         buffers.clear();
         let body_ended = facts.has(request::BODY_INCLUDED);
         let counts_as_activity = !facts.has(request::IGNORE_ACTIVITY);
-        let noted = !connection.overflow && facts.page == server.status.page_identity();
-        Self {
+        let noted = facts.page == server.status.page_identity();
+        let mut exchange = Self {
             server,
             worker,
             ticket: if noted { facts.ticket } else { 0 },
@@ -91,7 +91,19 @@ impl<'a> Exchange<'a> {
             broken: false,
             counts_as_activity,
             log_level: facts.log_level().unwrap_or(server.log.level()),
+        };
+        let picked = match exchange.ticket {
+            // A child of another generation cannot take back what is noted on a page that it does not see.
+            0 if facts.ticket != 0 => Some(u32::MAX),
+            // The child has to know whom it may take the request back from.
+            1.. if connection.overflow => Some(server.status.index()),
+            _ => None,
+        };
+        if let Some(index) = picked {
+            let _ = exchange.put(Kind::Picked, &index.to_le_bytes());
+            let _ = exchange.write(&[]);
         }
+        exchange
     }
 
     fn activity(&self) {
@@ -207,14 +219,15 @@ fn send_failure(error: &io::Error) -> SendFailure {
 }
 
 impl Gateway for Exchange<'_> {
-    fn accept(&mut self) {
+    fn accept(&mut self) -> bool {
         if self.ticket != 0 && self.server.status.take(self.worker, self.ticket) {
-            return;
+            return !self.server.status.is_withdrawn(self.ticket);
         }
         let index = self.server.status.index().to_le_bytes();
         // Four bytes always fit; a connection that has gone shows at the next reading or writing.
         let _ = self.put(Kind::Accepted, &index);
         let _ = self.write(&[]);
+        true
     }
 
     fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFailure> {

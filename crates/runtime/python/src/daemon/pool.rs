@@ -91,8 +91,9 @@ impl Work {
         }
     }
 
-    fn connection(&self, token: Token, peer_gone: bool) -> Option<Connection> {
-        let accept = |listener: &UnixListener| self.server.accept(listener, token);
+    fn connection(&mut self, token: Token, peer_gone: bool) -> Option<Connection> {
+        let server = self.server;
+        let accept = |listener: &UnixListener| server.accept(listener, token);
         match token {
             LISTENER => accept(&self.server.listener),
             OVERFLOW => {
@@ -105,7 +106,7 @@ impl Work {
                 // While leaving, our own half is closed, which looks the same; reading tells them apart.
                 if peer_gone && !self.server.is_leaving() {
                     // The child gave up, or ended: nobody waits for what may still lie in the socket.
-                    drop(connection);
+                    self.throw_away(connection);
                     self.server.closed();
                     return None;
                 }
@@ -116,7 +117,17 @@ impl Work {
 
     fn serve(&mut self, mut connection: Connection) {
         let keep = match connection.read_request(&mut self.input, &self.server.secret) {
-            Ok(Found::Request(start)) => self.request(&connection, start),
+            // It lay in the backlog, perhaps through the end of a process, and the child has gone elsewhere.
+            Ok(Found::Request(start)) if connection.fresh && !self.server.is_leaving() && connection.is_abandoned() => {
+                self.forget(start);
+                false
+            }
+            Ok(Found::Request(start)) => {
+                let keep = self.request(&connection, start);
+                // From now on the child knows whose it is.
+                (connection.fresh, connection.overflow) = (false, false);
+                keep
+            }
             Ok(Found::Nothing) => true,
             Ok(Found::Closed) => false,
             Err(refusal) => {
@@ -131,6 +142,23 @@ impl Work {
         } else {
             drop(connection);
             self.server.closed();
+        }
+    }
+
+    /// Closes a connection that nobody waits at.
+    fn throw_away(&mut self, mut connection: Connection) {
+        if self.server.status.has_withdrawn()
+            && let Ok(Found::Request(start)) = connection.read_request(&mut self.input, &self.server.secret)
+        {
+            self.forget(start);
+        }
+        self.input.clear();
+    }
+
+    /// The request in the input buffer will not be served.
+    fn forget(&mut self, start: usize) {
+        if let Ok((facts, _)) = request::decode(&self.input[start..], &mut self.storage) {
+            self.server.status.is_withdrawn(facts.ticket);
         }
     }
 
@@ -158,9 +186,11 @@ impl Work {
         let exchange = Exchange::new(server, self.number, connection, &facts, included, &mut self.buffers);
         let queue = i64::try_from(server.timeouts.queue).unwrap_or(i64::MAX).saturating_mul(1000);
         if queue > 0 && wall_clock().saturating_sub(facts.request_start) > queue {
+            server.status.is_withdrawn(facts.ticket);
             return exchange.refuse(FailureCode::QueueTimeout, b"", server.is_leaving());
         }
         let Some(engine) = server.engine() else {
+            server.status.is_withdrawn(facts.ticket);
             return exchange.refuse(FailureCode::Status, b"500", server.is_leaving());
         };
         let number = self.number;
@@ -171,6 +201,10 @@ impl Work {
         let mut exchange = exchange;
         let outcome = engine.serve(worker, &facts, &mut exchange);
         let kept = exchange.finish(outcome, server.is_leaving());
+        if server.status.has_withdrawn() {
+            // However it ended, nobody asks for it any more.
+            server.status.is_withdrawn(facts.ticket);
+        }
         server.status.end(number);
         server.board.end(number);
         kept

@@ -73,8 +73,22 @@ impl Status {
 
     /// Notes that a worker has taken the request with this ticket. `false`: there is no place for it.
     pub(super) fn take(&self, worker: u32, ticket: u64) -> bool {
-        let thread = self.thread(worker);
-        thread.inspect(|thread| thread.ticket.store(ticket, Ordering::Release)).is_some()
+        let (Some(thread), Some(process)) = (self.thread(worker), self.process()) else { return false };
+        thread.ticket.store(ticket, Ordering::SeqCst);
+        if process.stuck.load(Ordering::Relaxed) != 0 {
+            process.stuck.store(0, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Whether the child has taken a request back, which is forgotten then.
+    pub(super) fn is_withdrawn(&self, ticket: u64) -> bool {
+        self.page.withdrawals().take(ticket)
+    }
+
+    /// Whether there are requests of the group that were taken back and not yet thrown away.
+    pub(super) fn has_withdrawn(&self) -> bool {
+        self.page.withdrawals().any()
     }
 
     /// The process's slot; `map` checked that it is there.

@@ -1,0 +1,128 @@
+//! Requests that an Apache child takes back from a process that has not begun them: so that no request waits for a
+//! stuck process while another of the group has a free thread, and none is served that has been answered already.
+//!
+//! The child enters the request's ticket here and then looks whether a worker has taken it; a worker takes a request
+//! by its ticket and then looks here. Both do so in sequentially consistent order, so at least one of them sees the
+//! other: a request is never served twice.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How many requests can be withdrawn and not yet thrown away by their process; no more are withdrawn beyond that.
+const CELLS: usize = 64;
+
+/// The part of a status page for withdrawn requests.
+#[repr(C, align(64))]
+pub struct Withdrawals {
+    /// How many cells are in use: 0 is all that a worker has to look at, as a rule.
+    count: AtomicU32,
+    cells: [Cell; CELLS],
+}
+
+#[repr(C)]
+struct Cell {
+    /// 0 is free.
+    ticket: AtomicU64,
+    /// The place of the process that the request was sent to.
+    place: AtomicU32,
+    /// 1 from before the ticket is there until after it has gone.
+    used: AtomicU32,
+}
+
+impl Withdrawals {
+    /// Whether there are any.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.count.load(Ordering::SeqCst) != 0
+    }
+
+    /// Enters a request. `false`: there is no room.
+    #[must_use]
+    pub fn add(&self, ticket: u64, place: u32) -> bool {
+        let free = self
+            .cells
+            .iter()
+            .find(|cell| cell.used.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+        let Some(cell) = free else { return false };
+        cell.place.store(place, Ordering::Release);
+        cell.ticket.store(ticket, Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    /// Takes a request out. `true`: it was there.
+    pub fn take(&self, ticket: u64) -> bool {
+        ticket != 0 && self.any() && self.cells.iter().any(|cell| self.free(cell, ticket))
+    }
+
+    fn free(&self, cell: &Cell, ticket: u64) -> bool {
+        let mine = cell.ticket.compare_exchange(ticket, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        if mine {
+            // The page can be written to by every process of the group: the count must not wrap.
+            let _ = self.count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| count.checked_sub(1));
+            cell.used.store(0, Ordering::Release);
+        }
+        mine
+    }
+
+    /// The process at a place has ended: what it had not begun it never will.
+    pub fn clear(&self, place: u32) {
+        for cell in self.cells.iter().filter(|cell| cell.place.load(Ordering::Acquire) == place) {
+            let ticket = cell.ticket.load(Ordering::SeqCst);
+            if ticket != 0 {
+                self.free(cell, ticket);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none() -> Box<Withdrawals> {
+        let cells = std::array::from_fn(|_| Cell {
+            ticket: AtomicU64::new(0),
+            place: AtomicU32::new(0),
+            used: AtomicU32::new(0),
+        });
+        Box::new(Withdrawals { count: AtomicU32::new(0), cells })
+    }
+
+    #[test]
+    fn a_request_is_taken_out_once() {
+        let withdrawals = none();
+        assert!(!withdrawals.any() && !withdrawals.take(7));
+        assert!(withdrawals.add(7, 0) && withdrawals.add(8, 2));
+        assert!(withdrawals.any());
+        assert!(withdrawals.take(7) && !withdrawals.take(7));
+        assert!(withdrawals.take(8) && !withdrawals.any());
+    }
+
+    #[test]
+    fn room_is_bounded_and_comes_back() {
+        let withdrawals = none();
+        let cells = u64::try_from(CELLS).expect("small");
+        assert!((1..=cells).all(|ticket| withdrawals.add(ticket, 0)));
+        assert!(!withdrawals.add(1000, 0));
+        withdrawals.clear(3);
+        assert!(!withdrawals.add(1000, 0), "those are of another process");
+        withdrawals.clear(0);
+        assert!(!withdrawals.any() && withdrawals.add(1000, 0));
+    }
+
+    #[test]
+    fn either_the_worker_or_the_child_sees_the_other() {
+        for _ in 0..300 {
+            let withdrawals: &'static Withdrawals = Box::leak(none());
+            let taken: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
+            let worker = std::thread::spawn(move || {
+                taken.store(7, Ordering::SeqCst);
+                withdrawals.take(7)
+            });
+            assert!(withdrawals.add(7, 0));
+            let child_sees = taken.load(Ordering::SeqCst) == 7;
+            let worker_sees = worker.join().expect("ends");
+            assert!(child_sees || worker_sees);
+        }
+    }
+}

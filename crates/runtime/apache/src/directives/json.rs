@@ -115,6 +115,7 @@ fn generated_files_are_current() {
         assert!(pages.contains_key(&name), "docs/{name} is of a directive that does not exist: remove it");
     }
     compare(&docs.join("errors.md"), &crate::codes::page());
+    compare(&docs.join("metrics.md"), &crate::observe::page());
 }
 
 // Covers: rule:config/directives-all

@@ -271,6 +271,34 @@ impl Family {
     }
 }
 
+/// The reference page.
+#[cfg(test)]
+pub(crate) fn page() -> String {
+    use std::fmt::Write as _;
+    let mut page = include_str!("page.md").to_owned();
+    page.push_str("## All metrics\n\n| Name | Kind | What it says |\n|---|---|---|\n");
+    for family in FAMILIES {
+        let (suffix, kind) = match family.kind {
+            Kind::Counter => ("_total", "counter"),
+            Kind::Gauge => ("", "gauge"),
+            Kind::Histogram => ("", "histogram"),
+            Kind::Info => ("_info", "info"),
+        };
+        let further = match family.samples {
+            Samples::Group(_) | Samples::Total(_) | Samples::Queue | Samples::Build => String::new(),
+            Samples::Process(_) | Samples::Count(_) => " Per `process`.".to_owned(),
+            Samples::States => format!(" Per `process` and `state`: {}.", STATES.join(", ")),
+            Samples::Named("kind", _) => {
+                let names: Vec<&str> = wsgi_protocol::tally::Failed::ALL.iter().map(|(_, name)| *name).collect();
+                format!(" By `kind`: {}.", names.join(", "))
+            }
+            Samples::Named(label, _) => format!(" By `{label}`: {}.", wsgi_protocol::tally::STOPS.join(", ")),
+        };
+        let _ = writeln!(page, "| `{}{suffix}` | {kind} | {}{further} |", family.name, family.help);
+    }
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::exposition::Format;

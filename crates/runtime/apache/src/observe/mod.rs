@@ -12,5 +12,7 @@ mod reading;
 mod section;
 
 pub(crate) use admission::settle;
+#[cfg(test)]
+pub(crate) use families::page;
 pub(crate) use metrics::{HANDLER, handle};
 pub(crate) use section::register;

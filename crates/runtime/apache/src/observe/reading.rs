@@ -176,7 +176,11 @@ fn embedded(page: &Page, threads: u32, now: i64) -> Group {
         slot.pid.load(Ordering::Relaxed) != 0 || slot.starts.load(Ordering::Relaxed) != 0
     };
     let places = (0..page.processes()).filter(|place| page.process(*place).is_some_and(used));
-    let processes: Vec<Process> = places.map(|place| process(page, place, now)).collect();
+    let mut processes: Vec<Process> = places.map(|place| process(page, place, now)).collect();
+    for process in processes.iter_mut().filter(|process| process.pid == 0) {
+        // What a child that crashed was serving.
+        (process.busy, process.in_flight) = (0, 0);
+    }
     let configured = u32::try_from(processes.iter().filter(|process| process.pid != 0).count()).unwrap_or(0);
     Group { embedded: true, configured, threads, processes, ..Group::default() }
 }

@@ -65,6 +65,30 @@ fn metrics_show_groups_processes_and_failures() {
 }
 
 #[test]
+fn a_status_page_full_of_garbage_is_still_a_page_of_metrics() {
+    let server = start("hostile");
+    assert_eq!(server.get("/app/garbage").status(), 200);
+    let answer = server.get("/metrics");
+    assert_eq!(answer.status(), 200);
+    for line in answer.body().lines().filter(|line| !line.starts_with('#')) {
+        let (_, value) = line.rsplit_once(' ').expect("a name and a value");
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        assert!(value.is_finite() && value >= 0.0, "{line}");
+    }
+    assert_eq!(server.get("/status").status(), 200);
+}
+
+#[test]
+fn metrics_go_on_across_a_graceful_restart() {
+    let server = start("graceful");
+    assert_eq!(server.get("/app").status(), 200);
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log("resuming normal operations", 2);
+    becomes(&server, "mod_wsgi_process_restarts_total{mode=\"daemon\",group=\"web\",process=\"0\"}", "1");
+    becomes(&server, "mod_wsgi_process_up{mode=\"daemon\",group=\"web\",process=\"0\"}", "1");
+}
+
+#[test]
 fn a_restarted_process_is_counted_as_such() {
     let server = start("restarts");
     assert_eq!(server.get("/app/die").status(), 502);

@@ -63,7 +63,6 @@ pub(crate) static ABSENT: &[Absent] = &[
         "the processor affinity could not be undone",
         "A process that is executed anew inherits what httpd was given, on purpose.",
     ),
-    Absent(82, "a handler script is missing", "Apache's child looks at it first (WSGI0135)."),
     Absent(
         83,
         "the script is missing in the daemon",

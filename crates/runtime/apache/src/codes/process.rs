@@ -244,6 +244,13 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Nothing, unless it is frequent: then check that module and engines are of one build.",
     ),
     code(
+        82,
+        Warning,
+        "A handler script is not there, or a folder of its path cannot be searched by the daemon's user.",
+        "It cannot be loaded: WSGI0105 follows.",
+        "Check the path of WSGIHandlerScript and the rights of its folders.",
+    ),
+    code(
         87,
         Error,
         "There is no interpreter for a request.",

@@ -105,6 +105,12 @@ impl Probe {
             String::from_utf8_lossy(entry.map_or(b"", |entry| entry.value.or_empty())).into_owned()
         };
         let path = entry("PATH_INFO");
+        if path == "/reject" {
+            let mut out = Vec::new();
+            frame::put_failure(frame::FailureCode::Rejected, 0, b"", &mut out);
+            let _ = stream.write_all(&out);
+            return;
+        }
         send(stream, Kind::Accepted, &self.daemon.index.to_le_bytes());
         match path.as_str() {
             "/die" => {
@@ -129,6 +135,18 @@ impl Probe {
                 send(stream, Kind::Head, &encoded_head("x"));
                 send(stream, Kind::Data, b"the first half");
                 let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            "/stall" => {
+                send(stream, Kind::Head, &encoded_head("x"));
+                send(stream, Kind::Data, b"the first half");
+                // Until the child gives it up.
+                let _ = stream.read(&mut [0; 1]);
+            }
+            "/deaf" => {
+                send(stream, Kind::Pull, &4096u32.to_le_bytes());
+                let _ = stream.shutdown(std::net::Shutdown::Read);
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                respond(stream, "x", b"an answer all the same");
             }
             "/body" => {
                 let mut length = included;

@@ -87,11 +87,13 @@ fn the_socket_is_for_the_serving_user_alone() {
     assert!(!root.exists(), "the folder goes with the server");
 }
 
-// Covers: rule:daemon/privileges-or-nothing, rule:daemon/failing-start-throttled, code:WSGI0902
+// Covers: rule:daemon/privileges-or-nothing, rule:daemon/failing-start-throttled, code:WSGI0902, code:WSGI0009,
+// code:WSGI0025
 #[test]
 fn a_daemon_that_cannot_be_set_up_is_not_run_at_all() {
     let server = start("setup", "home=ROOT/missing connect-timeout=1");
-    server.wait_for_log("WSGI0009", 1);
+    server.wait_for_log("WSGI0009: ", 1);
+    server.wait_for_log("WSGI0025: ", 1);
     // Between two tries nothing of the group runs, and requests are told so.
     server.wait_for_log("WSGI0902", 2);
     assert_eq!(server.get("/").status(), 503, "{}", server.log());
@@ -112,7 +114,7 @@ fn the_engine_that_was_checked_is_the_one_that_is_executed() {
     assert_ne!(answer.entry("pid").map(str::to_owned), first, "it was started again");
 }
 
-// Covers: rule:daemon/exit-status-logged, rule:daemon/closed-before-head-502
+// Covers: rule:daemon/exit-status-logged, rule:daemon/closed-before-head-502, code:WSGI0146
 #[test]
 fn the_log_tells_exit_statuses_from_signals_and_names_the_request() {
     let server = start("deaths", "");
@@ -120,6 +122,8 @@ fn the_log_tells_exit_statuses_from_signals_and_names_the_request() {
     server.wait_for_log("of group 'web' died of signal 6 (SIGABRT) while serving GET /die", 1);
     assert_eq!(server.get("/exit").status(), 502);
     server.wait_for_log("of group 'web' ended with exit code 11 while serving GET /exit", 1);
+    server
+        .wait_for_log("WSGI0146: Daemon process 'web' closed connection before sending complete response headers.", 2);
 }
 
 // Covers: rule:daemon/died-mid-body, code:WSGI0119

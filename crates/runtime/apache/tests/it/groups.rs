@@ -1,6 +1,6 @@
 //! Groups of daemon processes as a whole: their start and end, their sockets, who may use them, and the files they read.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -129,4 +129,132 @@ fn a_file_for_the_environment_need_be_readable_by_root_only() {
     );
     let log = server.log();
     assert!(!log.contains("from the file"), "secrets stay out of the log: {log}");
+}
+
+fn is_root() -> bool {
+    // SAFETY: cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// A user of the system by whether its home is there: name, number, group, home. Not root, and not the server's user.
+fn account(with_home: bool) -> (String, u32, u32, String) {
+    let text = std::fs::read_to_string("/etc/passwd").expect("the system has users");
+    text.lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let (id, group) = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
+            Some((fields[0].to_owned(), id, group, (*fields.get(5)?).to_owned()))
+        })
+        .find(|(_, id, _, home)| *id != 0 && *id != 65_534 && std::path::Path::new(home).is_dir() == with_home)
+        .expect("a system has users with and without a home")
+}
+
+// Covers: option:WSGIDaemonProcess/user, option:WSGIDaemonProcess/group, option:WSGIDaemonProcess/supplementary-groups,
+// option:WSGIDaemonProcess/socket-user, rule:daemon/user-group, rule:daemon/supplementary-groups,
+// rule:daemon/socket-user, rule:daemon/home-default, rule:daemon/environment
+#[test]
+fn processes_and_sockets_belong_to_whom_the_options_name() {
+    if !is_root() {
+        return;
+    }
+    let (name, id, _, home) = account(true);
+    let server = start(
+        "accounts",
+        &format!(
+            "WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web user={name} group=#54321 supplementary-groups=#54322,#54323\n\
+             WSGIDaemonProcess other socket-user={name}\n{ALIAS}"
+        ),
+    );
+    let answer = server.get("/");
+    let four = |id: u32| [id.to_string(), id.to_string(), id.to_string(), id.to_string()].join(" ");
+    assert_eq!(answer.entry("Uid"), Some(four(id).as_str()), "{}", server.log());
+    assert_eq!(answer.entry("Gid"), Some(four(54_321).as_str()));
+    assert_eq!(answer.entry("Groups"), Some("54322 54323"));
+    assert_eq!(answer.entry("cwd"), Some(home.as_str()), "the user's home, as it is not Apache's user");
+    assert_eq!(answer.entry("env-HOME"), Some(home.as_str()));
+    let owners: Vec<u32> = sockets(&server)
+        .iter()
+        .filter(|path| path.to_string_lossy().contains(".other."))
+        .map(|path| std::fs::metadata(path).expect("it is there").uid())
+        .collect();
+    assert!(!owners.is_empty() && owners.iter().all(|owner| *owner == id), "{owners:?}");
+}
+
+// Covers: code:WSGI0010
+#[test]
+fn a_user_whose_home_is_not_there_needs_another_one() {
+    if !is_root() {
+        return;
+    }
+    let (name, ..) = account(false);
+    let server = start(
+        "no-home",
+        &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web user={name} connect-timeout=1\n{ALIAS}"),
+    );
+    server.wait_for_log("WSGI0010: ", 1);
+    assert_eq!(server.get("/").status(), 503);
+}
+
+// Covers: code:WSGI0930
+#[test]
+fn a_service_takes_no_requests() {
+    let server = start("service", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web threads=0\n{ALIAS}"));
+    assert_eq!(server.get("/").status(), 500);
+    server.wait_for_log("WSGI0930: ", 1);
+}
+
+// Covers: code:WSGI0932, rule:daemon/failing-start-throttled
+#[test]
+fn starts_that_fail_in_a_row_are_spaced() {
+    let server = start(
+        "row",
+        &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web home=ROOT/missing connect-timeout=1\n{ALIAS}"),
+    );
+    server.wait_for_log("WSGI0932: ", 1);
+}
+
+// Covers: code:WSGI0124
+#[test]
+fn a_request_that_every_process_turns_away_is_503() {
+    let server = start("rejected", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web processes=2\n{ALIAS}"));
+    assert_eq!(server.get("/reject").status(), 503, "{}", server.log());
+    server.wait_for_log("WSGI0124: ", 1);
+}
+
+// Covers: code:WSGI0118, option:WSGIDaemonProcess/socket-timeout
+#[test]
+fn a_process_that_stalls_in_a_response_is_given_up() {
+    let server = start("stalls", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web socket-timeout=1\n{ALIAS}"));
+    let answer = server.get("/stall");
+    assert_eq!(answer.status(), 200);
+    assert!(!answer.body().ends_with("0\r\n\r\n"), "it looks complete: {}", answer.body());
+    server.wait_for_log("WSGI0118: ", 1);
+}
+
+// Covers: code:WSGI0129
+#[test]
+fn a_body_that_cannot_be_handed_over_is_dropped() {
+    let server = start("deaf", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\n{ALIAS}"));
+    let length = 300_000;
+    let head = format!("POST /deaf HTTP/1.1\nHost: localhost:PORT\nContent-Length: {length}");
+    let answer = server.ask(&head, &vec![b'x'; length]);
+    assert_eq!(answer.status(), 200, "{}", server.log());
+    server.wait_for_log("WSGI0129: ", 1);
+}
+
+// Covers: code:WSGI0210
+#[test]
+fn children_without_their_engine_answer_500() {
+    let server =
+        Server::start("no-engine", &["app.wsgi"], "WSGIScriptAlias / ROOT/app.wsgi\nAlias /plain ROOT/app.wsgi\n");
+    assert_eq!(server.get("/").status(), 200);
+    let engine = server.root().join("wsgi_python-3.11.so");
+    std::fs::rename(&engine, server.root().join("moved")).expect("own folder");
+    std::fs::write(&engine, "this is no library").expect("own folder");
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log("resuming normal operations", 2);
+    server.wait_for_log("WSGI0001: ", 1);
+    assert_eq!(server.get("/").status(), 500, "{}", server.log());
+    server.wait_for_log("WSGI0210: ", 1);
+    assert_eq!(server.get("/plain").status(), 200);
 }

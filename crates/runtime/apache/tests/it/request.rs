@@ -211,3 +211,19 @@ fn an_error_document_sees_the_first_request() {
         assert_eq!(answer.entry(name), Some(value), "{name}");
     }
 }
+
+// Covers: rule:adapter/connection-id-in-environ, environ:mod_wsgi.connection_id
+#[test]
+fn a_connection_that_has_an_id_shows_it() {
+    let server = Server::start(
+        "connection-id",
+        &["app.wsgi"],
+        "ErrorLogFormat \"[%{c}L] %M\"\nWSGIScriptAlias /a ROOT/app.wsgi\nWSGIScriptAlias /gone ROOT/gone.wsgi",
+    );
+    assert_eq!(server.get("/a").entry("mod_wsgi.connection_id"), None, "nothing was logged of this connection");
+    // The first request is logged, and the second one comes over the same connection.
+    let answer = server.ask("GET /gone HTTP/1.1\nHost: localhost\n\nGET /a HTTP/1.1\nHost: localhost", b"");
+    let id = answer.entry("mod_wsgi.connection_id").map(str::to_owned);
+    let id = id.unwrap_or_else(|| panic!("no id: {}", answer.body()));
+    assert!(server.log().contains(&format!("[{id}] ")), "{id} is not in {}", server.log());
+}

@@ -227,3 +227,14 @@ fn four_inside() {
     });
     engine.stop("done");
 }
+
+// Covers: rule:adapter/signals-forked-children
+#[test]
+fn a_process_that_the_application_forks_may_set_signal_handlers() {
+    let source = "import os, signal\ndef handler(*a): pass\ndef application(e, s):\n    signal.signal(signal.SIGUSR2, handler)\n    \
+                  here = signal.getsignal(signal.SIGUSR2) is handler\n    pid = os.fork()\n    if pid == 0:\n        try:\n            \
+                  signal.signal(signal.SIGUSR2, handler)\n            os._exit(7 if signal.getsignal(signal.SIGUSR2) is handler else 8)\n        \
+                  finally:\n            os._exit(9)\n    _, status = os.waitpid(pid, 0)\n    s('200 OK', [])\n    \
+                  return [repr((here, os.waitstatus_to_exitcode(status))).encode()]\n";
+    assert_eq!(serve(source, Client::default()).text(), "(False, 7)");
+}

@@ -159,3 +159,13 @@ fn restricted_streams_refuse_everything() {
     );
     assert_eq!(lines(&reply), ["cured"]);
 }
+
+// Covers: rule:logs/log-handler-format-failure
+#[test]
+fn a_record_that_cannot_be_formatted_goes_to_handle_error() {
+    let reply = get("import logging, mod_wsgi\nlog = logging.getLogger('unformatted'); log.propagate = False\n\
+         log.addHandler(mod_wsgi.LogHandler())\ndef application(environ, start_response):\n    log.error('%d things', 'no')\n    \
+         start_response('200 OK', [])\n    return [b'fine']\n");
+    assert_eq!(reply.text(), "fine");
+    assert!(reply.logged("--- Logging error ---") && reply.logged("TypeError: "), "{:#?}", reply.log);
+}

@@ -291,3 +291,54 @@ fn leak_inside() {
         assert!(grown < 300, "{kind}: {grown} blocks more after 1000 requests");
     }
 }
+
+// Covers: rule:api/package-augmented, rule:api/apache-user-module
+#[test]
+fn modules_of_the_same_names_are_kept_below_ours() {
+    passed("process::packages_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn packages_inside() {
+    let path = folder().join("packages");
+    std::fs::create_dir_all(path.join("mod_wsgi")).expect("creates");
+    std::fs::write(path.join("mod_wsgi/__init__.py"), "").expect("writes");
+    std::fs::write(path.join("mod_wsgi/server.py"), "NAME = 'of the package'\n").expect("writes");
+    std::fs::write(path.join("apache.py"), "MINE = 'of the user'\n").expect("writes");
+    let config = Python { path: vec![path.into_os_string().into_encoded_bytes()], ..crate::server::configuration() };
+    crate::server::start(config).expect("starts");
+    crate::server::check(
+        "import apache, mod_wsgi, mod_wsgi.server",
+        Client::default(),
+        &[
+            ("mod_wsgi.server.NAME, mod_wsgi.version", "('of the package', (6, 1, 1))"),
+            ("apache.MINE, apache.mpm_name", "('of the user', 'event')"),
+        ],
+    );
+}
+
+// Covers: rule:api/not-in-service
+#[test]
+fn a_service_hears_that_it_ends() {
+    passed("process::ending_service_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn ending_service_inside() {
+    let record = folder().join("record");
+    let source = format!(
+        "import mod_wsgi\ndef note(name, **event):\n    with open({}, 'a') as f: f.write(name + ' ' + repr(event) + '\\n')\n\
+         mod_wsgi.subscribe_events(note)\n",
+        quoted(&record)
+    );
+    let script = file("service.py", source.as_bytes()).into_os_string().into_encoded_bytes();
+    let imports = vec![Import { script, application_group: Vec::new() }];
+    let config = Python { imports, process_group: b"service".to_vec(), destroy_interpreter: true, ..Python::default() };
+    let engine = Engine::start(config, &JOURNAL).expect("starts");
+    engine.run_imports();
+    engine.stop("shutdown_signal");
+    let text = std::fs::read_to_string(&record).expect("was written");
+    assert_eq!(text, "process_stopping {'shutdown_reason': 'shutdown_signal'}\n");
+}

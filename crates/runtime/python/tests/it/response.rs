@@ -302,3 +302,21 @@ fn a_file_is_not_sent_behind_written_output_or_without_start_response() {
     ));
     assert_eq!(reply.outcome, Outcome::Status(500));
 }
+
+// Covers: rule:adapter/file-wrapper-offset-restored
+#[test]
+fn the_position_of_a_sent_file_is_what_it_was() {
+    let data = file("data.bin", b"0123456789");
+    let script = file(
+        "position.wsgi",
+        format!(
+            "import os\nkept = []\ndef application(environ, start_response):\n    if kept:\n        start_response('200 OK', [])\n        \
+             return [b'%d' % os.lseek(kept[0], 0, os.SEEK_CUR)]\n    f = open({data:?}, 'rb', buffering=0)\n    f.seek(4)\n    \
+             kept.append(os.dup(f.fileno()))\n    start_response('200 OK', [])\n    return environ['wsgi.file_wrapper'](f)\n"
+        )
+        .as_bytes(),
+    );
+    let sent = crate::server::request(&script, Client::default());
+    assert_eq!((sent.files, sent.text().as_str()), (1, "456789"));
+    assert_eq!(crate::server::request(&script, Client::default()).text(), "4");
+}

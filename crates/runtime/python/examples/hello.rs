@@ -1,4 +1,5 @@
-//! Serves hello-world requests to nowhere, for profilers: `valgrind --tool=callgrind hello 2000`.
+//! Serves hello-world requests to nowhere, for profilers: `valgrind --tool=callgrind hello 2000`. A second
+//! argument names another script, such as one that subscribes to events.
 
 use std::os::fd::BorrowedFd;
 
@@ -82,7 +83,11 @@ const ENTRIES: &[(&str, &str)] = &[
 fn main() {
     let count: u32 = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(1000);
     let script = std::env::temp_dir().join(format!("hello-{}.wsgi", std::process::id()));
-    std::fs::write(&script, SCRIPT).expect("a script");
+    let source = match std::env::args().nth(2) {
+        Some(path) => std::fs::read_to_string(path).expect("the script that was named"),
+        None => SCRIPT.to_owned(),
+    };
+    std::fs::write(&script, source).expect("a script");
     let engine = Engine::start(Python::default(), &Nowhere).expect("Python starts");
     let entries: Vec<Entry<'_>> = ENTRIES
         .iter()

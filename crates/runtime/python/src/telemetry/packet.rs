@@ -7,6 +7,9 @@ pub(crate) const MOST: usize = 8192;
 
 const HEADER: usize = 24;
 
+/// Where the datagram's number stands.
+const SEQUENCE: usize = 12;
+
 /// What a datagram is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -25,14 +28,14 @@ pub(crate) struct Packet(Vec<u8>);
 
 impl Packet {
     /// One without fields.
-    pub(crate) fn new(kind: Kind, sequence: u32) -> Self {
+    pub(crate) fn new(kind: Kind) -> Self {
         let mut bytes = Vec::with_capacity(MOST);
         let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         bytes.extend_from_slice(b"WSGI");
         bytes.extend_from_slice(&[1, kind as u8]);
         bytes.extend_from_slice(&0u16.to_le_bytes());
         bytes.extend_from_slice(&std::process::id().to_le_bytes());
-        bytes.extend_from_slice(&sequence.to_le_bytes());
+        bytes.extend_from_slice(&0u32.to_le_bytes());
         bytes.extend_from_slice(&stamp.to_le_bytes());
         Self(bytes)
     }
@@ -91,6 +94,11 @@ impl Packet {
         }
     }
 
+    /// Numbers the datagram, when it is sent.
+    pub(crate) fn number_as(&mut self, sequence: u32) {
+        self.0[SEQUENCE..SEQUENCE + 4].copy_from_slice(&sequence.to_le_bytes());
+    }
+
     /// The whole datagram.
     pub(crate) fn bytes(&self) -> &[u8] {
         debug_assert!(self.0.len() >= HEADER);
@@ -105,7 +113,8 @@ mod tests {
     // Covers: rule:telemetry/header, rule:telemetry/types
     #[test]
     fn a_datagram_is_laid_out_as_the_format_says() {
-        let mut packet = Packet::new(Kind::GcEvent, 0x0102);
+        let mut packet = Packet::new(Kind::GcEvent);
+        packet.number_as(0x0102);
         packet.count(322, 2);
         packet.number(321, 0.5);
         packet.text(5, b"vm");
@@ -131,7 +140,7 @@ mod tests {
     // Covers: rule:telemetry/size
     #[test]
     fn what_does_not_fit_is_left_out() {
-        let mut packet = Packet::new(Kind::Request, 1);
+        let mut packet = Packet::new(Kind::Request);
         packet.numbers(111, vec![0.0; 900].into_iter());
         let full = packet.bytes().len();
         packet.numbers(112, vec![0.0; 900].into_iter());

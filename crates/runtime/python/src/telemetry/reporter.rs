@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -37,7 +36,7 @@ struct Outlet {
     telemetry: &'static Telemetry,
     socket: UnixDatagram,
     path: PathBuf,
-    sequence: AtomicU32,
+    sequence: Mutex<u32>,
     host: Vec<u8>,
     python: Vec<u8>,
     switch_interval: f64,
@@ -91,7 +90,7 @@ impl Reporter {
             telemetry,
             socket,
             path: PathBuf::from(OsString::from_vec(telemetry.path.clone())),
-            sequence: AtomicU32::new(1),
+            sequence: Mutex::new(0),
             host: host_name(),
             python: python_version(),
             switch_interval: engine.switch_interval(),
@@ -120,19 +119,19 @@ impl Reporter {
     }
 
     fn started(&self) {
-        let mut packet = self.packet(Kind::Started);
+        let mut packet = Packet::new(Kind::Started);
         self.identity(&mut packet);
         packet.number(13, self.sender.switch_interval);
-        self.send(&packet);
+        self.send(packet);
     }
 
     /// The process has decided to end. `reason` is empty in embedded mode.
     pub(crate) fn stopping(&self, reason: &str, active: u64) {
-        let mut packet = self.packet(Kind::Stopping);
+        let mut packet = Packet::new(Kind::Stopping);
         self.name(&mut packet);
         packet.text(130, reason.as_bytes());
         packet.count(133, active);
-        self.send(&packet);
+        self.send(packet);
     }
 
     /// Sends the last report and ends the thread. Without the GIL.
@@ -147,7 +146,7 @@ impl Reporter {
 
     /// The process has ended: cleanly, or because it had to be aborted.
     pub(crate) fn stopped(&self, reason: &str, clean: bool, (requests, active): (u64, u64)) {
-        let mut packet = self.packet(Kind::Stopped);
+        let mut packet = Packet::new(Kind::Stopped);
         self.name(&mut packet);
         packet.text(130, reason.as_bytes());
         let uptime = u64::try_from(now() - self.sender.setting.ledger.started).unwrap_or(0);
@@ -155,14 +154,14 @@ impl Reporter {
         packet.count(132, requests);
         packet.count(134, active);
         packet.count(135, u64::from(clean));
-        self.send(&packet);
+        self.send(packet);
     }
 
-    fn packet(&self, kind: Kind) -> Packet {
-        Packet::new(kind, self.sender.sequence.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn send(&self, packet: &Packet) {
+    fn send(&self, mut packet: Packet) {
+        // Held while sending, which does not wait: datagrams arrive in the order of their numbers.
+        let mut sequence = self.sender.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        *sequence = sequence.wrapping_add(1);
+        packet.number_as(*sequence);
         // A receiver that is not there, or does not keep up, gets nothing.
         let _ = self.sender.socket.send_to(packet.bytes(), &self.sender.path);
     }
@@ -194,7 +193,7 @@ impl Reporter {
         }
         for interpreter in engine.interpreters() {
             let (collections, dropped) = interpreter.collections.take();
-            let mut packet = self.packet(Kind::GcSnapshot);
+            let mut packet = Packet::new(Kind::GcSnapshot);
             packet.text(8, &interpreter.group);
             let told = engine.attached(interpreter, |py| match collections::snapshot(py, dropped, &mut packet) {
                 Ok(()) => true,
@@ -204,25 +203,25 @@ impl Reporter {
                 }
             });
             if told == Some(true) {
-                self.send(&packet);
+                self.send(packet);
             }
             for collection in &collections {
-                let mut packet = self.packet(Kind::GcEvent);
+                let mut packet = Packet::new(Kind::GcEvent);
                 packet.text(8, &interpreter.group);
                 collection.write(&mut packet);
-                self.send(&packet);
+                self.send(packet);
             }
         }
     }
 
     fn slow(&self, slowness: &Slowness) {
-        let mut packet = self.packet(Kind::SlowRequest);
+        let mut packet = Packet::new(Kind::SlowRequest);
         slowness.write(&mut packet);
-        self.send(&packet);
+        self.send(packet);
     }
 
     fn requests(&self, report: &Report) {
-        let mut packet = self.packet(Kind::Request);
+        let mut packet = Packet::new(Kind::Request);
         self.identity(&mut packet);
         packet.number(10, report.period);
         packet.number(11, self.sender.telemetry.interval);
@@ -271,6 +270,6 @@ impl Reporter {
         packet.numbers(112, slots.iter().map(|slot| time(slot.cpu)));
         packet.numbers(113, slots.iter().map(|slot| time(slot.elapsed)));
         packet.numbers(114, slots.iter().map(|slot| time(slot.longest)));
-        self.send(&packet);
+        self.send(packet);
     }
 }

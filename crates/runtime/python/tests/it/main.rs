@@ -3,6 +3,7 @@
 //! The gateway is a recording one written here: it stands for the other end of either transport, not for Apache or for
 //! Python. What a real server makes of it is shown by the scenarios.
 
+mod api_page;
 mod daemon;
 mod environ;
 mod faults;
@@ -17,3 +18,4 @@ mod response;
 mod server;
 mod start_response;
 mod tables;
+mod telemetry;

@@ -25,6 +25,7 @@ use crate::wsgi::adapter::Bundle;
 use crate::wsgi::environ::Environs;
 use crate::wsgi::errors::{Log, Stream};
 use crate::wsgi::session::Present;
+use crate::wsgi::small_blocks::Warned;
 use crate::{restrict, signals, wsgi};
 
 /// The native types and modules of an interpreter.
@@ -84,6 +85,8 @@ pub(crate) struct Interpreter {
     observed: AtomicBool,
     /// `mod_wsgi.active_requests`, once somebody asked.
     active: OnceLock<crate::object::Stored>,
+    /// Iterables that the log was told of.
+    pub(crate) warned: Warned,
 }
 
 impl Interpreter {
@@ -113,6 +116,7 @@ impl Interpreter {
             collections: Collections::default(),
             observed: AtomicBool::new(false),
             active: OnceLock::new(),
+            warned: Warned::default(),
         }
     }
 

@@ -534,4 +534,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Requests for further application groups get status 503; one line is logged per process.",
         "Find the clients that choose names by the Host header's port; set application-group=%{GLOBAL} or UseCanonicalName On.",
     ),
+    code(
+        922,
+        Warning,
+        "An application produced a response in very small blocks, each of which is sent on its own.",
+        "The response is sent as it is; one line is logged per kind of iterable.",
+        "Join the blocks, or return wsgi.file_wrapper for a file; the line names the address and the iterable's type.",
+    ),
 ];

@@ -5,10 +5,11 @@
 //! copied out, everything of Python is dropped, and only then, without the GIL, head and body are sent in one go.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
+use wsgi_protocol::keys;
 use wsgi_protocol::request::{self, Facts};
 
 use crate::events;
@@ -26,6 +27,7 @@ use crate::wsgi::errors::{self, Log};
 use crate::wsgi::file_wrapper;
 use crate::wsgi::input::Input;
 use crate::wsgi::session::{OwnedHead, Session};
+use crate::wsgi::small_blocks;
 use crate::wsgi::start_response::{self, Adapter, Output, admit, check_length, due_head, output};
 
 /// The most bytes of a complete response that are copied out to be sent without the GIL.
@@ -399,6 +401,7 @@ impl<'py> Serving<'_, 'py> {
             return Ok(outcome);
         }
         let iterator = file_wrapper::iterator(result)?;
+        let began = Instant::now();
         loop {
             // SAFETY: an iterator, alive, attached; null without an exception is the end.
             let item = unsafe { pyo3::Bound::from_owned_ptr_or_opt(py, ffi::PyIter_Next(iterator.as_ptr())) };
@@ -417,7 +420,26 @@ impl<'py> Serving<'_, 'py> {
                 Output::Failed(_) => return Ok(Outcome::Truncated),
             }
         }
+        self.judge_blocks(result, began);
         self.conclude()
+    }
+
+    /// Warns of a response that was produced in very small blocks.
+    fn judge_blocks(&self, result: &Object<'py>, began: Instant) {
+        let py = self.py;
+        let (blocks, bytes) = {
+            let response = &self.session.state.borrow(py).response;
+            (response.writes, response.generated)
+        };
+        if !small_blocks::is_wasteful(blocks, bytes, began) {
+            return;
+        }
+        let known = |id| environ::entry(self.facts, id).unwrap_or_default();
+        let (method, url) = (known(keys::id("REQUEST_METHOD")), known(keys::id("REQUEST_URI")));
+        let kind = full_type_name(result);
+        if let Some(text) = small_blocks::warning(&self.interpreter.warned, method, url, &kind, blocks, bytes) {
+            self.to().prefixed(py, Level::Warning, &text);
+        }
     }
 
     /// The end of a response that went out in blocks: an empty one still has its head to send.

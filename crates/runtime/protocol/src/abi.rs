@@ -293,3 +293,23 @@ pub struct EngineTable {
     /// Asks a script that decides on a request, on the calling thread.
     pub consult: unsafe extern "C" fn(consultation: *const crate::consult::Consultation<'_>) -> crate::consult::Advice,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_object_is_a_line_of_its_own() {
+        let object = |text: &'static [u8], json| {
+            let record = Record { level: 3, line: 0, file: Bytes::NONE, text: Bytes::new(text), json };
+            let (level, again) = Record::unpack_level(record.packed_level());
+            assert_eq!((level, again), (3, json));
+            record.object().is_some()
+        };
+        assert!(object(b"{\"a\":1}", 1));
+        assert!(!object(b"{\"a\":1}", 0), "it does not say that it is one");
+        assert!(!object(b"{\"a\":1}\n[Sat] [core:crit] gotcha {}", 1), "two lines");
+        assert!(!object(b"[Sat] [core:crit] gotcha", 1));
+        assert!(!object(b"{\"a\":\"\x1b\"}", 1), "a terminal would obey");
+    }
+}

@@ -92,6 +92,29 @@ def file(*, name=None, headers=(), position=0, size=8192, status="200 OK"):
     return answer
 
 
+class Noted(io.FileIO):
+    """Notes where it stands when it is closed."""
+
+    position = None
+
+    def close(self):
+        if not self.closed:
+            Noted.position = self.tell()
+        super().close()
+
+
+def noted(environ, start_response):
+    opened = Noted(FILE.name)
+    opened.seek(10)
+    start_response("200 OK", TEXT)
+    return environ["wsgi.file_wrapper"](opened)
+
+
+def position(environ, start_response):
+    start_response("200 OK", TEXT)
+    return [b"%d\n" % Noted.position]
+
+
 def memory(environ, start_response):
     start_response("200 OK", TEXT)
     return environ["wsgi.file_wrapper"](io.BytesIO(b"from memory\n" * 100), 7)
@@ -216,6 +239,8 @@ ANSWERS = {
     "/file-empty": file(name=EMPTY.name),
     "/file-206": file(status="206 Partial Content", headers=[("Content-Range", "bytes 0-9/10000"), ("Content-Length", "10")]),
     "/file-404": file(status="404 Not Found"),
+    "/noted": noted,
+    "/position": position,
     "/memory": memory,
     "/large-list": plain(body=b"0123456789abcdef" * 20000),
     "/large-blocks": generator(*[b"0123456789abcdef" * 1000] * 20),

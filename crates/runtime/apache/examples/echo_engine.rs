@@ -50,6 +50,8 @@ fn notice(text: &str) {
 
 unsafe extern "C" fn start(config: Bytes<'_>) -> i32 {
     match launch::decode::<Python>(config.or_empty()) {
+        // As Python does that finds no standard library.
+        Ok(python) if python.warnings.contains(&b"no-python".to_vec()) => 1,
         Ok(python) => {
             for import in &python.imports {
                 notice(&format!("import {}", String::from_utf8_lossy(&import.script)));

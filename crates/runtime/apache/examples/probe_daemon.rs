@@ -148,6 +148,21 @@ impl Probe {
                 std::thread::sleep(std::time::Duration::from_millis(200));
                 respond(stream, "x", b"an answer all the same");
             }
+            "/mute" => {
+                // What the child sends from here on cannot be delivered.
+                let _ = stream.shutdown(std::net::Shutdown::Read);
+                send(stream, Kind::Pull, &4096u32.to_le_bytes());
+                let _ = stream.shutdown(std::net::Shutdown::Write);
+            }
+            "/reset" => {
+                send(stream, Kind::Pull, &4096u32.to_le_bytes());
+                let mut entry = libc::pollfd { fd: stream.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+                // SAFETY: one entry.
+                unsafe { libc::poll(&raw mut entry, 1, -1) };
+                // Closed with something unread: the child sees a reset, not an end.
+                // SAFETY: ends the process as a crash would.
+                unsafe { libc::_exit(12) };
+            }
             "/body" => {
                 let mut length = included;
                 while !facts.has(BODY_INCLUDED) {

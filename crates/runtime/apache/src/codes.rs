@@ -481,7 +481,6 @@ pub(crate) static CODES: &[&Code] = &[
     &NOT_A_MEMBER,
     &SOCKET_PATH_TOO_LONG,
     &STALE_SOCKET,
-    &SOCKET_GONE,
     &OUTSIDE_CHROOT,
     &QUEUE_TIMEOUT,
     &DISPATCH_INTERPRETER,
@@ -540,6 +539,7 @@ pub(crate) static CODES: &[&Code] = &[
     &GROUP_IS_SERVICE,
     &AT_CAPACITY,
     &RESTARTS_DELAYED,
+    &SOCKET_GONE,
 ];
 
 #[cfg(test)]

@@ -543,6 +543,15 @@ impl Engine {
                 }
             };
             if wanted {
+                if which == Stacks::All {
+                    self.setting.log(
+                        Level::Info,
+                        &format!(
+                            "Dumping stack trace for active Python threads of {} {}.",
+                            interpreter.label, self.setting.phrases.in_process
+                        ),
+                    );
+                }
                 self.visit(interpreter, |py| interpreter.dump_stacks(py, name));
             }
         }

@@ -94,16 +94,6 @@ pub(crate) static ABSENT: &[Absent] = &[
     Absent(128, "a bucket of the body could not be read", "Logged as WSGI0126."),
     Absent(130, "SystemExit in exit functions", NEVER_EMITTED),
     Absent(131, "an exception in exit functions", NEVER_EMITTED),
-    Absent(
-        132,
-        "the target of telemetry cannot be opened",
-        "The socket is opened again with each report, so that the ingester may be started later.",
-    ),
-    Absent(
-        133,
-        "the telemetry thread could not be made",
-        "Reports are missing; the reason is in a line without a code.",
-    ),
     Absent(140, "Content-Length together with chunked", "Apache's core refuses such requests itself."),
     Absent(142, "embedded mode is compiled out", "It never is; WSGIRestrictEmbedded turns it off (WSGI0143)."),
     Absent(150, "no daemon group is configured at all", "Logged as WSGI0151, which names the group."),

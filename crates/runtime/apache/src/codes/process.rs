@@ -399,6 +399,20 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Do not replace mod_wsgi.event_callbacks.",
     ),
     code(
+        132,
+        Warning,
+        "The socket to the target of WSGITelemetryService could not be made.",
+        "No telemetry is sent from this process; requests are not affected.",
+        "Check the path and the limits on open files; the ingester itself may be started later.",
+    ),
+    code(
+        133,
+        Warning,
+        "The thread that sends telemetry could not be made.",
+        "No telemetry is sent from this process; requests are not affected.",
+        "Check the limits on threads.",
+    ),
+    code(
         174,
         Error,
         "An application or a hook raised an exception. The traceback follows.",

@@ -536,7 +536,7 @@ impl<'e> Exchange<'e> {
         if self.response.has_head() {
             let code =
                 if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
-            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client ({error})."));
+            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client. ({error})"));
             self.group.count(Failed::Truncated);
             let verdict = self.cut();
             return self.done(Ok(verdict));

@@ -242,6 +242,7 @@ mod tests {
         assert_ne!(odd, path(b"/run/wsgi", 42, b"a/../c", "0"));
     }
 
+    // Covers: code:WSGI0065
     #[test]
     fn the_socket_is_for_its_owner_alone_and_a_stale_one_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");

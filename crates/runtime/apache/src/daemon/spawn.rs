@@ -143,8 +143,8 @@ impl SetupFailure {
         say(
             Level::Alert,
             &format!(
-                "WSGI0025: Failure to configure the daemon process correctly; daemon process '{group}' ends and is \
-                 started again after a delay."
+                "WSGI0025: Daemon process configuration failed; process left in unspecified state. Daemon process \
+                 '{group}' ends and is started again after a delay."
             ),
         );
     }

@@ -99,6 +99,22 @@ fn a_daemon_that_cannot_be_set_up_is_not_run_at_all() {
     assert_eq!(server.get("/").status(), 503, "{}", server.log());
 }
 
+// Covers: code:WSGI0010
+#[test]
+fn a_user_without_a_home_folder_needs_one_that_is_named() {
+    // An account of the system whose folder does not exist; the server's own user is never looked at.
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let homeless = accounts.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, number, _, _, home, _] = fields[..] else { return None };
+        (number != "65534" && number != "0" && !std::path::Path::new(home).exists()).then(|| name.to_owned())
+    });
+    let Some(homeless) = homeless.filter(|_| is_root()) else { return };
+    let server = start("homeless", &format!("user={homeless} connect-timeout=1"));
+    server.wait_for_log("WSGI0010: ", 1);
+    assert_eq!(server.get("/").status(), 503, "{}", server.log());
+}
+
 // Covers: rule:daemon/respawn
 #[test]
 fn the_engine_that_was_checked_is_the_one_that_is_executed() {
@@ -122,8 +138,50 @@ fn the_log_tells_exit_statuses_from_signals_and_names_the_request() {
     server.wait_for_log("of group 'web' died of signal 6 (SIGABRT) while serving GET /die", 1);
     assert_eq!(server.get("/exit").status(), 502);
     server.wait_for_log("of group 'web' ended with exit code 11 while serving GET /exit", 1);
-    server
-        .wait_for_log("WSGI0146: Daemon process 'web' closed connection before sending complete response headers.", 2);
+    server.wait_for_log(
+        "WSGI0146: Daemon process 'web' closed connection before sending complete response headers. (Truncated or \
+         oversized response headers received from daemon process 'web')",
+        2,
+    );
+}
+
+const POST: &str = "Host: localhost:PORT\nContent-Length: 100000";
+
+// Covers: code:WSGI0147, rule:logs/exception-old-phrase
+#[test]
+fn a_connection_that_is_reset_has_a_code_of_its_own() {
+    let server = start("reset", "");
+    let answer = server.ask(&format!("POST /reset HTTP/1.1\n{POST}"), &[b'x'; 100_000]);
+    assert_eq!(answer.status(), 502, "{}", server.log());
+    server.wait_for_log("WSGI0147: Error reading response headers from daemon process 'web' (", 1);
+    server.wait_for_log("(Truncated or oversized response headers received from daemon process 'web')", 1);
+}
+
+// Covers: code:WSGI0129
+#[test]
+fn a_process_that_takes_no_body_is_named() {
+    let server = start("mute", "");
+    let answer = server.ask(&format!("POST /mute HTTP/1.1\n{POST}"), &[b'x'; 100_000]);
+    assert_eq!(answer.status(), 502, "{}", server.log());
+    server.wait_for_log("WSGI0129: Request data write error when proxying data to daemon process: ", 1);
+}
+
+// Covers: code:WSGI0118
+#[test]
+fn a_response_that_stalls_is_cut_at_the_socket_timeout() {
+    let server = start("stall", "socket-timeout=1");
+    let answer = server.get("/stall");
+    assert!(answer.body().contains("the first half") && !answer.body().ends_with("0\r\n\r\n"), "{}", answer.body());
+    server.wait_for_log("WSGI0118: Unable to proxy response from daemon to client. (", 1);
+}
+
+// Covers: code:WSGI0124
+#[test]
+fn a_request_that_every_process_turns_away_is_given_up() {
+    let server = start("rejected", "");
+    assert_eq!(server.get("/reject").status(), 503, "{}", server.log());
+    server.wait_for_log("Reconnecting after WSGI daemon process 'web' restart, attempt #1.", 1);
+    server.wait_for_log("WSGI0124: Maximum number of WSGI daemon process restart connects reached", 1);
 }
 
 // Covers: rule:daemon/died-mid-body, code:WSGI0119

@@ -142,6 +142,23 @@ fn only_local_requests_are_answered_unless_the_section_says_who() {
     );
 }
 
+// Covers: code:WSGI0001, code:WSGI0210
+#[test]
+fn a_child_without_python_says_so() {
+    let server = Server::start(
+        "no-python",
+        &["app.wsgi"],
+        "WSGIPythonWarnings no-python\nWSGIScriptAlias / ROOT/app.wsgi\n\
+         <Location /metrics>\nSetHandler wsgi-metrics\n</Location>\n",
+    );
+    assert_eq!(server.get("/").status(), 500);
+    server.wait_for_log("WSGI0001: Python initialisation failed in embedded mode: ", 1);
+    server.wait_for_log("WSGI0210: ", 1);
+    let metrics = server.get("/metrics");
+    let state = "mod_wsgi_process_state{mode=\"embedded\",group=\"\",process=\"0\",state=\"broken\"}";
+    assert_eq!(value(&metrics, state), Some("1"), "{}", metrics.body());
+}
+
 // Covers: rule:extensions/status-section
 #[test]
 fn the_status_page_has_a_section() {

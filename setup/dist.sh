@@ -4,7 +4,7 @@
 #   setup/dist.sh RUNTIME_FOLDER TOOLS_FOLDER      as Cargo filled them
 #   setup/dist.sh --engine RUNTIME_FOLDER          the engine alone
 #
-# Engines for other Python versions that an earlier build left there stay. Files are replaced by renaming, so that
+# Engines for other Python versions stay. Files are replaced by renaming, so that
 # servers and tools that are running keep the file they opened.
 set -eu
 umask 022

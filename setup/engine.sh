@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds the engine for one more Python and puts it beside the others in target/dist.
+# Builds the engine for one more Python and puts it beside the others in target/dist; with --test, runs its tests instead.
 #
-#   PYTHON=/path/to/python3.13 setup/engine.sh
-#   VERSION=3.13 [FREE_THREADED=1] setup/engine.sh     builds that Python first (setup/python.sh) when it is not cached
+#   PYTHON=/path/to/python3.13 setup/engine.sh [--test]
+#   VERSION=3.13 [FREE_THREADED=1] setup/engine.sh [--test]    builds that Python first (setup/python.sh) when it is not cached
 #
 # PROFILE   Cargo's profile (default release)
 set -eu
@@ -35,10 +35,19 @@ fi
 # A folder of its own: the settings of another Python would make Cargo build everything anew.
 target=$root/target/engines/$version
 cd "$root"
+if [ "${1:-}" = --test ]; then
+    export PYO3_PYTHON="$python"
+    if $cargo nextest --version >/dev/null 2>&1; then
+        exec $cargo nextest run --locked --package wsgi_python --target-dir "$target" --no-fail-fast --status-level fail
+    fi
+    exec $cargo test --locked --package wsgi_python --target-dir "$target" --no-fail-fast
+fi
 PYO3_PYTHON=$python $cargo build --locked --profile "$profile" --package wsgi_python --target-dir "$target"
 case $profile in
     dev) built=$target/debug ;;
     *) built=$target/$profile ;;
 esac
 PYTHON=$python "$here/dist.sh" --engine "$built"
+# Later builds make it anew, so that it never meets a module of another version.
+echo "$python" >"$target/python"
 echo "setup: the engine for Python $version is in target/dist" >&2

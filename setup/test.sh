@@ -79,6 +79,16 @@ count_cells() {
     "$python" "$here/cells.py" "${1%.log}.json"
 }
 
+# The Pythons that setup/python.sh has built, by their programs.
+cached_pythons() {
+    for complete in "$("$here/python-cache.sh")"/python-*/.complete; do
+        if [ -f "$complete" ]; then
+            prefix=${complete%/.complete}
+            echo "$prefix/bin/python${prefix##*/python-}"
+        fi
+    done
+}
+
 rust_tests() {
     if $cargo nextest --version >/dev/null 2>&1; then
         $cargo nextest run --locked --workspace --no-fail-fast --status-level fail
@@ -106,8 +116,14 @@ scenarios() {
 
 stage "format" as_one $cargo fmt --all --check
 stage "build" as_one "$here/build.sh"
+for cached in $(cached_pythons); do
+    stage "engine for ${cached##*/}" as_one env VERSION= PYTHON="$cached" "$here/engine.sh"
+done
 stage "lints" as_one $cargo clippy --locked --workspace --all-targets -- -D warnings
 stage "rust tests" count_rust rust_tests
+for cached in $(cached_pythons); do
+    stage "rust tests on ${cached##*/}" count_rust env VERSION= PYTHON="$cached" "$here/engine.sh" --test
+done
 stage "generated files" as_one "$here/generate.sh" --check
 stage "set-up tests" count_python "$python" -B -m unittest discover --start-directory setup/tests
 if [ "$(id -u)" = 0 ]; then

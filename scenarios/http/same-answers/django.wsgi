@@ -1,7 +1,7 @@
 """A Django application: the same kinds of answers as the others give, with Django's own means."""
 
 import io
-import tempfile
+from pathlib import Path
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -16,8 +16,8 @@ settings.configure(
     LOGGING_CONFIG=None, DATA_UPLOAD_MAX_MEMORY_SIZE=100_000, USE_TZ=True,
 )
 
-with tempfile.NamedTemporaryFile(prefix="django", suffix=".txt", delete=False) as opened:
-    opened.write(b"0123456789" * 100)
+FILE = Path(__file__).with_name("django.data")
+FILE.write_bytes(b"0123456789" * 100)
 
 
 def index(request):
@@ -57,7 +57,7 @@ def stream(request):
 
 
 def file(request):
-    return FileResponse(open(opened.name, "rb"), filename="größe.txt", as_attachment=True)
+    return FileResponse(open(FILE, "rb"), filename="größe.txt", as_attachment=True)
 
 
 def memory(request):

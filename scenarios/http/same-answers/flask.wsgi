@@ -1,7 +1,7 @@
 """A Flask application: forms, uploads, cookies, redirects, files, streams, errors."""
 
 import io
-import tempfile
+from pathlib import Path
 
 from flask import Flask, Response, abort, jsonify, make_response, redirect, request, send_file, stream_with_context, url_for
 
@@ -119,6 +119,5 @@ def who():
                    secure=request.is_secure, agent=request.user_agent.string, accepts=str(request.accept_languages))
 
 
-with tempfile.NamedTemporaryFile(prefix="flask", delete=False) as opened:
-    opened.write(b"0123456789" * 100)
-FILE = opened.name
+FILE = Path(__file__).with_name("flask.data")
+FILE.write_bytes(b"0123456789" * 100)

@@ -1,16 +1,16 @@
 """A WebOb application."""
 
 import os
-import tempfile
+from pathlib import Path
 
 from webob import Response, exc
 from webob.dec import wsgify
 from webob.static import FileApp
 
-with tempfile.NamedTemporaryFile(prefix="webob", suffix=".txt", delete=False) as opened:
-    opened.write(b"0123456789" * 100)
-os.utime(opened.name, (1577836800, 1577836800))
-FILE = FileApp(opened.name, content_type="text/plain")
+DATA = Path(__file__).with_name("webob.data")
+DATA.write_bytes(b"0123456789" * 100)
+os.utime(DATA, (1577836800, 1577836800))
+FILE = FileApp(str(DATA), content_type="text/plain")
 
 
 @wsgify

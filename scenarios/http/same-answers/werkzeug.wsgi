@@ -1,7 +1,7 @@
 """A Werkzeug application, closer to WSGI than Flask: bodies of every length, streams, ranges, files by file_wrapper."""
 
 import os
-import tempfile
+from pathlib import Path
 
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.middleware.shared_data import SharedDataMiddleware
@@ -10,13 +10,11 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import wrap_file
 
-FOLDER = tempfile.mkdtemp(prefix="werkzeug")
-with open(f"{FOLDER}/shared größe.txt", "wb") as opened:
-    opened.write(b"shared\n" * 20)
-with open(f"{FOLDER}/file.txt", "wb") as opened:
-    opened.write(b"0123456789" * 100)
-for name in os.listdir(FOLDER):
-    os.utime(f"{FOLDER}/{name}", (1577836800, 1577836800))
+FOLDER = Path(__file__).with_name("shared")
+FOLDER.mkdir(exist_ok=True)
+for name, text in {"shared größe.txt": b"shared\n" * 20, "file.txt": b"0123456789" * 100}.items():
+    (FOLDER / name).write_bytes(text)
+    os.utime(FOLDER / name, (1577836800, 1577836800))
 
 MAP = Map([
     Rule("/", endpoint="index"), Rule("/read", endpoint="read"), Rule("/lines", endpoint="lines"), Rule("/wrapped", endpoint="wrapped"),
@@ -38,7 +36,7 @@ def lines(request):
 
 
 def wrapped(request):
-    return Response(wrap_file(request.environ, open(f"{FOLDER}/file.txt", "rb"), 100), direct_passthrough=True)
+    return Response(wrap_file(request.environ, open(FOLDER / "file.txt", "rb"), 100), direct_passthrough=True)
 
 
 def ranges(request):
@@ -85,4 +83,4 @@ def site(request):
         return error
 
 
-application = SharedDataMiddleware(site, {"/shared": FOLDER}, cache_timeout=60)
+application = SharedDataMiddleware(site, {"/shared": str(FOLDER)}, cache_timeout=60)

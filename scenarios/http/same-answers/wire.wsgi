@@ -1,15 +1,13 @@
 """Answers of every kind, one by each path; `environ` shows what the application was given."""
 
 import io
-import os
 import sys
-import tempfile
+from pathlib import Path
 
-FILE = tempfile.NamedTemporaryFile(prefix="wire", delete=False)
-FILE.write(b"".join(b"line %04d\n" % number for number in range(1000)))
-FILE.flush()
-os.chmod(FILE.name, 0o644)
-EMPTY = tempfile.NamedTemporaryFile()
+FILE = Path(__file__).with_name("lines.data")
+FILE.write_bytes(b"".join(b"line %04d\n" % number for number in range(1000)))
+EMPTY = Path(__file__).with_name("empty.data")
+EMPTY.write_bytes(b"")
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -85,7 +83,7 @@ def replaced(environ, start_response):
 
 def file(*, name=None, headers=(), position=0, size=8192, status="200 OK"):
     def answer(environ, start_response):
-        opened = open(name or FILE.name, "rb")
+        opened = open(name or FILE, "rb")
         opened.seek(position)
         start_response(status, TEXT + list(headers))
         return environ["wsgi.file_wrapper"](opened, size)
@@ -104,7 +102,7 @@ class Noted(io.FileIO):
 
 
 def noted(environ, start_response):
-    opened = Noted(FILE.name)
+    opened = Noted(FILE)
     opened.seek(10)
     start_response("200 OK", TEXT)
     return environ["wsgi.file_wrapper"](opened)
@@ -236,7 +234,7 @@ ANSWERS = {
     "/file-all": file(headers=[("Content-Length", "10000")]),
     "/file-from": file(position=9990),
     "/file-end": file(position=10000),
-    "/file-empty": file(name=EMPTY.name),
+    "/file-empty": file(name=EMPTY),
     "/file-206": file(status="206 Partial Content", headers=[("Content-Range", "bytes 0-9/10000"), ("Content-Length", "10")]),
     "/file-404": file(status="404 Not Found"),
     "/noted": noted,

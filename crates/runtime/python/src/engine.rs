@@ -92,6 +92,11 @@ impl Engine {
         setting.log(Level::Info, &format!("Initializing Python runtime {}.", phrases.in_process));
         crate::config::initialise(setting)?;
         gilstate::discover();
+        if !setting.embedded() {
+            // In embedded mode the module says so, which knows the engine's version without it.
+            let version = env!("ENGINE_PYTHON_VERSION");
+            setting.log(Level::Info, &format!("Python/{version} runs {}.", phrases.in_process));
+        }
         setting.log(Level::Info, &format!("Attaching to Python main interpreter {}.", phrases.in_process));
         // SAFETY: initialising attached this thread.
         let py = unsafe { Python::assume_attached() };

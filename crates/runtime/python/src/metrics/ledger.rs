@@ -279,6 +279,7 @@ mod tests {
         }
     }
 
+    // Covers: rule:telemetry/free-when-off, rule:api/recording-needed
     #[test]
     fn a_window_holds_what_happened_in_it() {
         let ledger = Ledger::new(None);

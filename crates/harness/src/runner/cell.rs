@@ -106,7 +106,7 @@ fn judge_refusal(cell: &Cell, refused: Refused, record: &mut Record) -> Verdict 
         }
     }
     record.log_tail = log;
-    let (verdict, failures) = cell.judge(remains::failures(root.path(), None), &scope);
+    let (verdict, failures) = cell.judge(remains::failures(root.path(), None, &cell.launch), &scope);
     record.failures = failures;
     verdict
 }
@@ -262,7 +262,7 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
 
 /// The verdict, once nothing more can happen.
 fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Option<&StopSummary>) -> Verdict {
-    record.failures.extend(remains::failures(arranged.root.path(), stopped));
+    record.failures.extend(remains::failures(arranged.root.path(), stopped, &cell.launch));
     let failed_steps = record.steps.iter().any(StepOutcome::fails_cell) || record.steps.len() < cell.steps.len();
     let lines = LogTail::from_start(arranged.stage.log_path(LogFile::Error)).read().unwrap_or_default();
     record.failures.extend(Allowed::new(&cell.allow_log).unexpected(&lines));

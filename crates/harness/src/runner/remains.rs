@@ -6,20 +6,21 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::outcome::{Failure, FailureKind};
+use crate::scenario::schema::LaunchMode;
 use crate::steps::StopSummary;
 
 /// How deep core files are looked for.
 const DEPTH: usize = 3;
 
 /// Processes, sockets and core files that are still there after a server has stopped.
-pub(super) fn failures(root: &Path, stopped: Option<&StopSummary>) -> Vec<Failure> {
+pub(super) fn failures(root: &Path, stopped: Option<&StopSummary>, launch: &LaunchMode) -> Vec<Failure> {
     let mut failures = Vec::new();
     let mut leak = |message: String| failures.push(Failure::new(FailureKind::Leak, "", message));
     for process in stopped.iter().flat_map(|stopped| &stopped.leaks) {
         leak(format!("process {} ({}) outlived the server", process.pid, process.command));
     }
-    // A server that was killed had no chance to remove its sockets.
-    if stopped.is_some_and(|stopped| !stopped.forced) {
+    // A server that was killed had no chance to remove its sockets, and a single process ends without cleaning up.
+    if stopped.is_some_and(|stopped| !stopped.forced) && !launch.single_process {
         for socket in sockets(&root.join("run")) {
             leak(format!("the socket {} was left behind", socket.display()));
         }
@@ -79,12 +80,14 @@ mod tests {
             forced: false,
             leaks: vec![Leak { pid: 7, command: "sleep".into() }],
         };
-        let messages: Vec<String> =
-            failures(root.path(), Some(&stopped)).into_iter().map(|failure| failure.message).collect();
+        let messages: Vec<String> = failures(root.path(), Some(&stopped), &LaunchMode::default())
+            .into_iter()
+            .map(|failure| failure.message)
+            .collect();
         assert_eq!(messages.len(), 3, "{messages:?}");
         assert_eq!(messages[0], "process 7 (sleep) outlived the server");
         assert!(messages[1].contains("run/wsgi.sock") && messages[2].ends_with("core.123"));
         let forced = StopSummary { forced: true, leaks: Vec::new(), ..stopped };
-        assert_eq!(failures(root.path(), Some(&forced)).len(), 1);
+        assert_eq!(failures(root.path(), Some(&forced), &LaunchMode::default()).len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! `apr_bucket_brigade`: what bodies travel in.
 
 use std::ffi::{CStr, c_char};
+use std::fs::File;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
@@ -184,7 +185,7 @@ impl<'r> Sending<'r> {
         self.pass()
     }
 
-    /// Adds a part of a file. The descriptor is duplicated and stays open as long as the request's pool.
+    /// Adds a part of a file. It stays open as long as the request's pool, whatever becomes of the descriptor.
     pub(crate) fn file(
         &mut self,
         descriptor: BorrowedFd<'_>,
@@ -193,7 +194,11 @@ impl<'r> Sending<'r> {
         sendfile: bool,
     ) -> Result<(), AprError> {
         let unusable = AprError(libc::EBADF);
-        let owned: OwnedFd = descriptor.try_clone_to_owned().map_err(|_| unusable)?;
+        // A description of its own: filters read the file later, and through a duplicate they would move the position that
+        // the application sees, or that another response from the same open file is at. Where it cannot be opened again
+        // (no /proc, no right to) a duplicate has to do.
+        let own = File::open(format!("/proc/self/fd/{}", descriptor.as_raw_fd())).map(OwnedFd::from);
+        let owned = own.or_else(|_| descriptor.try_clone_to_owned()).map_err(|_| unusable)?;
         let mut flags = sys::APR_FOPEN_READ;
         if sendfile {
             flags |= sys::APR_FOPEN_SENDFILE_ENABLED;

@@ -73,7 +73,7 @@ class Tree(unittest.TestCase):
         self.assertIn("| `rule:adapter/exact` | It is a dict. | `it::environ::it_is_exact` (python) |", self.page())
         self.assertIn("| `option:WSGIThing/size` |  | `config::tests::merges` (apache) |", self.page())
         self.assertIn("[one](../scenarios/area/one/scenario.yaml)", self.page())
-        self.assertIn("8 of 8 are shown", self.page())
+        self.assertIn("8 of 8 are shown.", self.page())
 
     def test_unknown_ids_are_refused_with_the_nearest(self):
         self.write("crates/x/src/lib.rs", "// Covers: rule:adapter/exac\n#[test]\nfn a() {}\n")

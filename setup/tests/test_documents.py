@@ -56,7 +56,7 @@ class Documents(unittest.TestCase):
             names = tomllib.load(file)
         wanted = [name for names in names["api"].values() for name in names]
         wanted += names["event"]["names"]
-        wanted += [key.removeprefix("phase") for keys in names["metric"].values() for key in keys]
+        wanted += [key.replace("phase_", "PHASE_") for keys in names["metric"].values() for key in keys]
         wanted += [key for key in names["environ"]["keys"] if key.startswith(("mod_", "apache."))]
         missing = [name for name in wanted if not re.search(rf"`{re.escape(name)}[`(]", page)]
         self.assertEqual(missing, [])

@@ -32,7 +32,15 @@ fn processes_start_unasked_and_leave_no_sockets() {
     }
 }
 
-// Covers: code:WSGI0013
+/// The level of the first line with this text.
+fn level_of(server: &Server, text: &str) -> String {
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains(text)).expect("it was waited for");
+    let level = line.split("[wsgi:").nth(1).and_then(|rest| rest.split(']').next());
+    level.unwrap_or_else(|| panic!("no level of ours: {line}")).to_owned()
+}
+
+// Covers: code:WSGI0013, rule:logs/levels, rule:logs/code-prefix
 #[test]
 fn a_socket_that_cannot_be_bound_stops_its_group_only() {
     let server = start(
@@ -42,6 +50,7 @@ fn a_socket_that_cannot_be_bound_stops_its_group_only() {
         ),
     );
     server.wait_for_log("WSGI0013: Unable to bind unix domain socket '", 1);
+    assert_eq!(level_of(&server, "WSGI0013"), "alert");
     assert_eq!(server.get("/").status(), 503, "{}", server.log());
     assert_eq!(server.get("/plain").status(), 200);
 }
@@ -53,6 +62,7 @@ fn a_path_that_is_too_long_for_a_socket_is_reported() {
     let server =
         start("too-long", &format!("WSGISocketPrefix ROOT/{long}\nWSGIDaemonProcess web connect-timeout=1\n{ALIAS}"));
     server.wait_for_log("WSGI0064: ", 1);
+    assert_eq!(level_of(&server, "WSGI0064"), "warn");
     assert_eq!(server.get("/").status(), 503, "{}", server.log());
 }
 
@@ -105,9 +115,11 @@ WSGIDaemonProcess everybody
         assert_eq!(answer.status(), status, "{host}{target}: {}", server.log());
     }
     server.wait_for_log("WSGI0152: Daemon process called 'web' cannot be accessed by this WSGI application", 1);
+    assert_eq!(level_of(&server, "WSGI0152"), "error");
+    assert_eq!(level_of(&server, "Starting daemon process 'web'"), "info");
 }
 
-// Covers: option:WSGIDaemonProcess/environment-file, rule:extensions/environment-file
+// Covers: option:WSGIDaemonProcess/environment-file, rule:extensions/environment-file, rule:logs/secrets-not-logged
 #[test]
 fn a_file_for_the_environment_need_be_readable_by_root_only() {
     // SAFETY: cannot fail.
@@ -136,6 +148,12 @@ fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// This program's own, which httpd inherits.
+#[expect(clippy::disallowed_methods, reason = "what a server of the tests is started with")]
+fn path() -> Option<String> {
+    std::env::var("PATH").ok()
+}
+
 /// A user of the system by whether its home is there: name, number, group, home. Not root, and not the server's user.
 fn account(with_home: bool) -> (String, u32, u32, String) {
     let text = std::fs::read_to_string("/etc/passwd").expect("the system has users");
@@ -151,7 +169,7 @@ fn account(with_home: bool) -> (String, u32, u32, String) {
 
 // Covers: option:WSGIDaemonProcess/user, option:WSGIDaemonProcess/group, option:WSGIDaemonProcess/supplementary-groups,
 // option:WSGIDaemonProcess/socket-user, rule:daemon/user-group, rule:daemon/supplementary-groups,
-// rule:daemon/socket-user, rule:daemon/home-default, rule:daemon/environment
+// rule:daemon/socket-user, rule:daemon/home-default, rule:daemon/environment, rule:daemon/starting-environment
 #[test]
 fn processes_and_sockets_belong_to_whom_the_options_name() {
     if !is_root() {
@@ -172,6 +190,7 @@ fn processes_and_sockets_belong_to_whom_the_options_name() {
     assert_eq!(answer.entry("Groups"), Some("54322 54323"));
     assert_eq!(answer.entry("cwd"), Some(home.as_str()), "the user's home, as it is not Apache's user");
     assert_eq!(answer.entry("env-HOME"), Some(home.as_str()));
+    assert_eq!(answer.entry("env-PATH").map(str::to_owned), path(), "what Apache was started with");
     let owners: Vec<u32> = sockets(&server)
         .iter()
         .filter(|path| path.to_string_lossy().contains(".other."))
@@ -257,4 +276,39 @@ fn children_without_their_engine_answer_500() {
     assert_eq!(server.get("/").status(), 500, "{}", server.log());
     server.wait_for_log("WSGI0210: ", 1);
     assert_eq!(server.get("/plain").status(), 200);
+}
+
+// Covers: code:WSGI0147, rule:daemon/read-error-502
+#[test]
+fn a_connection_that_breaks_before_the_answer_is_502() {
+    let server = start("reset", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\n{ALIAS}"));
+    let length = 100_000;
+    let head = format!("POST /reset HTTP/1.1\nHost: localhost:PORT\nContent-Length: {length}");
+    assert_eq!(server.ask(&head, &vec![b'x'; length]).status(), 502, "{}", server.log());
+    server.wait_for_log("WSGI0147: ", 1);
+}
+
+// Covers: rule:daemon/chroot-errors
+#[test]
+fn only_root_may_confine_processes() {
+    use std::os::unix::process::CommandExt;
+    let folder = crate::httpd::Folder::new("confined");
+    let root = folder.path().display().to_string();
+    let text = format!(
+        "ServerName localhost\nServerRoot {root}\nPidFile {root}/pid\nErrorLog {root}/error.log\n\
+         LoadModule mpm_event_module {}/mod_mpm_event.so\nLoadModule wsgi_module {}\nWSGIDaemonProcess web chroot=/tmp\n",
+        env!("HTTPD_MODULES"),
+        crate::httpd::module().display()
+    );
+    let file = folder.path().join("httpd.conf");
+    std::fs::write(&file, text).expect("own folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("own folder");
+    #[expect(clippy::disallowed_methods, reason = "httpd as another user than the test's")]
+    let mut command = std::process::Command::new(env!("HTTPD"));
+    if is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let output = command.arg("-t").arg("-f").arg(&file).output().expect("httpd is installed");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("Cannot chroot WSGI daemon process when not root."), "{said}");
 }

@@ -97,6 +97,7 @@ fn graceful_timeout_bounds_the_drain() {
     assert_eq!(outcome(&steps), (vec![text], Some(Reason::GracefulSignal)));
 }
 
+// Covers: rule:daemon/graceful-timeout-zero
 #[test]
 fn a_drain_without_any_timeout_has_no_bound() {
     let mut timers = timers(|settings| settings.timeouts.graceful = 0);
@@ -195,7 +196,7 @@ fn request_timeout_is_weighted_by_threads() {
     }
 }
 
-// Covers: rule:daemon/request-timeout
+// Covers: rule:daemon/request-timeout, rule:daemon/timers-independent
 #[test]
 fn a_request_over_its_time_stops_an_otherwise_idle_process() {
     let mut timers = timers(|settings| settings.timeouts.request = SECOND);
@@ -274,7 +275,7 @@ fn one_injection_per_pass() {
     assert_eq!(timers.tick(now + 1, &busy(&[0, 0])), [Step::Interrupt { thread: 1 }]);
 }
 
-// Covers: rule:daemon/maximum-requests
+// Covers: rule:daemon/maximum-requests, rule:daemon/graceful-timeout-zero
 #[test]
 fn maximum_requests_drains_or_stops() {
     let mut timers_ = timers(|settings| settings.maximum_requests = 100);
@@ -293,7 +294,7 @@ fn maximum_requests_drains_or_stops() {
     assert_eq!(timers_.next(0, &seen), Some(15 * SECOND));
 }
 
-// Covers: rule:daemon/restart-interval
+// Covers: rule:daemon/restart-interval, rule:daemon/timers-independent
 #[test]
 fn restart_interval_drains_or_stops() {
     let mut timers_ = timers(|settings| settings.timeouts.restart_interval = 60 * SECOND);

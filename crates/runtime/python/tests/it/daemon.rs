@@ -451,7 +451,7 @@ fn the_status_page_names_the_request_that_is_served() {
     assert_eq!(answer(&mut stream, b"").status, 200);
 }
 
-// Covers: rule:daemon/stop-finishes-requests, rule:daemon/sigterm
+// Covers: rule:daemon/stop-finishes-requests, rule:daemon/sigterm, rule:daemon/shutdown-lines
 #[test]
 fn a_termination_lets_the_request_finish() {
     let mut daemon = Daemon::start("term", |_| ());
@@ -464,6 +464,11 @@ fn a_termination_lets_the_request_finish() {
     assert_eq!((response.status, response.last), (200, true));
     daemon.wait_for_line("Exiting daemon process 'web'.");
     assert_eq!(daemon.wait().code(), Some(0));
+    let lines = daemon.lines.borrow();
+    let at =
+        |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:?}"));
+    assert!(at("Shutdown requested for daemon process") < at("Stopping process 'web'."), "{lines:?}");
+    assert!(at("Stopping process 'web'.") < at("Exiting daemon process 'web'."), "{lines:?}");
 }
 
 // Covers: rule:daemon/shutdown-timeout

@@ -34,7 +34,7 @@ fn quoted(path: &std::path::Path) -> String {
 }
 
 // Covers: rule:adapter/atexit-per-interpreter, rule:api/process-stopping, event:process_stopping,
-// api:mod_wsgi.subscribe_shutdown, rule:logs/loading-lines, rule:api/per-interpreter
+// api:mod_wsgi.subscribe_shutdown, rule:logs/loading-lines, rule:api/per-interpreter, rule:logs/python-lines
 #[test]
 fn ends_run_in_every_interpreter() {
     passed("ends_inside", "");
@@ -70,6 +70,8 @@ fn ends_inside() {
     ];
     assert_eq!(lines, expected, "{:#?}", journal(""));
     assert_eq!(journal("Destroying sub-interpreter 'sub' in embedded mode.").len(), 1);
+    assert_eq!(journal("Initializing Python runtime in embedded mode.").len(), 1);
+    assert_eq!(journal("Terminating Python runtime in embedded mode.").len(), 1);
     assert_eq!(journal("Python runtime has shut down in embedded mode.").len(), 1);
 }
 

@@ -43,7 +43,7 @@ fi
 
 python=${PYTHON:-/usr/bin/python3}
 if [ "$check" = yes ]; then
-    "$python" "$here/coverage.py" --check || stale=yes
+    "$python" "$here/coverage.py" --check --complete || stale=yes
 else
     "$python" "$here/coverage.py"
 fi

@@ -18,6 +18,7 @@ pub(crate) fn consult(request: Request<'_>, registry: &Registry, mut asked: Cons
         request,
         body: Body::new(request),
         response: Response::new(request, 0),
+        body_failed: None,
         error: String::new(),
         sendfile: false,
         answers: Vec::new(),

@@ -16,6 +16,8 @@ pub(crate) struct Exchange<'r> {
     pub(super) request: Request<'r>,
     pub(super) body: Body<'r>,
     pub(super) response: Response<'r>,
+    /// The status of a body that could not be read.
+    pub(super) body_failed: Option<u16>,
     /// The text of the last failure.
     pub(super) error: String,
     /// `WSGIEnableSendfile On`.
@@ -36,6 +38,7 @@ pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Fai
         request,
         body: Body::new(request),
         response: Response::new(request, 0),
+        body_failed: None,
         error: String::new(),
         sendfile: facts.has(SENDFILE),
         answers: Vec::new(),
@@ -65,6 +68,8 @@ fn finish(exchange: &mut Exchange<'_>, outcome: abi::Outcome) -> Verdict {
             response.truncate();
             Verdict::Done
         }
+        // An application that gave up because of the body did not fail.
+        500 => Verdict::Http(Status(exchange.body_failed.unwrap_or(500))),
         status => Verdict::Http(Status(if (400..=599).contains(&status) { status } else { 500 })),
     }
 }

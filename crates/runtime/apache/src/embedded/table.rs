@@ -87,6 +87,7 @@ unsafe extern "C" fn read_body(request: *mut c_void, buffer: *mut u8, length: us
         match exchange.body.read(buffer) {
             Ok(count) => isize::try_from(count).unwrap_or(-1),
             Err(error) => {
+                exchange.body_failed = Some(error.status);
                 exchange.error = error.text;
                 -1
             }

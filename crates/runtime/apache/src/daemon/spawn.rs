@@ -368,3 +368,53 @@ fn assume(identity: &Identity, confines_itself: bool) -> Result<(), SetupFailure
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAP_SETGID: u32 = 6;
+    const CAP_SETUID: u32 = 7;
+
+    /// The code of the failure to become nobody in a process that lacks a capability; 0 is success.
+    fn without(capability: Option<u32>, confines_itself: bool) -> c_int {
+        let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+        let mut own = [Capabilities::default(); 2];
+        // SAFETY: the structures are those of version 3; the child ends without running anything of the test program.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::syscall(libc::SYS_capget, &raw const header, own.as_mut_ptr());
+                if let Some(capability) = capability {
+                    own[0].effective &= !(1 << capability);
+                    own[0].permitted &= !(1 << capability);
+                    libc::syscall(libc::SYS_capset, &raw const header, own.as_ptr());
+                }
+                let nobody = Identity { user: 65534, group: 65534, groups: vec![65534] };
+                let code = assume(&nobody, confines_itself).map_or_else(|failure| number(failure.code), |()| 0);
+                libc::_exit(code);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            libc::WEXITSTATUS(status)
+        }
+    }
+
+    fn number(code: &str) -> c_int {
+        code.trim_start_matches("WSGI").parse().unwrap_or(-1)
+    }
+
+    // Covers: rule:daemon/privileges-or-nothing, code:WSGI0003, code:WSGI0004, code:WSGI0007
+    #[test]
+    fn whoever_cannot_become_somebody_else_does_not_go_on() {
+        // SAFETY: cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        assert_eq!(without(None, false), 0);
+        assert_eq!(without(Some(CAP_SETGID), false), 4);
+        assert_eq!(without(Some(CAP_SETUID), false), 7);
+        assert_eq!(without(None, true), 0);
+        assert_eq!(without(Some(CAP_SYS_CHROOT), true), 3);
+    }
+}

@@ -252,7 +252,8 @@ impl Timers {
         steps: &mut Vec<Step>,
     ) {
         let group = &self.settings.group;
-        if self.waited_for(now, seen) == 0 {
+        // Without a time to wait there is no waiting, as the option's documentation says.
+        if self.waited_for(now, seen) == 0 || limit.is_none() {
             self.stop(format!("{what}; triggering immediate shutdown of daemon process '{group}'."), reason, steps);
         } else if matches!(self.phase, Phase::Draining { .. }) {
             // It already waits for the requests in flight; a second request does not push the deadline.

@@ -99,11 +99,40 @@ fn graceful_timeout_bounds_the_drain() {
 
 // Covers: rule:daemon/graceful-timeout-zero
 #[test]
-fn a_drain_without_any_timeout_has_no_bound() {
-    let mut timers = timers(|settings| settings.timeouts.graceful = 0);
-    timers.notice(0, Notice::Graceful, &busy(&[0]));
+fn without_graceful_timeout_nothing_is_waited_for() {
+    let change = |settings: &mut Settings| settings.timeouts.graceful = 0;
+    let steps = timers(change).notice(0, Notice::Graceful, &busy(&[0]));
+    let text = "Graceful restart requested; triggering immediate shutdown of daemon process 'web'.";
+    assert_eq!(outcome(&steps), (vec![text], Some(Reason::GracefulSignal)));
+    assert_eq!(outcome(&timers(change).notice(0, Notice::CpuLimit, &busy(&[0]))).1, Some(Reason::CpuTimeLimit));
+    // A successor serves already: that may take its time.
+    let mut timers = timers(change);
+    timers.notice(0, Notice::Leave, &busy(&[0]));
     assert_eq!(timers.next(0, &busy(&[0])), None);
     assert_eq!(timers.tick(1_000_000, &busy(&[0])), []);
+}
+
+// Covers: rule:daemon/timers-independent
+#[test]
+fn each_timer_works_while_all_others_are_off() {
+    type Change = fn(&mut Timeouts);
+    let mut seen = idle();
+    (seen.startup, seen.activity, seen.watchdog) = (Some(0), 0, 0);
+    let cases: [(Change, Observation, Reason); 5] = [
+        (|timeouts| timeouts.startup = SECOND, seen.clone(), Reason::StartupTimeout),
+        (|timeouts| timeouts.deadlock = SECOND, seen.clone(), Reason::DeadlockTimeout),
+        (|timeouts| timeouts.inactivity = SECOND, seen.clone(), Reason::InactivityTimeout),
+        (|timeouts| timeouts.request = SECOND, busy(&[0]), Reason::RequestTimeout),
+        (|timeouts| timeouts.restart_interval = SECOND, idle(), Reason::RestartInterval),
+    ];
+    for (change, seen, reason) in cases {
+        let mut timers = timers(|settings| {
+            settings.timeouts = Timeouts::default();
+            change(&mut settings.timeouts);
+        });
+        assert_eq!(timers.tick(SECOND - 1, &seen), [], "{reason:?} is early");
+        assert_eq!(outcome(&timers.tick(SECOND, &seen)).1, Some(reason));
+    }
 }
 
 // Covers: rule:daemon/sigusr1-eviction

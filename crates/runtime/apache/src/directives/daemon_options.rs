@@ -440,7 +440,7 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
     .syntax("On|Off"),
     DaemonOption::new(
         "python",
-        "from python-home",
+        "the version of python-home, else WSGIPython, else the version of WSGIPythonHome",
         "python version",
         "Engine that runs the group.",
         Own(|reading, value| {

@@ -298,7 +298,8 @@ impl Engine {
         times: (i64, i64),
         outcome: Outcome,
     ) {
-        let tally = &outgoing.tally;
+        let mut tally = outgoing.tally;
+        let cpu = tally.meter.cpu();
         let status = match outcome {
             Outcome::Complete | Outcome::Truncated => tally.status,
             Outcome::Status(status) => status,
@@ -306,13 +307,13 @@ impl Engine {
         };
         let (begun, daemon_start) = times;
         let request = Finished {
-            tally,
+            tally: &tally,
             request_start: facts.request_start,
             queue_start: facts.queue_start,
             daemon_start,
             finish: now(),
             status,
-            cpu: tally.meter.cpu(),
+            cpu,
         };
         // A request that began before anybody wanted to know.
         let begun = if begun == 0 { tally.application_start } else { begun };

@@ -295,9 +295,9 @@ pub(crate) fn request_exception(py: Python<'_>, session: &Session, exception: &O
 /// `request_finished`: the response is out and the iterable closed.
 pub(crate) fn request_finished(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment, finish: i64) {
     announce_request(py, session, Kind::Finished, |event| {
+        let cpu = session.state.borrow_mut(py).meter.cpu().unwrap_or_default();
         let tally = session.state.borrow(py).tally(moment.application_start);
         let meter = &tally.meter;
-        let cpu = meter.cpu().unwrap_or_default();
         let count = |number: u64| integer(py, i64::try_from(number).unwrap_or(i64::MAX));
         let time = |time: Duration| float(py, time.as_secs_f64());
         let micros = |time: u64| time_of(py, Duration::from_micros(time));

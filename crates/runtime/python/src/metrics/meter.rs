@@ -63,6 +63,8 @@ pub(crate) struct Meter {
     pub(crate) input: Duration,
     pub(crate) output: Duration,
     cpu: Option<Cpu>,
+    /// What the thread had used when the request was over, once somebody asked.
+    used: Option<Cpu>,
 }
 
 impl Meter {
@@ -86,9 +88,13 @@ impl Meter {
         }
     }
 
-    /// The processor time of this thread since the meter runs.
-    pub(crate) fn cpu(&self) -> Option<Cpu> {
-        Some(Cpu::of_thread()?.since(self.cpu?))
+    /// The processor time of this thread since the meter runs, as it is when this is asked for the first time: the
+    /// kernel's answer is the dearest part of measuring.
+    pub(crate) fn cpu(&mut self) -> Option<Cpu> {
+        if self.used.is_none() {
+            self.used = Some(Cpu::of_thread()?.since(self.cpu?));
+        }
+        self.used
     }
 }
 

@@ -1,6 +1,7 @@
 """Tests of the scripts that build other Pythons: what they refuse, and where they keep the result."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,63 @@ class Pythons(unittest.TestCase):
         command = [sys.executable, os.path.join(SETUP, "engine_version.py")]
         version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         self.assertRegex(version, r"^3\.\d+t?$")
+
+
+class Build(unittest.TestCase):
+    """`setup/build.sh` with a cargo that does nothing, over files as cargo would leave them."""
+
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="build-test-")
+        self.addCleanup(shutil.rmtree, self.root)
+        shutil.copytree(SETUP, os.path.join(self.root, "setup"), ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        for name in ["scenarios", "bin", "target/dist"]:
+            os.makedirs(os.path.join(self.root, name))
+        self.leave("target/release", "libmod_wsgi_rs.so", "libwsgi_python.so", "wsgi-daemon")
+        self.leave("target/tools", "confgen", "harness")
+        self.cargo = os.path.join(self.root, "bin", "cargo")
+        with open(self.cargo, "w") as program:
+            program.write('#!/bin/sh\necho "$PYO3_PYTHON $*" >>"%s/calls"\n' % self.root)
+        os.chmod(self.cargo, 0o755)
+
+    def leave(self, folder, *names):
+        folder = os.path.join(self.root, folder)
+        os.makedirs(folder, exist_ok=True)
+        for name in names:
+            with open(os.path.join(folder, name), "w") as file:
+                file.write(folder)
+
+    def build(self):
+        environment = {"PATH": os.environ["PATH"], "CARGO": self.cargo, "PYTHON": sys.executable}
+        command = [os.path.join(self.root, "setup", "build.sh")]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    def dist(self):
+        return os.listdir(os.path.join(self.root, "target/dist"))
+
+    def test_an_engine_that_cannot_be_renewed_is_taken_away(self):
+        self.leave("target/dist", "wsgi_python-3.99.so", "wsgi-daemon-3.99")
+        done = self.build()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("removing the engine for Python 3.99", done.stderr)
+        self.assertFalse([name for name in self.dist() if "3.99" in name])
+        self.assertIn("wsgi_python-%d.%d.so" % sys.version_info[:2], self.dist())
+
+    def test_an_engine_that_was_added_is_built_anew(self):
+        # A Python of another version, as far as the scripts can tell.
+        python = os.path.join(self.root, "bin", "python3.99t")
+        with open(python, "w") as program:
+            program.write('#!/bin/sh\ncase $1 in *engine_version.py) echo 3.99t ;; esac\n')
+        os.chmod(python, 0o755)
+        self.leave("target/dist", "wsgi_python-3.99t.so", "wsgi-daemon-3.99t")
+        self.leave("target/engines/3.99t/release", "libwsgi_python.so", "wsgi-daemon")
+        with open(os.path.join(self.root, "target/engines/3.99t/python"), "w") as file:
+            file.write(python + "\n")
+        done = self.build()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        with open(os.path.join(self.root, "calls")) as calls:
+            self.assertIn("%s build --locked --profile release --package wsgi_python" % python, calls.read())
+        with open(os.path.join(self.root, "target/dist/wsgi_python-3.99t.so")) as engine:
+            self.assertIn("engines/3.99t", engine.read())
 
 
 if __name__ == "__main__":

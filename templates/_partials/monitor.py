@@ -1,4 +1,5 @@
 # {{ key }}: the process is replaced when the code of a module that it has loaded changes.
+import importlib.machinery
 import os
 import signal
 import sys
@@ -28,12 +29,26 @@ def is_code(path):
     return True
 
 
+known = {}
+
+
+def remember_what_is_loaded(loader):
+    """A file that changes right after it was loaded must not be taken for the one that was."""
+    path_stats = loader.path_stats
+
+    def remembering(self, path):
+        stats = path_stats(self, path)
+        known[path] = stats["mtime"]
+        return stats
+
+    loader.path_stats = remembering
+
+
 def watch():
-    known = {}
     while True:
-        for path in files():
+        for path in list(files()):
             try:
-                modified = os.stat(path).st_mtime_ns
+                modified = os.stat(path).st_mtime
             except OSError:
                 continue
             if known.setdefault(path, modified) != modified:
@@ -45,4 +60,5 @@ def watch():
         time.sleep(0.2)
 
 
+remember_what_is_loaded(importlib.machinery.SourceFileLoader)
 threading.Thread(target=watch, name="reload: on-change", daemon=True).start()

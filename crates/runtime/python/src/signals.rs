@@ -30,7 +30,8 @@ pub(crate) fn intercept<'py>(py: Python<'py>, interpreter: &'static Interpreter,
     set(&signal, c"signal", &intercept)
 }
 
-/// A service process ends its script by an exception: SIGTERM raises `SystemExit` on the main thread.
+/// A service process ends its script by an exception: SIGTERM, and what else asks a process to leave, raises `SystemExit`
+/// on the main thread.
 pub(crate) fn leave_on_terminate(py: Python<'_>) -> Raise<()> {
     let names = dict(py)?;
     let builtins = import(py, c"builtins")?;
@@ -42,8 +43,10 @@ pub(crate) fn leave_on_terminate(py: Python<'_>) -> Raise<()> {
         owned(py, ffi::PyEval_EvalCode(code.as_ptr(), names.as_ptr(), names.as_ptr()))?;
         borrowed(py, ffi::PyDict_GetItemString(names.as_ptr(), c"leave".as_ptr()))?
     };
-    let number = integer(py, i64::from(libc::SIGTERM))?;
-    call_method(&import(py, c"_signal")?, c"signal", &[&number, &leave])?;
+    let signal = import(py, c"_signal")?;
+    for number in [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU] {
+        call_method(&signal, c"signal", &[&integer(py, i64::from(number))?, &leave])?;
+    }
     Ok(())
 }
 

@@ -59,6 +59,17 @@ pub(super) fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+extern "C" fn nothing(_: i32) {}
+
+/// In a service process: the signals that applications may hear of do nothing unless its script says otherwise. Caught,
+/// so that programs that it starts have the default.
+pub(super) fn disregard() {
+    for (signal, _) in PASSED_ON {
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(signal, nothing as *const () as libc::sighandler_t) };
+    }
+}
+
 /// The signals caught since the last call.
 pub(super) struct Caught(u64);
 

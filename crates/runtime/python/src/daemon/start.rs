@@ -171,6 +171,7 @@ impl Life {
             // Two services at once would do everything twice.
             leave(&predecessor);
         }
+        signals::disregard();
         let engine = Engine::start(launch.python, server);
         let shutdown = Duration::from_millis(launch.timeouts.shutdown);
         if let Some(control) = self.control {

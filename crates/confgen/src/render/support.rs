@@ -110,6 +110,11 @@ fn judge(builder: &mut Builder<'_>, entry: &Directive, key: &Path, what: &str) {
         }
     } else if entry.status == Status::Known {
         let diagnostic = Diagnostic::error(Code::NotSupported, format!("{what} is known, not supported yet"));
-        builder.report(key, "", diagnostic.note("with `runtime.module: mod_wsgi` the C module does it"));
+        let diagnostic = if entry.extension {
+            diagnostic
+        } else {
+            diagnostic.note("with `runtime.module: mod_wsgi` the C module does it")
+        };
+        builder.report(key, "", diagnostic);
     }
 }

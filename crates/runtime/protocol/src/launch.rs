@@ -183,6 +183,8 @@ pub struct Daemon {
     pub receive_buffer_size: u32,
     /// The directory that core files are wanted in (`CoreDumpDirectory`).
     pub dumpable: bool,
+    /// `rolling=On`: the process goes on serving until a successor that it asked for serves.
+    pub rolling: bool,
     /// Options of later versions by name, so that an older engine may ignore them knowingly.
     pub extra: BTreeMap<String, Vec<u8>>,
 }
@@ -231,7 +233,16 @@ pub struct Descriptors {
     pub control: i32,
     /// The writing end of the predecessor's control pipe, told to leave once this process accepts.
     pub predecessor: Option<i32>,
+    /// Where a rolling process asks the server to look for processes that want a successor: the writing end of a pipe.
+    pub bell: Option<i32>,
+    /// The memfd where a rolling process notes the scripts that it has loaded ([`crate::scripts`]).
+    pub scripts: Option<i32>,
+    /// The predecessor's, given to a successor that a process asked for: it has to load the same before it serves.
+    pub inherited_scripts: Option<i32>,
 }
+
+/// The exit status of a successor that cannot load what its predecessor serves (`EX_TEMPFAIL`).
+pub const GIVEN_UP: i32 = 75;
 
 /// The byte on a control pipe that tells a process that its successor has begun to accept.
 pub const LEAVE: u8 = b'L';

@@ -30,6 +30,7 @@ pub mod line;
 pub mod page;
 pub mod request;
 pub mod scoreboard;
+pub mod scripts;
 pub mod tally;
 mod wire;
 pub mod withdrawal;

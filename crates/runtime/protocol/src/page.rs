@@ -18,7 +18,7 @@ use crate::withdrawal::Withdrawals;
 /// First word of the page.
 pub const MAGIC: u32 = 0x5753_4752;
 /// Layout version.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The most bytes of a request's description in a [`ThreadSlot`].
 pub const DESCRIPTION: usize = 96;
 /// The most processes of one group.
@@ -46,6 +46,8 @@ pub struct Header {
     pub at_capacity: AtomicU32,
     /// A number that no other page has: who sees another one looks at another page.
     pub identity: AtomicU64,
+    /// The version of a script that did not load in a rolling restart ([`version_of_script`]); 0 is none.
+    pub given_up: AtomicU64,
 }
 
 /// What a process is doing.
@@ -101,6 +103,42 @@ pub struct ProcessSlot {
     pub interpreters: AtomicU32,
     /// 1 after a request was withdrawn from it, until it next takes one: others are to be preferred.
     pub stuck: AtomicU32,
+    /// Whether it wants a successor (`rolling=On`): a [`Wish`].
+    pub wish: AtomicU32,
+}
+
+/// Whether a process wants a successor.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// It does not.
+    None = 0,
+    /// Its script has changed.
+    Script = 1,
+    /// A signal or a timer says so.
+    Any = 2,
+    /// There was one, which ended before it served and did not say why.
+    Failed = 3,
+}
+
+impl Wish {
+    /// The wish with this number; unknown numbers are none.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Script,
+            2 => Self::Any,
+            3 => Self::Failed,
+            _ => Self::None,
+        }
+    }
+}
+
+/// A number for a script file as it was at a time (FNV-1a); never 0.
+#[must_use]
+pub fn version_of_script(path: &[u8], mtime: i64) -> u64 {
+    let bytes = path.iter().copied().chain(mtime.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)).max(1)
 }
 
 /// One worker thread.

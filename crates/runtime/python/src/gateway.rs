@@ -126,10 +126,16 @@ pub trait Process: Sync {
     }
 
     /// What to do when the file of a loaded script has changed. May be called with the GIL held. (Daemon mode starts
-    /// its end here, logs `Forcing restart of …`, and answers [`Changed::Leave`].)
-    fn script_changed(&self, script: &[u8]) -> Changed {
-        let _ = script;
+    /// its end here, logs `Forcing restart of …`, and answers [`Changed::Leave`].) `mtime` is the time that the file has
+    /// now; `None`: it is gone.
+    fn script_changed(&self, script: &[u8], mtime: Option<i64>) -> Changed {
+        let _ = (script, mtime);
         Changed::Reload
+    }
+
+    /// A script was loaded for an application group. May be called with the GIL held.
+    fn script_loaded(&self, script: &[u8], group: &[u8]) {
+        let _ = (script, group);
     }
 
     /// A script is about to be loaded for a request (not at the start of the process). May be called with the GIL held.
@@ -156,4 +162,6 @@ pub enum Changed {
     Reload,
     /// This process leaves; the request goes to another ([`Outcome::Rejected`]).
     Leave,
+    /// The loaded script goes on serving: a successor of this process will load the new one.
+    Keep,
 }

@@ -85,6 +85,11 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// The file's time now; `None`: [`Wanted::look`] found no file.
+    pub(crate) fn known_mtime(&self) -> Option<i64> {
+        (!self.is_missing()).then_some(self.mtime)
+    }
+
     /// Whether [`Wanted::look`] found no file.
     pub(crate) fn is_missing(&self) -> bool {
         self.mtime == MISSING
@@ -183,8 +188,12 @@ pub(crate) fn module<'py>(
     {
         return Ok(module.clone());
     }
-    if now.is_some() && interpreter.setting.process.script_changed(wanted.path) == Changed::Leave {
-        // Too late for another process: this request was accepted. The process leaves after it.
+    if let Some((module, _)) = &now {
+        match interpreter.setting.process.script_changed(wanted.path, wanted.known_mtime()) {
+            Changed::Keep => return Ok(module.clone()),
+            // Too late for another process: this request was accepted. The process leaves after it.
+            Changed::Leave | Changed::Reload => {}
+        }
     }
     let path = String::from_utf8_lossy(wanted.path);
     let verb = if now.is_some() { "Reloading" } else { "Loading" };
@@ -233,6 +242,11 @@ fn module_name(wanted: &Wanted<'_>) -> String {
     format!("_mod_wsgi_{digest}")
 }
 
+/// The time of a script's file.
+pub(crate) fn time_of(path: &[u8]) -> i64 {
+    file_time(Path::new(std::ffi::OsStr::from_bytes(path)))
+}
+
 /// The time of a file in microseconds, as Apache counts; 0 when it cannot be told.
 fn file_time(path: &Path) -> i64 {
     std::fs::metadata(path).map_or(0, |status| status.mtime() * 1_000_000 + status.mtime_nsec() / 1000)
@@ -277,6 +291,8 @@ fn load<'py>(py: Python<'py>, to: Destination<'_>, wanted: &Wanted<'_>) -> Resul
             let loaded = Loaded { module: crate::object::Stored::new(module.clone()), mtime, hook };
             let mut scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
             scripts.insert(wanted.path.to_vec(), loaded);
+            drop(scripts);
+            interpreter.setting.process.script_loaded(wanted.path, &interpreter.group);
             Ok(module)
         }
         Err(raised) => {

@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) shutdown: Duration,
     /// `server-metrics=On`
     pub(crate) server_metrics: bool,
+    /// `rolling=On`, for processes that serve requests.
+    pub(crate) rolling: bool,
     launch: Daemon,
 }
 
@@ -96,6 +98,7 @@ impl Plan {
             timeouts,
             log_level: u8::try_from(level).unwrap_or(0),
             dumpable: true,
+            rolling: group.rolling && group.threads > 0,
             locale: group.locale.clone(),
             send_buffer_size: group.send_buffer_size,
             receive_buffer_size: group.receive_buffer_size,
@@ -108,6 +111,7 @@ impl Plan {
             server: group.server,
             processes: group.processes,
             server_metrics: group.server_metrics,
+            rolling: group.rolling && group.threads > 0,
             program: Program {
                 group: group.display().into_owned(),
                 arguments: arguments(group, &engine.version)?,
@@ -145,6 +149,9 @@ impl Plan {
             page: number::PAGE,
             control: number::CONTROL,
             predecessor: sources.predecessor.map(|_| number::PREDECESSOR),
+            bell: sources.bell.map(|_| number::BELL),
+            scripts: sources.scripts.map(|_| number::SCRIPTS),
+            inherited_scripts: sources.inherited_scripts.map(|_| number::INHERITED_SCRIPTS),
         };
         let bytes = launch::encode(&daemon).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         sealed(c"wsgi launch", &bytes)

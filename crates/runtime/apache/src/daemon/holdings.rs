@@ -163,6 +163,12 @@ pub(super) fn close(descriptor: RawFd) {
     }
 }
 
+/// Closes what the server kept of a process that has ended.
+pub(super) fn release(process: SavedProcess) {
+    close(process.control);
+    close(process.scripts);
+}
+
 /// Asks a process to finish what it has and end.
 fn tell_to_leave(process: SavedProcess) {
     // SAFETY: writes one byte from one; a process that has ended needs no telling.

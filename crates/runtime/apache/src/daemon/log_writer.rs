@@ -82,12 +82,20 @@ fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &
     }
     keep.extend(channels.iter().flat_map(|channel| [channel.packets, channel.output]));
     keep.extend([0, 1, 2]);
+    if settle(c"wsgi:log", keep, user) {
+        Writer { channels, control, partial: HashMap::new() }.run();
+    }
+}
+
+/// Makes a fork of the server a process of its own that keeps these descriptors and no privileges. `false`: it could
+/// not give them up.
+pub(super) fn settle(name: &CStr, mut keep: Vec<RawFd>, user: &ServingUser) -> bool {
     keep.sort_unstable();
     keep.dedup();
     // SAFETY: plain calls on this process.
     unsafe {
         libc::setpgid(0, 0);
-        libc::prctl(libc::PR_SET_NAME, c"wsgi:log".as_ptr(), 0, 0, 0);
+        libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0);
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
         }
@@ -109,11 +117,11 @@ fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &
                 || libc::setresgid(user.group, user.group, user.group) < 0
                 || libc::setresuid(user.id, user.id, user.id) < 0;
             if failed {
-                return;
+                return false;
             }
         }
     }
-    Writer { channels, control, partial: HashMap::new() }.run();
+    true
 }
 
 struct Writer<'c> {

@@ -2,9 +2,10 @@
 //!
 //! In the parent, [`group`] turns definitions into what a start of a process needs, [`spawn`] starts one, [`supervise`]
 //! keeps them running, with what [`holdings`] keeps for them, and hands them over from one generation of the
-//! configuration to the next by way of [`retained`], and [`log_writer`] is the process that writes what they log. In a child, [`client`] finds a process for a request by
+//! configuration to the next by way of [`retained`], [`rolling`] does so within one when a process asks for it ([`bell`]), and [`log_writer`] is the process that writes what they log. In a child, [`client`] finds a process for a request by
 //! the [`status_page`], and [`exchange`] passes request and response over a [`connection`].
 
+mod bell;
 mod board;
 mod chroot;
 mod client;
@@ -15,6 +16,7 @@ mod group;
 mod holdings;
 mod log_writer;
 mod retained;
+mod rolling;
 mod sockets;
 mod spawn;
 mod status_page;

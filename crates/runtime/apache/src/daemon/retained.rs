@@ -12,7 +12,7 @@ use wsgi_protocol::launch;
 use crate::sys;
 
 /// Changes when [`Saved`] changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The name under which Apache keeps it.
 const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
@@ -25,6 +25,7 @@ pub(crate) struct Saved {
     pub(crate) starts: u32,
     pub(crate) groups: Vec<SavedGroup>,
     pub(crate) writer: Option<SavedProcess>,
+    pub(crate) bell: Option<SavedBell>,
 }
 
 /// A group's descriptors and processes.
@@ -68,16 +69,28 @@ pub(crate) struct SavedListener {
 pub(crate) struct SavedSlot {
     pub(crate) listener: SavedListener,
     pub(crate) process: Option<SavedProcess>,
+    /// The process was started because the one before asked for it, and may not serve yet.
+    pub(crate) rolls: bool,
 }
 
 /// A running process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedProcess {
     pub(crate) pid: i32,
     /// The writing end of its control pipe.
     pub(crate) control: RawFd,
     /// Its place on the status page.
     pub(crate) place: u32,
+    /// The memory where it notes its scripts, or -1.
+    pub(crate) scripts: RawFd,
+}
+
+/// The process that waits for daemons which want a successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedBell {
+    /// Both ends of the pipe that daemons write to: the reading and the writing one.
+    pub(crate) pipe: (RawFd, RawFd),
+    pub(crate) process: Option<SavedProcess>,
 }
 
 #[repr(C)]

@@ -69,6 +69,10 @@ pub(crate) struct Sources {
     pub(crate) control: RawFd,
     pub(crate) overflow: Option<RawFd>,
     pub(crate) predecessor: Option<RawFd>,
+    /// `rolling=On`: see [`wsgi_protocol::launch::Descriptors`].
+    pub(crate) bell: Option<RawFd>,
+    pub(crate) scripts: Option<RawFd>,
+    pub(crate) inherited_scripts: Option<RawFd>,
     /// Standard output and error.
     pub(crate) output: RawFd,
 }
@@ -85,8 +89,11 @@ pub(crate) mod number {
     pub(crate) const PREDECESSOR: RawFd = 9;
     /// The engine, gone with exec.
     pub(super) const ENGINE: RawFd = 10;
+    pub(crate) const BELL: RawFd = 11;
+    pub(crate) const SCRIPTS: RawFd = 12;
+    pub(crate) const INHERITED_SCRIPTS: RawFd = 13;
     /// The first number that is free.
-    pub(super) const END: RawFd = 11;
+    pub(super) const END: RawFd = 14;
 }
 
 /// Starts a process, which waits for `delay` before it does anything. Returns its pid; what fails in the process is in
@@ -257,6 +264,9 @@ fn place_descriptors(program: &Program, sources: Sources, input: RawFd) -> Resul
     ];
     moves.extend(sources.overflow.map(|source| (source, number::OVERFLOW)));
     moves.extend(sources.predecessor.map(|source| (source, number::PREDECESSOR)));
+    moves.extend(sources.bell.map(|source| (source, number::BELL)));
+    moves.extend(sources.scripts.map(|source| (source, number::SCRIPTS)));
+    moves.extend(sources.inherited_scripts.map(|source| (source, number::INHERITED_SCRIPTS)));
     // SAFETY: plain calls on this process's descriptors.
     unsafe {
         // The log first, so that whatever follows can be reported.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use wsgi_protocol::page::{self, Layout, Page, ProcessSlot, State};
+use wsgi_protocol::page::{self, Layout, Page, ProcessSlot, State, Wish};
 use wsgi_protocol::tally;
 
 use super::death::Death;
@@ -125,6 +125,7 @@ impl StatusPage {
             process.generation.store(start, Ordering::Release);
             process.starts.fetch_add(1, Ordering::Relaxed);
             process.interpreters.store(0, Ordering::Relaxed);
+            process.wish.store(Wish::None as u32, Ordering::Relaxed);
             let state = if soon { State::Starting } else { State::Empty };
             process.state.store(state as u32, Ordering::Release);
         }
@@ -214,6 +215,18 @@ impl StatusPage {
     pub(crate) fn has_started(&self, place: u32) -> bool {
         let state = self.page.process(place).map(|process| process.state.load(Ordering::Acquire));
         !matches!(state.map(State::from_number), None | Some(State::Starting | State::Empty))
+    }
+
+    /// Whether the process at a place wants a successor.
+    pub(crate) fn wish(&self, place: u32) -> Wish {
+        self.page.process(place).map_or(Wish::None, |process| Wish::from_number(process.wish.load(Ordering::Acquire)))
+    }
+
+    /// Answers a wish.
+    pub(crate) fn set_wish(&self, place: u32, wish: Wish) {
+        if let Some(process) = self.page.process(place) {
+            process.wish.store(wish as u32, Ordering::Release);
+        }
     }
 
     /// What a process was serving, for the line about its death.

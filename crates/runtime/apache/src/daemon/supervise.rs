@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use super::client::{Daemons, GroupClient};
 use super::death::{self, Death};
 use super::group::{Plan, pipe};
-use super::holdings::{close, close_channels, prepare, retire, unlink};
+use super::holdings::{close, close_channels, prepare, release, retire, unlink};
 use super::log_writer::{self, Channel};
 use super::retained::{self, Saved, SavedProcess};
+use super::rolling;
 use super::spawn::{self, Sources};
 use super::status_page::{PLACES, StatusPage, other_place, slot_of};
 use super::watch::{self, Reason};
@@ -37,30 +38,32 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// The parent's view of one generation.
 pub(crate) struct Supervisor {
-    main: Server<'static>,
-    user: ServingUser,
+    pub(super) main: Server<'static>,
+    pub(super) user: ServingUser,
     /// The process that this is for: children have a copy that they must not use.
     parent: u32,
-    groups: Vec<Group>,
-    saved: RefCell<Saved>,
+    pub(super) groups: Vec<Group>,
+    pub(super) saved: RefCell<Saved>,
+    /// Per group: the slot whose process was replaced last because it wanted to be.
+    pub(super) rolled: RefCell<Vec<usize>>,
     /// Per group and slot.
-    lives: RefCell<Vec<Vec<Life>>>,
+    pub(super) lives: RefCell<Vec<Vec<Life>>>,
     /// Processes that were asked to end. A second signal could cut short what the first one began.
     asked: RefCell<Vec<i32>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
 /// A group that runs. Its position is the same in [`Saved::groups`], where groups of earlier generations follow.
-struct Group {
-    plan: Plan,
-    page: Arc<StatusPage>,
+pub(super) struct Group {
+    pub(super) plan: Plan,
+    pub(super) page: Arc<StatusPage>,
 }
 
 /// What is remembered of a slot's processes, so that it is not filled again and again in a tight loop.
 #[derive(Clone, Copy, Default)]
-struct Life {
+pub(super) struct Life {
     /// When the present one was started.
-    began: Option<Instant>,
+    pub(super) began: Option<Instant>,
     /// How many requests were counted at its place then.
     requests: u64,
     /// How many in a row ended right after their start.
@@ -68,7 +71,7 @@ struct Life {
 }
 
 /// A process that ends sooner than this and has served nothing was no use.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// The delay after so many processes in a row that were no use.
 fn delay_after(failures: u32) -> Duration {
@@ -133,6 +136,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         main,
         user,
         parent: std::process::id(),
+        rolled: RefCell::new(vec![0; groups.len()]),
         lives: RefCell::new(lives),
         asked: RefCell::default(),
         groups,
@@ -174,7 +178,7 @@ impl Supervisor {
         self.weak.get().and_then(std::rc::Weak::upgrade)
     }
 
-    fn save(&self) {
+    pub(super) fn save(&self) {
         retained::save(&self.saved.borrow());
     }
 
@@ -190,6 +194,8 @@ impl Supervisor {
             self.watch(pid);
         }
         self.replace_writer();
+        self.hang_bell();
+        self.abandon_successors();
         for group in 0..self.groups.len() {
             for slot in 0..self.groups[group].plan.processes as usize {
                 self.hand_over(group, slot);
@@ -198,7 +204,7 @@ impl Supervisor {
         self.save();
     }
 
-    fn watch(&self, pid: i32) {
+    pub(super) fn watch(&self, pid: i32) {
         let Some(supervisor) = self.rc() else { return };
         watch::register(self.pool(), pid, Box::new(move |watched, reason| supervisor.heard(watched, reason)));
     }
@@ -241,7 +247,7 @@ impl Supervisor {
         }
         match log_writer::start(self.main, &channels, &self.user) {
             Ok((pid, control)) => {
-                self.saved.borrow_mut().writer = Some(SavedProcess { pid, control, place: 0 });
+                self.saved.borrow_mut().writer = Some(SavedProcess { pid, control, place: 0, scripts: -1 });
                 self.watch(pid);
             }
             Err(error) => log::server(
@@ -257,6 +263,7 @@ impl Supervisor {
         let place = {
             let mut saved = self.saved.borrow_mut();
             let saved_group = &mut saved.groups[group];
+            saved_group.slots[slot].rolls = false;
             match saved_group.slots[slot].process.take() {
                 Some(process) => {
                     saved_group.leaving.push(process);
@@ -268,7 +275,7 @@ impl Supervisor {
         self.start_process(group, slot, place, Duration::ZERO);
     }
 
-    fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
+    pub(super) fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
         let result = self.try_start(group, slot, place, delay);
         if let Err(error) = result {
             let group = &self.groups[group];
@@ -283,13 +290,15 @@ impl Supervisor {
 
     fn try_start(&self, group: usize, slot: usize, place: u32, delay: Duration) -> io::Result<()> {
         let Group { plan, page } = &self.groups[group];
-        let (control, writing) = pipe()?;
-        let result = self.fork(plan, page, group, slot, place, delay, control);
+        let scripts = if plan.rolling { rolling::make_list()? } else { -1 };
+        let (control, writing) = pipe().inspect_err(|_| close(scripts))?;
+        let result = self.fork(plan, page, group, slot, place, delay, (control, scripts));
         close(control);
+        let process = |pid| SavedProcess { pid, control: writing, place, scripts };
         let pid = match result {
             Ok(pid) => pid,
             Err(error) => {
-                close(writing);
+                release(process(0));
                 return Err(error);
             }
         };
@@ -298,7 +307,7 @@ impl Supervisor {
             life.began = Some(Instant::now() + delay);
             life.requests = page.requests(place);
         }
-        self.saved.borrow_mut().groups[group].slots[slot].process = Some(SavedProcess { pid, control: writing, place });
+        self.saved.borrow_mut().groups[group].slots[slot].process = Some(process(pid));
         self.watch(pid);
         Ok(())
     }
@@ -312,13 +321,16 @@ impl Supervisor {
         slot: usize,
         place: u32,
         delay: Duration,
-        control: RawFd,
+        (control, scripts): (RawFd, RawFd),
     ) -> io::Result<i32> {
         let mut saved = self.saved.borrow_mut();
         saved.starts = saved.starts.wrapping_add(1);
         let (start, secret) = (saved.starts, saved.secret);
         let saved_group = &saved.groups[group];
         let slot_number = u32::try_from(slot).unwrap_or(0);
+        // The latest that served the slot; it is told by its successor, and again if that one fails.
+        let predecessor = saved_group.leaving.iter().rev().find(|process| slot_of(process.place) == slot_number);
+        let rolls = plan.rolling && saved_group.slots[slot].rolls;
         let mut sources = Sources {
             launch: -1,
             listener: saved_group.slots[slot].listener.descriptor,
@@ -326,13 +338,10 @@ impl Supervisor {
             page: saved_group.page,
             control,
             overflow: saved_group.overflow.as_ref().map(|overflow| overflow.descriptor),
-            // The latest that served the slot; it is told by its successor, and again if that one fails.
-            predecessor: saved_group
-                .leaving
-                .iter()
-                .rev()
-                .find(|process| slot_of(process.place) == slot_number)
-                .map(|process| process.control),
+            predecessor: predecessor.map(|process| process.control),
+            bell: saved.bell.filter(|_| plan.rolling).map(|bell| bell.pipe.1),
+            scripts: (scripts >= 0).then_some(scripts),
+            inherited_scripts: predecessor.filter(|_| rolls).map(|process| process.scripts).filter(|list| *list >= 0),
             output: saved_group.output.0,
         };
         let launch: OwnedFd = plan.launch(place, start, &secret, &sources)?;
@@ -353,7 +362,7 @@ impl Supervisor {
     }
 
     /// Asks a daemon process to end, once.
-    fn end(&self, pid: i32) {
+    pub(super) fn end(&self, pid: i32) {
         let is_writer = self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid);
         let mut asked = self.asked.borrow_mut();
         if !is_writer && !asked.contains(&pid) {
@@ -374,10 +383,20 @@ impl Supervisor {
             }
             return;
         }
+        if self.is_bell(pid) {
+            if !stops {
+                self.rung();
+            }
+            return;
+        }
         if let Some((group, slot, process)) = self.current(pid) {
+            if !stops && self.has_given_up(group, slot, process, death) {
+                return;
+            }
             self.log_end(group, pid, process.place, death, stops);
-            close(process.control);
+            release(process);
             self.saved.borrow_mut().groups[group].slots[slot].process = None;
+            self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
             let had_started = self.groups[group].page.has_started(process.place);
             self.groups[group].page.ended(process.place, pid);
             if stops {
@@ -385,21 +404,26 @@ impl Supervisor {
             } else {
                 let delay = self.delay(group, slot, process.place, death, had_started);
                 self.start_process(group, slot, self.next_place(group, process.place), delay);
+                self.roll(group);
             }
             return;
         }
         let left = self.left(pid);
         if let Some((group, process)) = left {
-            close(process.control);
+            release(process);
             if let Some(Group { plan, page }) = self.groups.get(group) {
                 page.ended(process.place, pid);
                 page.count_end(death);
-                if death != Death::Exit(0) {
+                let was_asked = death == Death::Signal(libc::SIGTERM) && self.asked.borrow().contains(&pid);
+                if death != Death::Exit(0) && !was_asked {
                     log::server(
                         plan.server,
                         &codes::DAEMON_DIED,
                         format_args!("{}", death.describe(pid, &plan.program.group, &page.serving(process.place))),
                     );
+                }
+                if !stops {
+                    self.roll(group);
                 }
             }
             self.save();
@@ -534,6 +558,10 @@ impl Supervisor {
             close(group.log.0);
             close(group.output.0);
         }
+        if let Some(process) = saved.bell.and_then(|bell| bell.process) {
+            close(process.control);
+            watch::wait_for(process.pid, LAST_LINES);
+        }
         if let Some(writer) = saved.writer {
             close(writer.control);
             watch::wait_for(writer.pid, LAST_LINES);
@@ -561,8 +589,8 @@ pub(crate) fn close_control_pipes() {
         .groups
         .iter()
         .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied()));
-    for process in processes.chain(saved.writer) {
-        close(process.control);
+    for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
+        release(process);
     }
 }
 

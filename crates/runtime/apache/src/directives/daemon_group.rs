@@ -61,6 +61,8 @@ pub(crate) struct DaemonGroup {
     pub(crate) memory_limit: u64,
     pub(crate) virtual_memory_limit: u64,
     pub(crate) server_metrics: bool,
+    /// Restarts that the processes decide on wait for the successor.
+    pub(crate) rolling: bool,
     /// `setenv=`, in order.
     pub(crate) environment: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) environment_file: Option<Vec<u8>>,
@@ -108,6 +110,7 @@ impl DaemonGroup {
             memory_limit: 0,
             virtual_memory_limit: 0,
             server_metrics: false,
+            rolling: false,
             environment: Vec::new(),
             environment_file: None,
         }

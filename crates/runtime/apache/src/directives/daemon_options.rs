@@ -488,10 +488,12 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "Off",
         "rolling flag",
         "Restart one process at a time.",
-        Own(|reading, value| flag(value).map(|_| ()).ok_or_else(|| reading.option.invalid())),
+        Own(|reading, value| {
+            reading.group.rolling = flag(value).ok_or_else(|| reading.option.invalid())?;
+            Ok(())
+        }),
     )
     .syntax("On|Off")
-    .known()
     .extension(),
     DaemonOption::new(
         "fork-after-load",

@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_known_option_is_refused_by_name() {
-        let refused = read_line("rolling=On").expect_err("not yet");
-        assert_eq!(refused, "Option 'rolling' of WSGIDaemonProcess is known, not supported yet.");
+        let refused = read_line("fork-after-load=On").expect_err("not yet");
+        assert_eq!(refused, "Option 'fork-after-load' of WSGIDaemonProcess is known, not supported yet.");
     }
 }

@@ -14,6 +14,7 @@ mod line;
 mod monitor;
 mod poller;
 mod pool;
+mod rolling;
 mod server;
 mod signals;
 mod start;

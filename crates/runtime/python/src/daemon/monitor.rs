@@ -164,6 +164,12 @@ impl Monitor {
                     self.server.board.announce_all();
                 }
                 Step::Leave => self.server.leave(),
+                Step::Roll { wish, announce_from } => {
+                    self.server.want_successor(*wish);
+                    if let Some(finished) = announce_from {
+                        self.server.board.announce_from(*finished);
+                    }
+                }
                 Step::Interrupt { thread } => {
                     if let (Some(watchdog), Ok(thread)) = (&self.watchdog, u32::try_from(*thread)) {
                         watchdog.task(Task::Interrupt(thread));

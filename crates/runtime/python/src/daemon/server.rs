@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use wsgi_protocol::abi::{Level, Record};
 use wsgi_protocol::frame::Secret;
 use wsgi_protocol::launch::Timeouts;
-use wsgi_protocol::page::State;
+use wsgi_protocol::page::{State, Wish};
 use wsgi_protocol::scoreboard::Snapshot;
 
 use super::connection::Connection;
 use super::crew::Crew;
 use super::line::ServerLog;
 use super::poller::{Poller, Token, Wakeup};
+use super::rolling::Rolling;
 use super::status::Status;
 use super::timers::Observation;
 use crate::engine::Engine;
@@ -79,6 +80,11 @@ impl Board {
         }
     }
 
+    /// The monitor hears of every request that ends after so many.
+    pub(super) fn announce_from(&self, finished: u64) {
+        self.announce_from.store(finished, Ordering::Release);
+    }
+
     /// From now on the monitor hears of every request that ends.
     pub(super) fn announce_all(&self) {
         self.announce_from.store(0, Ordering::Release);
@@ -128,6 +134,7 @@ pub(super) struct Server {
     pub(super) crew: Crew,
     pub(super) listener: UnixListener,
     pub(super) overflow: Option<UnixListener>,
+    pub(super) rolling: Option<Rolling>,
     /// Connections that wait for a request.
     idle: Mutex<HashMap<i32, Connection>>,
     /// No connection is kept any more.
@@ -150,6 +157,7 @@ pub(super) struct Parts {
     pub(super) board: Board,
     pub(super) listener: UnixListener,
     pub(super) overflow: Option<UnixListener>,
+    pub(super) rolling: Option<Rolling>,
 }
 
 impl Server {
@@ -174,6 +182,7 @@ impl Server {
             crew: Crew::new(),
             listener: parts.listener,
             overflow: parts.overflow,
+            rolling: parts.rolling,
             idle: Mutex::default(),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -308,7 +317,19 @@ impl Server {
 
     /// Whether a script of this process has changed.
     pub(super) fn has_changed_script(&self) -> bool {
-        self.script_changed.load(Ordering::Acquire)
+        match self.rolling {
+            // It may change again while a successor loads.
+            Some(_) => self.script_changed.swap(false, Ordering::AcqRel),
+            None => self.script_changed.load(Ordering::Acquire),
+        }
+    }
+
+    /// Asks the server for a successor of this process.
+    pub(super) fn want_successor(&self, wish: Wish) {
+        if let Some(rolling) = &self.rolling {
+            self.status.set_wish(wish);
+            rolling.ring();
+        }
     }
 
     pub(super) fn say(&self, text: &str) {
@@ -342,7 +363,19 @@ impl Process for Server {
         }
     }
 
-    fn script_changed(&self, script: &[u8]) -> Changed {
+    fn script_changed(&self, script: &[u8], mtime: Option<i64>) -> Changed {
+        // A process that leaves already, or serves what is no longer there, has nothing to wait for.
+        if let (Some(rolling), Some(mtime), false) = (&self.rolling, mtime, self.is_leaving()) {
+            if rolling.is_news(&self.status, script, mtime) {
+                let (script, group) = (String::from_utf8_lossy(script), &self.group);
+                self.say(&format!(
+                    "Rolling restart of daemon process '{group}' due to modification of script '{script}'."
+                ));
+                self.script_changed.store(true, Ordering::Release);
+                self.board.monitor.wake();
+            }
+            return Changed::Keep;
+        }
         if !self.script_changed.swap(true, Ordering::AcqRel) {
             let script = String::from_utf8_lossy(script);
             let group = &self.group;
@@ -352,6 +385,12 @@ impl Process for Server {
             self.board.monitor.wake();
         }
         Changed::Leave
+    }
+
+    fn script_loaded(&self, script: &[u8], group: &[u8]) {
+        if let Some(rolling) = &self.rolling {
+            rolling.note(script, group);
+        }
     }
 
     fn loading_started(&self) {

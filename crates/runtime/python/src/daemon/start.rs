@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use wsgi_protocol::Malformed;
 use wsgi_protocol::abi::Level;
-use wsgi_protocol::launch::{self, Daemon, LAUNCH_DESCRIPTOR, LEAVE, MAX_LAUNCH};
-use wsgi_protocol::page::State;
+use wsgi_protocol::launch::{self, Daemon, GIVEN_UP, LAUNCH_DESCRIPTOR, LEAVE, MAX_LAUNCH};
+use wsgi_protocol::page::{State, version_of_script};
 
 use super::confine::{self, ConfineError};
 use super::line::ServerLog;
 use super::monitor::{self, Monitor};
 use super::poller::Wakeup;
+use super::rolling::{self, Rolling};
 use super::server::{Board, Parts, Server};
 use super::status::Status;
 use super::timers::{Settings, Timers};
@@ -40,6 +41,9 @@ enum StartError {
     NoDescriptor(RawFd),
     #[error(transparent)]
     Confine(#[from] ConfineError),
+    /// The process was to replace one that serves what this one cannot load. It was logged.
+    #[error("rolling restart given up")]
+    GivenUp,
     #[error("{what}: {error}")]
     Io { what: &'static str, error: io::Error },
 }
@@ -54,10 +58,14 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Those are in the log with their codes.
-            if !matches!(error, StartError::Confine(_)) {
+            if !matches!(error, StartError::Confine(_) | StartError::GivenUp) {
                 let _ = writeln!(io::stderr(), "wsgi-daemon: {error}");
             }
-            ExitCode::from(if matches!(error, StartError::NotLaunched) { USAGE } else { SETUP })
+            ExitCode::from(match error {
+                StartError::NotLaunched => USAGE,
+                StartError::GivenUp => u8::try_from(GIVEN_UP).unwrap_or(SETUP),
+                _ => SETUP,
+            })
         }
     }
 }
@@ -94,6 +102,7 @@ fn run() -> Result<(), StartError> {
         board,
         listener: inherited.listener,
         overflow: inherited.overflow,
+        rolling: inherited.bell.zip(inherited.scripts).map(|(bell, list)| Rolling::new(bell, list)),
     });
     // Threads use it until the process ends, whoever is still running then.
     let server: &'static Server = Box::leak(Box::new(server.map_err(because("preparing the sockets"))?));
@@ -105,9 +114,17 @@ fn run() -> Result<(), StartError> {
         group: server.group.clone(),
         threads: launch.threads,
         maximum_requests: launch.maximum_requests,
+        rolling: server.rolling.is_some(),
         timeouts: launch.timeouts,
     };
-    let life = Life { server, settings, control: inherited.control, predecessor: inherited.predecessor };
+    let replaces = inherited.replaces.map(rolling::Inherited::read).transpose();
+    let life = Life {
+        server,
+        settings,
+        control: inherited.control,
+        predecessor: inherited.predecessor,
+        replaces: replaces.map_err(because("reading what the predecessor has loaded"))?,
+    };
     if launch.threads == 0 { life.service(launch) } else { life.serve(launch) }
 }
 
@@ -117,6 +134,8 @@ struct Life {
     settings: Settings,
     control: Option<OwnedFd>,
     predecessor: Option<OwnedFd>,
+    /// What the predecessor serves, which was not to end before this process can do so.
+    replaces: Option<rolling::Inherited>,
 }
 
 impl Life {
@@ -128,6 +147,10 @@ impl Life {
         let watchdog = match Engine::start(launch.python, server) {
             Ok(engine) => {
                 server.set_engine(engine);
+                // What the predecessor could not load itself is not asked of this process.
+                if let Some(replaces) = &self.replaces {
+                    load_as(server, engine, replaces)?;
+                }
                 engine.run_imports();
                 server.board.watchdog();
                 match Watchdog::start(server, engine) {
@@ -144,6 +167,7 @@ impl Life {
                     }
                 }
             }
+            Err(_) if self.replaces.is_some() => return Err(StartError::GivenUp),
             // It was logged. The process stays and answers, as a restart would only repeat it.
             Err(_) => None,
         };
@@ -158,6 +182,10 @@ impl Life {
         server.status.set_state(if server.engine().is_some() { State::Ready } else { State::Broken });
         if let Some(predecessor) = self.predecessor {
             leave(&predecessor);
+        }
+        if let Some(rolling) = &server.rolling {
+            // Others of the group may have waited for that.
+            rolling.ring();
         }
         let timers = Timers::new(settings, server.board.now());
         Monitor::new(server, timers, self.control, watchdog).run(workers);
@@ -189,6 +217,27 @@ impl Life {
         server.say(&format!("Exiting daemon process '{}'.", server.group));
         Ok(())
     }
+}
+
+/// Loads what the predecessor serves; ends Python when that cannot be done.
+fn load_as(server: &'static Server, engine: &'static Engine, predecessor: &rolling::Inherited) -> Result<(), StartError> {
+    let Err(failed) = engine.preload(&predecessor.entries()) else {
+        server.status.set_given_up(0);
+        return Ok(());
+    };
+    let (group, script) = (&server.group, String::from_utf8_lossy(failed.path));
+    server.log.say(
+        Level::Error,
+        &format!(
+            "WSGI0934: Rolling restart of daemon process '{group}' was given up as script '{script}' does not load; the \
+             old process goes on serving."
+        ),
+    );
+    server.status.set_given_up(version_of_script(failed.path, crate::script::time_of(failed.path)));
+    let shutdown = Duration::from_millis(server.timeouts.shutdown);
+    let _bounded = (!shutdown.is_zero()).then(|| monitor::reaper(server, shutdown));
+    engine.stop("script_reload");
+    Err(StartError::GivenUp)
 }
 
 /// Tells the process whose place this one takes that it may leave.
@@ -260,6 +309,9 @@ struct Inherited {
     page: OwnedFd,
     control: Option<OwnedFd>,
     predecessor: Option<OwnedFd>,
+    bell: Option<OwnedFd>,
+    scripts: Option<OwnedFd>,
+    replaces: Option<OwnedFd>,
 }
 
 impl Inherited {
@@ -275,6 +327,9 @@ impl Inherited {
             page: own(numbers.page)?,
             control: Some(control),
             predecessor: numbers.predecessor.map(own).transpose()?,
+            bell: numbers.bell.map(own).transpose()?,
+            scripts: numbers.scripts.map(own).transpose()?,
+            replaces: numbers.inherited_scripts.map(own).transpose()?,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use wsgi_protocol::keys;
 use wsgi_protocol::launch::Daemon;
-use wsgi_protocol::page::{Layout, Page, ProcessSlot, State, ThreadSlot};
+use wsgi_protocol::page::{Layout, Page, ProcessSlot, State, ThreadSlot, Wish};
 use wsgi_protocol::request::Facts;
 
 /// The page, mapped for as long as the process lives.
@@ -102,6 +102,27 @@ impl Status {
         if let Some(process) = self.process().filter(mine) {
             process.state.store(state as u32, Ordering::Release);
         }
+    }
+
+    /// Whether the process wants a successor.
+    pub(super) fn wish(&self) -> Wish {
+        self.process().map_or(Wish::None, |process| Wish::from_number(process.wish.load(Ordering::Acquire)))
+    }
+
+    /// The process wants a successor.
+    pub(super) fn set_wish(&self, wish: Wish) {
+        if let Some(process) = self.process() {
+            process.wish.store(wish as u32, Ordering::Release);
+        }
+    }
+
+    /// The version of a script that did not load in a successor, 0 for none.
+    pub(super) fn given_up(&self) -> u64 {
+        self.page.header().given_up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_given_up(&self, version: u64) {
+        self.page.header().given_up.store(version, Ordering::Release);
     }
 
     pub(super) fn set_started(&self) {

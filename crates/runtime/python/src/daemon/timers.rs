@@ -5,6 +5,7 @@
 //! milliseconds of a clock that only goes forward, so that tests can drive it.
 
 use wsgi_protocol::launch::Timeouts;
+use wsgi_protocol::page::Wish;
 
 /// What the timers have to know of the process.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Settings {
     pub(super) threads: u32,
     /// `maximum-requests=`; 0 is off.
     pub(super) maximum_requests: u64,
+    /// `rolling=On`: where the process may go on, it does so until its successor serves.
+    pub(super) rolling: bool,
     /// The timeouts; 0 is off.
     pub(super) timeouts: Timeouts,
 }
@@ -104,6 +107,13 @@ pub(super) enum Step {
     Drain,
     /// Take no new connections and give idle ones back: somebody else serves this slot now.
     Leave,
+    /// Ask for a successor, and go on until it serves.
+    Roll {
+        /// What to ask with.
+        wish: Wish,
+        /// The number of finished requests from which the monitor wants to hear of each.
+        announce_from: Option<u64>,
+    },
     /// Log the stack of this worker's request, then raise `RequestTimeout` in it.
     Interrupt {
         /// The worker's number, from 0.
@@ -133,6 +143,10 @@ pub(super) struct Timers {
     settings: Settings,
     started: u64,
     phase: Phase,
+    /// The number of finished requests that is enough; 0 is off.
+    enough: u64,
+    /// Why a successor was asked for, and how long requests in flight may take once it serves.
+    replaced: Option<(Reason, Option<u64>)>,
     /// Per worker: the start of the request that was interrupted, and when that was.
     interrupted: Vec<Option<(u64, u64)>>,
 }
@@ -150,7 +164,8 @@ impl Timers {
     #[must_use]
     pub(super) fn new(settings: Settings, now: u64) -> Self {
         let interrupted = vec![None; settings.threads as usize];
-        Self { settings, started: now, phase: Phase::Running, interrupted }
+        let enough = settings.maximum_requests;
+        Self { settings, started: now, phase: Phase::Running, enough, replaced: None, interrupted }
     }
 
     /// request-timeout weighted by the number of threads: a process with many threads can spare one for longer.
@@ -195,6 +210,19 @@ impl Timers {
         self.phase = Phase::Draining { reason, deadline, leaving: false };
     }
 
+    /// Whether the process goes on until a successor serves, instead of ending.
+    fn rolls(&self) -> bool {
+        self.settings.rolling && self.phase == Phase::Running
+    }
+
+    fn roll(&mut self, what: &str, reason: Reason, limit: Option<u64>, steps: &mut Vec<Step>) {
+        let group = &self.settings.group;
+        steps.push(Step::Log(format!("{what}; daemon process '{group}' goes on until its successor serves.")));
+        let announce_from = (reason == Reason::MaximumRequests).then_some(self.enough);
+        steps.push(Step::Roll { wish: Wish::Any, announce_from });
+        self.replaced = Some((reason, limit));
+    }
+
     /// Something happened outside.
     pub(super) fn notice(&mut self, now: u64, notice: Notice, seen: &Observation) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -216,6 +244,10 @@ impl Timers {
                 &mut steps,
             ),
             Notice::SignalsLost => self.stop_silently(Reason::SignalPipeError, &mut steps),
+            Notice::ScriptChanged if self.settings.rolling => {
+                steps.push(Step::Roll { wish: Wish::Script, announce_from: None });
+                self.replaced = Some((Reason::ScriptReload, milliseconds(self.settings.timeouts.graceful)));
+            }
             Notice::ScriptChanged => self.stop_silently(Reason::ScriptReload, &mut steps),
             Notice::Graceful => {
                 let eviction = milliseconds(self.settings.timeouts.eviction);
@@ -224,6 +256,10 @@ impl Timers {
                     None => ("Graceful restart requested", Reason::GracefulSignal),
                 };
                 let limit = eviction.or(milliseconds(self.settings.timeouts.graceful));
+                if self.rolls() {
+                    self.roll(what, reason, limit, &mut steps);
+                    return steps;
+                }
                 self.end_gently(what, reason, limit, now, seen, &mut steps);
             }
             Notice::CpuLimit => {
@@ -231,12 +267,13 @@ impl Timers {
                 self.end_gently("Exceeded CPU time limit", Reason::CpuTimeLimit, limit, now, seen, &mut steps);
             }
             Notice::Leave => {
-                let limit = milliseconds(self.settings.timeouts.graceful);
+                let graceful = milliseconds(self.settings.timeouts.graceful);
+                let (reason, limit) = self.replaced.unwrap_or((Reason::GracefulSignal, graceful));
                 steps
                     .push(Step::Log(format!("Successor is serving; daemon process '{group}' takes no more requests.")));
                 steps.push(Step::Leave);
                 let deadline = limit.map(|limit| now + limit);
-                self.phase = Phase::Draining { reason: Reason::GracefulSignal, deadline, leaving: true };
+                self.phase = Phase::Draining { reason, deadline, leaving: true };
             }
         }
         steps
@@ -357,12 +394,17 @@ impl Timers {
     }
 
     fn maximum_requests(&mut self, now: u64, seen: &Observation, steps: &mut Vec<Step>) {
-        let limit = self.settings.maximum_requests;
-        if limit == 0 || seen.finished < limit || self.phase != Phase::Running {
+        if self.enough == 0 || seen.finished < self.enough || self.phase != Phase::Running {
             return;
         }
         let group = self.settings.group.clone();
         let graceful = milliseconds(self.settings.timeouts.graceful);
+        if self.rolls() {
+            // Once more after as many again, should no successor come.
+            self.enough = seen.finished.saturating_add(self.settings.maximum_requests);
+            self.roll("Maximum requests reached", Reason::MaximumRequests, graceful, steps);
+            return;
+        }
         if self.waited_for(now, seen) > 0 && graceful.is_some() {
             let text = format!("Maximum requests reached; attempting graceful shutdown of daemon process '{group}'.");
             self.drain(text, Reason::MaximumRequests, graceful.map(|graceful| now + graceful), steps);
@@ -379,6 +421,11 @@ impl Timers {
         }
         let group = self.settings.group.clone();
         let graceful = milliseconds(self.settings.timeouts.graceful);
+        if self.rolls() {
+            self.started = now;
+            self.roll("Application restart timer expired", Reason::RestartInterval, graceful, steps);
+            return;
+        }
         if self.waited_for(now, seen) > 0 && graceful.is_some() {
             let text = format!(
                 "Application restart timer expired; waiting for in-flight requests to complete in process '{group}'."

@@ -4,7 +4,7 @@ const SECOND: u64 = 1000;
 
 fn timers(change: impl FnOnce(&mut Settings)) -> Timers {
     let timeouts = Timeouts { shutdown: 5 * SECOND, graceful: 15 * SECOND, ..Timeouts::default() };
-    let mut settings = Settings { group: "web".into(), threads: 1, maximum_requests: 0, timeouts };
+    let mut settings = Settings { group: "web".into(), threads: 1, maximum_requests: 0, rolling: false, timeouts };
     change(&mut settings);
     Timers::new(settings, 0)
 }

@@ -1,0 +1,270 @@
+//! `rolling=On`: replaces one process of a group at a time, when it asks for it.
+//!
+//! A daemon notes its [`Wish`] on the status page and rings the [`bell`]. Its successor gets the same listener, loads what
+//! the old process serves, begins to accept, and tells it to leave: the hand-over between generations of the
+//! configuration, within one. A successor that cannot load ends, and the old process has its slot again.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use wsgi_protocol::launch::GIVEN_UP;
+use wsgi_protocol::page::Wish;
+use wsgi_protocol::scripts;
+
+use super::bell;
+use super::death::Death;
+use super::holdings::{close, release};
+use super::retained::{SavedBell, SavedProcess};
+use super::status_page::{other_place, slot_of};
+use super::supervise::{SOON, Supervisor};
+use crate::codes;
+use crate::host::Target;
+use crate::host::log;
+
+/// What the choice of the next slot depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Slot {
+    /// Its process wants a successor.
+    wants: bool,
+    /// Its process is a successor that does not serve yet.
+    loads: bool,
+    /// A process that was there before has not ended.
+    left_over: bool,
+}
+
+/// The slot whose process gets a successor now: one at a time, in turn.
+fn next(slots: &[Slot], last: usize) -> Option<usize> {
+    if slots.iter().any(|slot| slot.loads) {
+        return None;
+    }
+    let turn = (1..=slots.len()).map(|step| (last + step) % slots.len());
+    turn.into_iter().find(|slot| slots[*slot].wants && !slots[*slot].left_over)
+}
+
+/// Memory for a process's list of scripts.
+pub(super) fn make_list() -> io::Result<RawFd> {
+    // SAFETY: a constant name; the descriptor is fresh.
+    unsafe {
+        let descriptor = libc::memfd_create(c"wsgi scripts".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+        if descriptor < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let list = OwnedFd::from_raw_fd(descriptor);
+        let size = i64::try_from(scripts::SIZE).unwrap_or(i64::MAX);
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        if libc::ftruncate(list.as_raw_fd(), size) < 0 || libc::fcntl(list.as_raw_fd(), libc::F_ADD_SEALS, seals) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(list.into_raw_fd())
+    }
+}
+
+impl Supervisor {
+    /// Starts to listen to daemons, or goes on where an earlier generation left off.
+    pub(super) fn hang_bell(&self) {
+        if !self.groups.iter().any(|group| group.plan.rolling) {
+            if let Some(bell) = self.saved.borrow_mut().bell.take() {
+                close(bell.pipe.0);
+                close(bell.pipe.1);
+                if let Some(process) = bell.process {
+                    release(process);
+                }
+            }
+            return;
+        }
+        let made = || -> io::Result<SavedBell> {
+            let present = self.saved.borrow().bell;
+            let mut bell = match present {
+                Some(bell) => bell,
+                None => SavedBell { pipe: bell::make_pipe()?, process: None },
+            };
+            self.saved.borrow_mut().bell = Some(bell);
+            if bell.process.is_none() {
+                let (pid, control) = bell::start(bell.pipe.0, &self.user)?;
+                bell.process = Some(SavedProcess { pid, control, place: 0, scripts: -1 });
+            }
+            Ok(bell)
+        };
+        match made() {
+            Ok(bell) => {
+                self.saved.borrow_mut().bell = Some(bell);
+                if let Some(process) = bell.process {
+                    self.watch(process.pid);
+                }
+            }
+            Err(error) => log::server(
+                self.main,
+                &codes::FORK_FAILED,
+                format_args!("Couldn't spawn the process that waits for rolling restarts ({error})."),
+            ),
+        }
+    }
+
+    /// The bell has ended, most likely because a daemon rang.
+    pub(super) fn rung(&self) {
+        if let Some(bell) = &mut self.saved.borrow_mut().bell
+            && let Some(process) = bell.process.take()
+        {
+            release(process);
+        }
+        self.hang_bell();
+        for group in 0..self.groups.len() {
+            self.roll(group);
+        }
+        self.save();
+    }
+
+    pub(super) fn is_bell(&self, pid: i32) -> bool {
+        self.saved.borrow().bell.and_then(|bell| bell.process).is_some_and(|process| process.pid == pid)
+    }
+
+    /// Starts a successor where one is wanted and it is its turn.
+    pub(super) fn roll(&self, group: usize) {
+        let super::supervise::Group { plan, page } = &self.groups[group];
+        if !plan.rolling {
+            return;
+        }
+        let chosen = {
+            let mut saved = self.saved.borrow_mut();
+            let saved_group = &mut saved.groups[group];
+            let leaving = &saved_group.leaving;
+            let slots: Vec<Slot> = saved_group
+                .slots
+                .iter_mut()
+                .enumerate()
+                .map(|(number, slot)| {
+                    let place = slot.process.map(|process| process.place);
+                    slot.rolls &= place.is_some_and(|place| !page.has_started(place));
+                    let wish = place.map_or(Wish::None, |place| page.wish(place));
+                    Slot {
+                        wants: matches!(wish, Wish::Script | Wish::Any),
+                        loads: slot.rolls,
+                        left_over: leaving.iter().any(|process| slot_of(process.place) as usize == number),
+                    }
+                })
+                .collect();
+            let mut last = self.rolled.borrow_mut();
+            let chosen = next(&slots, last[group]);
+            if let Some(slot) = chosen {
+                last[group] = slot;
+            }
+            chosen
+        };
+        let Some(slot) = chosen else { return };
+        // A group whose processes want nothing but successors does not keep the machine busy with it.
+        let began = self.lives.borrow().get(group).and_then(|slots| slots.get(slot)).and_then(|life| life.began);
+        let delay = began.map_or(Duration::ZERO, |began| SOON.saturating_sub(began.elapsed()));
+        let place = {
+            let mut saved = self.saved.borrow_mut();
+            let saved_group = &mut saved.groups[group];
+            let Some(process) = saved_group.slots[slot].process.take() else { return };
+            saved_group.leaving.push(process);
+            saved_group.slots[slot].rolls = true;
+            other_place(process.place)
+        };
+        self.start_process(group, slot, place, delay);
+        if self.saved.borrow().groups[group].slots[slot].process.is_none() {
+            // It was logged. What was there goes on.
+            self.reinstate(group, slot, Wish::Failed);
+        }
+    }
+
+    /// Whether a process that has ended was a successor that never served, and its predecessor goes on.
+    pub(super) fn has_given_up(&self, group: usize, slot: usize, process: SavedProcess, death: Death) -> bool {
+        let super::supervise::Group { plan, page } = &self.groups[group];
+        if !self.saved.borrow().groups[group].slots[slot].rolls || page.has_started(process.place) {
+            return false;
+        }
+        let wish = if death == Death::Exit(GIVEN_UP) { Wish::None } else { Wish::Failed };
+        if !self.reinstate(group, slot, wish) {
+            return false;
+        }
+        release(process);
+        page.ended(process.place, process.pid);
+        let name = &plan.program.group;
+        if wish == Wish::Failed {
+            let end = death.describe(process.pid, name, &[]);
+            let text = format_args!("{end} before it served; the process that it was to replace goes on serving.");
+            log::server(plan.server, &codes::DAEMON_DIED, text);
+            page.count_end(death);
+        } else {
+            // The others would meet the same: they ask again when the script changes again.
+            let saved = self.saved.borrow();
+            let others = saved.groups[group].slots.iter().filter_map(|slot| slot.process);
+            others
+                .filter(|other| page.wish(other.place) == Wish::Script)
+                .for_each(|other| page.set_wish(other.place, Wish::None));
+        }
+        let pid = process.pid;
+        log::info(Target::Server(plan.server), format_args!("Process '{name}' (pid={pid}) has ended before it served."));
+        self.roll(group);
+        self.save();
+        true
+    }
+
+    /// Gives a slot back to the process that was about to be replaced. `false`: it is gone.
+    fn reinstate(&self, group: usize, slot: usize, wish: Wish) -> bool {
+        let mut saved = self.saved.borrow_mut();
+        let saved_group = &mut saved.groups[group];
+        let here = |process: &SavedProcess| slot_of(process.place) as usize == slot;
+        let Some(position) = saved_group.leaving.iter().rposition(here) else { return false };
+        let process = saved_group.leaving.remove(position);
+        saved_group.slots[slot].process = Some(process);
+        saved_group.slots[slot].rolls = false;
+        self.groups[group].page.set_wish(process.place, wish);
+        true
+    }
+
+    /// A new generation begins: successors that do not serve yet are of the one before. Their predecessors are the ones
+    /// to take over from.
+    pub(super) fn abandon_successors(&self) {
+        for (number, group) in self.groups.iter().enumerate() {
+            for slot in 0..group.plan.processes as usize {
+                let successor = {
+                    let saved = self.saved.borrow();
+                    let slot = &saved.groups[number].slots[slot];
+                    slot.process.filter(|process| slot.rolls && !group.page.has_started(process.place))
+                };
+                let Some(successor) = successor else { continue };
+                if self.reinstate(number, slot, Wish::None) {
+                    // Before the predecessor, which is to be found first.
+                    self.saved.borrow_mut().groups[number].leaving.push(successor);
+                    self.end(successor.pid);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESTS: Slot = Slot { wants: false, loads: false, left_over: false };
+    const WANTS: Slot = Slot { wants: true, ..RESTS };
+    const LOADS: Slot = Slot { loads: true, left_over: true, ..RESTS };
+
+    // Covers: rule:daemon/rolling
+    #[test]
+    fn one_at_a_time_gets_a_successor() {
+        assert_eq!(next(&[WANTS, WANTS, WANTS], 2), Some(0));
+        assert_eq!(next(&[LOADS, WANTS, WANTS], 0), None, "the first is not ready yet");
+        assert_eq!(next(&[Slot { left_over: true, ..RESTS }, WANTS, WANTS], 0), Some(1));
+        assert_eq!(next(&[RESTS, RESTS, RESTS], 0), None);
+    }
+
+    #[test]
+    fn the_turn_goes_round() {
+        assert_eq!(next(&[WANTS, RESTS, WANTS], 0), Some(2), "the one that wants again waits for the others");
+        assert_eq!(next(&[WANTS, RESTS, RESTS], 0), Some(0));
+        assert_eq!(next(&[WANTS], 0), Some(0));
+    }
+
+    #[test]
+    fn a_slot_has_room_for_one_successor() {
+        let leaves = Slot { left_over: true, ..WANTS };
+        assert_eq!(next(&[leaves], 0), None);
+        assert_eq!(next(&[leaves, WANTS], 0), Some(1));
+    }
+}

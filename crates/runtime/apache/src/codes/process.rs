@@ -555,4 +555,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "The response is sent as it is; one line is logged per kind of iterable.",
         "Join the blocks, or return wsgi.file_wrapper for a file; the line names the address and the iterable's type.",
     ),
+    code(
+        934,
+        Error,
+        "With rolling=On: a process could not load a script that the process which it was to replace serves.",
+        "The new process ends and the old one goes on serving what it has loaded, until the script changes again.",
+        "Read the lines before it for why the script does not load, and save it mended.",
+    ),
 ];

@@ -197,7 +197,10 @@ impl Supervisor {
                 .for_each(|other| page.set_wish(other.place, Wish::None));
         }
         let pid = process.pid;
-        log::info(Target::Server(plan.server), format_args!("Process '{name}' (pid={pid}) has ended before it served."));
+        log::info(
+            Target::Server(plan.server),
+            format_args!("Process '{name}' (pid={pid}) has ended before it served."),
+        );
         self.roll(group);
         self.save();
         true

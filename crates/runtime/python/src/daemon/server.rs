@@ -364,9 +364,9 @@ impl Process for Server {
     }
 
     fn script_changed(&self, script: &[u8], mtime: Option<i64>) -> Changed {
-        // A process that leaves already, or serves what is no longer there, has nothing to wait for.
-        if let (Some(rolling), Some(mtime), false) = (&self.rolling, mtime, self.is_leaving()) {
-            if rolling.is_news(&self.status, script, mtime) {
+        // What is gone has to be served no more: that does not wait.
+        if let (Some(rolling), Some(mtime)) = (&self.rolling, mtime) {
+            if !self.is_leaving() && rolling.is_news(&self.status, script, mtime) {
                 let (script, group) = (String::from_utf8_lossy(script), &self.group);
                 self.say(&format!(
                     "Rolling restart of daemon process '{group}' due to modification of script '{script}'."

@@ -220,7 +220,11 @@ impl Life {
 }
 
 /// Loads what the predecessor serves; ends Python when that cannot be done.
-fn load_as(server: &'static Server, engine: &'static Engine, predecessor: &rolling::Inherited) -> Result<(), StartError> {
+fn load_as(
+    server: &'static Server,
+    engine: &'static Engine,
+    predecessor: &rolling::Inherited,
+) -> Result<(), StartError> {
     let Err(failed) = engine.preload(&predecessor.entries()) else {
         server.status.set_given_up(0);
         return Ok(());

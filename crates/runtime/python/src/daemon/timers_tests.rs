@@ -343,3 +343,78 @@ fn reasons_have_the_names_of_the_reference() {
     assert_eq!(Reason::ShutdownSignal.name(), "shutdown_signal");
     assert_eq!(Reason::ScriptReload.name(), "script_reload");
 }
+
+fn rolls(steps: &[Step]) -> Option<(Wish, Option<u64>)> {
+    steps.iter().find_map(|step| match step {
+        Step::Roll { wish, announce_from } => Some((*wish, *announce_from)),
+        _ => None,
+    })
+}
+
+// Covers: rule:daemon/rolling
+#[test]
+fn a_rolling_process_goes_on_until_its_successor_serves() {
+    let mut timers = timers(|settings| settings.rolling = true);
+    let steps = timers.notice(1, Notice::Graceful, &busy(&[0]));
+    let text = "Graceful restart requested; daemon process 'web' goes on until its successor serves.";
+    assert_eq!((outcome(&steps), rolls(&steps)), ((vec![text], None), Some((Wish::Any, None))));
+    assert_eq!(timers.tick(100 * SECOND, &busy(&[0])), [], "it waits without a limit");
+
+    let steps = timers.notice(100 * SECOND, Notice::Leave, &busy(&[0]));
+    assert!(steps.contains(&Step::Leave));
+    let steps = timers.tick(115 * SECOND, &busy(&[0]));
+    assert_eq!(outcome(&steps).1, Some(Reason::GracefulSignal), "then requests in flight have the graceful timeout");
+}
+
+#[test]
+fn a_changed_script_is_the_reason_of_a_rolling_end() {
+    let mut timers = timers(|settings| settings.rolling = true);
+    let steps = timers.notice(1, Notice::ScriptChanged, &idle());
+    assert_eq!(steps, [Step::Roll { wish: Wish::Script, announce_from: None }]);
+    timers.notice(2, Notice::Leave, &idle());
+    assert_eq!(outcome(&timers.tick(3, &idle())).1, Some(Reason::ScriptReload));
+}
+
+#[test]
+fn an_eviction_has_its_own_limit_once_the_successor_serves() {
+    let mut timers = timers(|settings| {
+        settings.rolling = true;
+        settings.timeouts.eviction = 3 * SECOND;
+    });
+    timers.notice(1, Notice::Graceful, &busy(&[0]));
+    timers.notice(SECOND, Notice::Leave, &busy(&[0]));
+    assert_eq!(outcome(&timers.tick(3 * SECOND, &busy(&[0]))).1, None);
+    assert_eq!(outcome(&timers.tick(4 * SECOND, &busy(&[0]))).1, Some(Reason::EvictionSignal));
+}
+
+#[test]
+fn limits_ask_again_when_they_are_reached_again() {
+    let mut timers = timers(|settings| {
+        settings.rolling = true;
+        settings.maximum_requests = 10;
+    });
+    let seen = |finished| Observation { finished, ..idle() };
+    assert_eq!(timers.tick(1, &seen(9)), []);
+    assert_eq!(rolls(&timers.tick(1, &seen(10))), Some((Wish::Any, Some(20))));
+    assert_eq!(timers.tick(1, &seen(11)), []);
+    assert_eq!(rolls(&timers.tick(1, &seen(20))), Some((Wish::Any, Some(30))));
+
+    let mut timers = self::timers(|settings| {
+        settings.rolling = true;
+        settings.timeouts.restart_interval = 5 * SECOND;
+    });
+    assert!(rolls(&timers.tick(5 * SECOND, &idle())).is_some());
+    assert_eq!(timers.tick(6 * SECOND, &idle()), []);
+    assert_eq!(timers.next(6 * SECOND, &idle()), Some(10 * SECOND));
+    assert!(rolls(&timers.tick(10 * SECOND, &idle())).is_some());
+}
+
+#[test]
+fn what_cannot_wait_ends_a_rolling_process_at_once() {
+    for notice in [Notice::Terminate, Notice::ParentGone] {
+        let mut timers = timers(|settings| settings.rolling = true);
+        assert_eq!(outcome(&timers.notice(1, notice, &idle())).1, Some(Reason::ShutdownSignal));
+    }
+    let mut timers = timers(|settings| settings.rolling = true);
+    assert_eq!(outcome(&timers.notice(1, Notice::CpuLimit, &idle())).1, Some(Reason::CpuTimeLimit));
+}

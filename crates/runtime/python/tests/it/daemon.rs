@@ -113,7 +113,14 @@ impl Daemon {
             page_processes: 1,
             threads: 2,
             timeouts: Timeouts { shutdown: 10_000, graceful: 10_000, deadlock: 300_000, ..Timeouts::default() },
-            descriptors: Descriptors { listener: 4, overflow: None, log: 5, page: 6, control: 7, ..Descriptors::default() },
+            descriptors: Descriptors {
+                listener: 4,
+                overflow: None,
+                log: 5,
+                page: 6,
+                control: 7,
+                ..Descriptors::default()
+            },
             secret: SECRET,
             log_level: 7,
             dumpable: true,

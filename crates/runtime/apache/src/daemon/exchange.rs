@@ -273,17 +273,21 @@ impl<'e> Exchange<'e> {
     /// A group without a process that is started or starting is waited for like a connection.
     fn wait_for_group(&self, connection: &Connection, claim: &Claim<'_>) -> Result<(), Failure> {
         if !claim.group_runs() && !connection.wait(self.group.connect_timeout) && !claim.group_runs() {
-            return Err(Failure::new(
-                sys::HTTP_SERVICE_UNAVAILABLE,
-                &codes::CONNECT_EXHAUSTED,
-                format!(
-                    "Unable to connect to WSGI daemon process '{}': none of its processes can be started, the reason is \
-                     earlier in the log.",
-                    self.group.name
-                ),
-            ));
+            return Err(self.nobody_runs());
         }
         Ok(())
+    }
+
+    fn nobody_runs(&self) -> Failure {
+        Failure::new(
+            sys::HTTP_SERVICE_UNAVAILABLE,
+            &codes::CONNECT_EXHAUSTED,
+            format!(
+                "Unable to connect to WSGI daemon process '{}': none of its processes can be started, the reason is \
+                 earlier in the log.",
+                self.group.name
+            ),
+        )
     }
 
     /// Nothing came for a moment. Goes on waiting: for a thread as long as none has taken the request, then for the
@@ -316,10 +320,17 @@ impl<'e> Exchange<'e> {
     ) -> Result<bool, Turn> {
         let (queue, socket) = (self.group.queue_timeout, self.group.socket_timeout);
         let sent = *self.sent.get_or_insert_with(Instant::now);
+        // The last process may have ended after the request was sent to its listener.
+        let mut nobody_since = None;
         loop {
             if page.has_taken(self.ticket) {
                 self.accepted = true;
                 return Ok(false);
+            }
+            if claim.group_runs() {
+                nobody_since = None;
+            } else if nobody_since.get_or_insert_with(Instant::now).elapsed() >= self.group.connect_timeout {
+                return Err(self.done(Err(self.nobody_runs())));
             }
             let in_queue = Duration::from_micros(u64::try_from(now() - self.request.started()).unwrap_or(0));
             let waited = sent.elapsed();

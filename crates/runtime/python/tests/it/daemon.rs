@@ -14,9 +14,9 @@ use std::time::Duration;
 use wsgi_protocol::abi::{Bytes, Entry};
 use wsgi_protocol::frame::{self, END_LAST, FailureCode, HEADER, Kind, Secret};
 use wsgi_protocol::launch::{self, Descriptors, LEAVE, Python, Timeouts};
-use wsgi_protocol::page::{Layout, Page, State};
+use wsgi_protocol::page::{Layout, Page, State, Wish};
 use wsgi_protocol::request::{self, BODY_INCLUDED, Facts};
-use wsgi_protocol::{head, keys, line};
+use wsgi_protocol::{head, keys, line, scripts};
 
 const SECRET: Secret = [42; 32];
 const PAGE: u64 = 4711;
@@ -80,11 +80,19 @@ struct Daemon {
     log: OwnedFd,
     control: Option<OwnedFd>,
     page: Page,
+    /// With `rolling=On`: where it rings, and its list of scripts.
+    bell: OwnedFd,
+    scripts: OwnedFd,
     lines: std::cell::RefCell<Vec<String>>,
 }
 
 impl Daemon {
     fn start(name: &str, change: impl FnOnce(&mut launch::Daemon)) -> Self {
+        Self::start_after(name, b"", change)
+    }
+
+    /// Starts one whose predecessor had this list of scripts.
+    fn start_after(name: &str, inherited: &[u8], change: impl FnOnce(&mut launch::Daemon)) -> Self {
         let folder = Folder::new(name);
         let script = folder.0.join("app.wsgi");
         std::fs::write(&script, APPLICATION).expect("own folder");
@@ -102,6 +110,9 @@ impl Daemon {
         let listener = UnixListener::bind(folder.0.join("socket")).expect("own folder");
         let (log, their_log) = packets();
         let (their_control, control) = std::io::pipe().expect("a pipe");
+        let (bell, their_bell) = std::io::pipe().expect("a pipe");
+        let scripts = memory(libc::F_SEAL_SHRINK | libc::F_SEAL_GROW, scripts::SIZE, b"");
+        let inherited = memory(libc::F_SEAL_SHRINK | libc::F_SEAL_GROW, scripts::SIZE, inherited);
         let mut daemon = launch::Daemon {
             python: Python {
                 process_group: b"web".to_vec(),
@@ -130,16 +141,30 @@ impl Daemon {
         let bytes = launch::encode(&daemon).expect("small");
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
         let launch = memory(seals, bytes.len(), &bytes);
-        let sources: [RawFd; 5] = [
+        let optional = |wanted: Option<i32>, source: &dyn AsRawFd| wanted.map_or(-1, |_| source.as_raw_fd());
+        let sources: [RawFd; 8] = [
             launch.as_raw_fd(),
             listener.as_raw_fd(),
             their_log.as_raw_fd(),
             page_memory.as_raw_fd(),
             their_control.as_raw_fd(),
+            optional(daemon.descriptors.bell, &their_bell),
+            optional(daemon.descriptors.scripts, &scripts),
+            optional(daemon.descriptors.inherited_scripts, &inherited),
         ];
         let child = spawn(&sources);
         let lines = std::cell::RefCell::default();
-        Self { child, folder, script, log, control: Some(OwnedFd::from(control)), page, lines }
+        Self {
+            child,
+            folder,
+            script,
+            log,
+            control: Some(OwnedFd::from(control)),
+            page,
+            bell: bell.into(),
+            scripts,
+            lines,
+        }
     }
 
     fn connect(&self) -> UnixStream {
@@ -240,9 +265,9 @@ fn packets() -> (OwnedFd, OwnedFd) {
     }
 }
 
-/// Starts the executable with these descriptors at 3 and the numbers that follow.
+/// Starts the executable with these descriptors at 3 and the numbers that follow; -1 leaves one out.
 #[expect(clippy::disallowed_methods, reason = "the crate's tests start the daemon here only")]
-fn spawn(sources: &[RawFd; 5]) -> Child {
+fn spawn(sources: &[RawFd; 8]) -> Child {
     let sources = *sources;
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsgi-daemon"));
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -420,7 +445,7 @@ fn nothing_of_the_start_is_left_open() {
 fn it_runs_only_for_the_server() {
     let folder = Folder::new("alone");
     let plain = std::fs::File::create(folder.0.join("file")).expect("own folder").as_raw_fd();
-    let mut child = spawn(&[plain, plain, plain, plain, plain]);
+    let mut child = spawn(&[plain; 8]);
     assert_eq!(child.wait().expect("own child").code(), Some(64));
 }
 
@@ -556,6 +581,69 @@ fn a_changed_script_sends_the_request_to_another_process() {
     assert_eq!(response.kinds, [Kind::Failure], "it was not accepted");
     daemon.wait_for_line("Forcing restart of daemon process 'web' due to modification of script");
     assert_eq!(daemon.wait().code(), Some(0));
+}
+
+/// What a process gets with `rolling=On`.
+fn rolling(launch: &mut launch::Daemon) {
+    launch.rolling = true;
+    (launch.descriptors.bell, launch.descriptors.scripts) = (Some(8), Some(9));
+}
+
+// Covers: rule:daemon/rolling
+#[test]
+fn a_rolling_process_serves_what_it_has_and_rings() {
+    let mut daemon = Daemon::start("rolling", rolling);
+    let mut stream = daemon.greeted();
+    let with_time = |time: i64| {
+        let mut bytes = daemon.request("/", "", b"", 0);
+        let flags = HEADER..HEADER + 4;
+        let old = u32::from_le_bytes(bytes[flags.clone()].try_into().expect("four bytes"));
+        bytes[flags].copy_from_slice(&(old | request::RELOAD).to_le_bytes());
+        bytes[HEADER + 4..HEADER + 12].copy_from_slice(&time.to_le_bytes());
+        bytes
+    };
+    // One ring says that it serves.
+    let mut bell = std::fs::File::from(daemon.bell.try_clone().expect("a descriptor"));
+    assert_eq!(bell.read(&mut [0; 8]).expect("it rings"), 1);
+    for time in [1_000_000, 2_000_000, 2_000_000] {
+        stream.write_all(&with_time(time)).expect("it reads");
+        assert_eq!(answer(&mut stream, b"").status, 200);
+    }
+    assert_eq!(bell.read(&mut [0; 8]).expect("it rings"), 1, "once for one change");
+    let wish = &daemon.page.process(0).expect("its place").wish;
+    assert_eq!(Wish::from_number(wish.load(Ordering::Acquire)), Wish::Script);
+    daemon.wait_for_line("Rolling restart of daemon process 'web' due to modification of script");
+
+    let mut list = vec![0; scripts::SIZE];
+    let file = std::fs::File::from(daemon.scripts.try_clone().expect("a descriptor"));
+    file.read_exact_at(&mut list, 0).expect("as large as it was made");
+    let listed: Vec<_> = scripts::entries(&list).map(|entry| entry.path.to_vec()).collect();
+    assert_eq!(listed, [daemon.script.as_os_str().as_encoded_bytes()]);
+
+    let control = daemon.control.take().expect("is open");
+    std::fs::File::from(control.try_clone().expect("a descriptor")).write_all(&[LEAVE]).expect("it reads");
+    drop(stream);
+    daemon.wait_for_line("Requests have completed");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+// Covers: rule:daemon/rolling-broken
+#[test]
+fn a_successor_that_cannot_load_ends_before_it_serves() {
+    let folder = Folder::new("broken-script");
+    let script = folder.0.join("broken.wsgi");
+    std::fs::write(&script, "this is a mistake\n").expect("own folder");
+    let entry = scripts::Entry { path: script.as_os_str().as_encoded_bytes(), group: b"" };
+    let (lengths, bytes) = entry.encode(0).expect("room");
+    let mut daemon = Daemon::start_after("broken", &[&lengths[..], &bytes].concat(), |launch| {
+        rolling(launch);
+        launch.descriptors.inherited_scripts = Some(10);
+    });
+    daemon.wait_for_line("WSGI0934: Rolling restart of daemon process 'web' was given up as script '");
+    assert_eq!(daemon.wait().code(), Some(launch::GIVEN_UP));
+    let state = daemon.page.process(0).expect("its place").state.load(Ordering::Acquire);
+    assert_eq!(State::from_number(state), State::Starting, "it never served");
+    assert_ne!(daemon.page.header().given_up.load(Ordering::Acquire), 0);
 }
 
 // Covers: code:WSGI0080

@@ -117,7 +117,7 @@ pub enum Wish {
     Script = 1,
     /// A signal or a timer says so.
     Any = 2,
-    /// There was one, which ended before it served and did not say why.
+    /// There was one, which ended before it served.
     Failed = 3,
 }
 

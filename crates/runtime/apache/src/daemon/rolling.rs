@@ -176,20 +176,20 @@ impl Supervisor {
         if !self.saved.borrow().groups[group].slots[slot].rolls || page.has_started(process.place) {
             return false;
         }
-        let wish = if death == Death::Exit(GIVEN_UP) { Wish::None } else { Wish::Failed };
-        if !self.reinstate(group, slot, wish) {
+        // Not none: what the old process has asked for it shall not ask for again.
+        if !self.reinstate(group, slot, Wish::Failed) {
             return false;
         }
         release(process);
         page.ended(process.place, process.pid);
         let name = &plan.program.group;
-        if wish == Wish::Failed {
+        if death != Death::Exit(GIVEN_UP) {
             let end = death.describe(process.pid, name, &[]);
             let text = format_args!("{end} before it served; the process that it was to replace goes on serving.");
             log::server(plan.server, &codes::DAEMON_DIED, text);
             page.count_end(death);
         } else {
-            // The others would meet the same: they ask again when the script changes again.
+            // The others would meet the same. One that has another script in mind asks again.
             let saved = self.saved.borrow();
             let others = saved.groups[group].slots.iter().filter_map(|slot| slot.process);
             others

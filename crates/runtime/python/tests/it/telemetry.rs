@@ -230,7 +230,8 @@ fn life_inside() {
 
     let snapshot = of(GC_SNAPSHOT)[0];
     assert_eq!(snapshot.ids(), (300..=317).collect::<Vec<_>>());
-    assert_eq!((snapshot.count(303), snapshot.count(315)), (700, 1));
+    // The thresholds that this version of Python begins with.
+    assert!([700, 2000].contains(&snapshot.count(303)) && snapshot.count(315) == 1, "{}", snapshot.count(303));
     let collection = of(GC_EVENT).into_iter().find(|datagram| datagram.count(322) == 1).expect("the script collected");
     assert_eq!(collection.ids(), [320, 321, 322, 323, 324]);
     assert!(collection.number(321) > 0.0 && collection.number(320) > 1.6e9);

@@ -68,6 +68,7 @@ impl Supervisor {
                 close(bell.pipe.0);
                 close(bell.pipe.1);
                 if let Some(process) = bell.process {
+                    self.watch(process.pid);
                     release(process);
                 }
             }

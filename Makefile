@@ -24,7 +24,7 @@ help:
 ##  make setup     install what is missing (asks before using sudo; SETUP=auto does not ask)
 ##  make faults    break things under load, for minutes: kill daemons, remove sockets, fill disks (FAULT_SECONDS=20)
 ##  make fuzz      fuzz every decoder (FUZZ_SECONDS=60 each)
-##  make setup-dev  what only developers need: fuzzers, valgrind, the load generator
+##  make setup-dev  what only developers need: gdb, valgrind, the load generator, fuzzers
 ##  make bench     measure against C mod_wsgi and against the limits of the project; writes target/bench
 ##  make peer      install C mod_wsgi into target/peer, to compare with
 ##  make python    build another CPython: VERSION=3.13 [FREE_THREADED=1] [PYTHON_SRC=tarball PYTHON_SRC_SHA256=sum]

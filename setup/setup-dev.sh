@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs what only developers need, beyond `make setup`: the fuzzers' compiler and driver, valgrind, the load generator.
+# Installs what only developers need, beyond `make setup`: gdb and valgrind, the load generator, the fuzzers' compiler and
+# driver.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-"$here/setup.sh" --with-benchmark
+"$here/setup.sh" --for-development
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

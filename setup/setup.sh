@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and running needs and is not there yet; does nothing, quickly, when nothing is missing.
 #
-#   setup/setup.sh [--with-benchmark]
+#   setup/setup.sh [--with-benchmark | --for-development]
 #
 # PYTHON   the Python to build the engine for (default /usr/bin/python3; 3.11 or newer, with a shared libpython)
 # HTTPD, APXS, LIBCLANG_PATH   where to find these, when they are not in the usual places
@@ -19,10 +19,16 @@ python=${PYTHON:-/usr/bin/python3}
 PATH=$PATH:/usr/sbin:/sbin
 export PATH
 
-with_benchmark=no
-if [ "${1:-}" = --with-benchmark ]; then
-    with_benchmark=yes
-fi
+# Programs that this run is to install although nothing is built, run or tested with them.
+case ${1:-} in
+    '') more= ;;
+    --with-benchmark) more=wrk ;;
+    --for-development) more="wrk gdb valgrind" ;;
+    *)
+        echo "setup: $1: only --with-benchmark and --for-development are known" >&2
+        exit 2
+        ;;
+esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -61,7 +67,10 @@ missing_parts() {
     if ! have_libclang; then echo libclang; fi
     # The scenarios on time zones need the database of them, which minimal images leave out.
     if ! any_file "${ZONEINFO:-/usr/share/zoneinfo}"/Asia/Tokyo; then echo zoneinfo; fi
-    if [ "$with_benchmark" = yes ] && ! have wrk; then echo wrk; fi
+    # What scenarios and `make faults` call; a scenario whose program is not there would be skipped.
+    for program in curl pgrep prlimit $more; do
+        if ! have "$program"; then echo "$program"; fi
+    done
     if have "$python"; then
         "$python" "$here/python_facts.py"
     elif [ "$python" = /usr/bin/python3 ]; then
@@ -105,7 +114,10 @@ packages() {
             alpine:python | alpine:venv) add=python3 ;;
             alpine:python-headers) add=python3-dev ;;
             *:zoneinfo) add=tzdata ;;
-            *:wrk) add=wrk ;;
+            fedora:pgrep) add=procps-ng ;;
+            *:pgrep) add=procps ;;
+            *:prlimit) add=util-linux ;;
+            *:curl | *:wrk | *:gdb | *:valgrind) add=$part ;;
         esac
         line="$line $add"
     done

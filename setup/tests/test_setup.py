@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,9 @@ NOBODY = 65534
 
 # Programs that the scripts use and that change nothing.
 TOOLS = "sh env cat sed tr find head id dirname mkdir rm ln cmp install printf cp chmod mv".split()
+
+# Programs that the set-up sees to, besides those that the environment of a test names.
+CALLED = "cc curl pgrep prlimit".split()
 
 
 class Sandbox(unittest.TestCase):
@@ -31,8 +35,9 @@ class Sandbox(unittest.TestCase):
         os.chmod(self.record, 0o666)
         for tool in TOOLS:
             os.symlink(shutil.which(tool), os.path.join(self.bin, tool))
-        # The linker is there; cargo is not, which ends every run that gets that far.
-        os.symlink("/bin/true", os.path.join(self.bin, "cc"))
+        # What is called by name is there; cargo is not, which ends every run that gets that far.
+        for program in CALLED:
+            os.symlink("/bin/true", os.path.join(self.bin, program))
         # A copy, as the checkout may lie in a home that the unprivileged user of a test cannot read.
         self.setup = os.path.join(self.folder, "setup")
         shutil.copytree(SETUP, self.setup, ignore=shutil.ignore_patterns("tests", "__pycache__"))
@@ -60,12 +65,12 @@ class Sandbox(unittest.TestCase):
             **more,
         }
 
-    def run_setup(self, unprivileged=True, stdin=subprocess.DEVNULL, **environment):
+    def run_setup(self, *arguments, unprivileged=True, stdin=subprocess.DEVNULL, **environment):
         identity = {}
         if unprivileged and os.geteuid() == 0:
             identity = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         return subprocess.run(
-            [os.path.join(self.setup, "setup.sh")],
+            [os.path.join(self.setup, "setup.sh"), *arguments],
             stdin=stdin,
             capture_output=True,
             text=True,
@@ -91,6 +96,33 @@ class WithoutRights(Sandbox):
         debian = next(line for line in done.stderr.splitlines() if "Debian" in line)
         self.assertIn("apache2-bin", debian.split())
         self.assertNotIn("apache2", debian.split())
+
+    def test_programs_that_scenarios_call_are_installed(self):
+        for program in CALLED:
+            os.unlink(os.path.join(self.bin, program))
+        commands = self.commands(self.run_setup())
+        self.assertLessEqual({"gcc", "curl", "procps", "util-linux"}, commands["Debian, Ubuntu"])
+        self.assertLessEqual({"gcc", "curl", "procps-ng", "util-linux"}, commands["Fedora"])
+        self.assertLessEqual({"build-base", "curl", "procps", "util-linux"}, commands["Alpine"])
+
+    def test_only_what_is_asked_for_is_installed_for_developers(self):
+        asked = {(): set(), ("--with-benchmark",): {"wrk"}, ("--for-development",): {"wrk", "gdb", "valgrind"}}
+        for arguments, expected in asked.items():
+            with self.subTest(arguments=arguments):
+                for packages in self.commands(self.run_setup(*arguments)).values():
+                    self.assertEqual(packages & {"wrk", "gdb", "valgrind", "curl", "procps"}, expected)
+
+    def test_an_unknown_argument_is_refused(self):
+        done = self.run_setup("--with-benchmarks")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--with-benchmark and --for-development", done.stderr)
+
+    def commands(self, done):
+        """The packages of the printed commands, by distribution."""
+        self.assertEqual(done.returncode, 1, done.stderr)
+        lines = [line.strip().split(":", 1) for line in done.stderr.splitlines() if line.startswith("  ")]
+        self.assertEqual([name for name, _ in lines], ["Debian, Ubuntu", "Fedora", "Alpine"])
+        return {name: set(command.split()) for name, command in lines}
 
     def test_without_a_terminal_sudo_is_not_used_unasked(self):
         self.stand_in("apt-get")
@@ -179,6 +211,31 @@ class WithRights(Sandbox):
         os.waitpid(pid, 0)
         os.close(terminal)
         return screen.decode()
+
+
+class Needs(unittest.TestCase):
+    """Without these a scenario is skipped, or fails, everywhere but on the machine of who wrote it."""
+
+    def scenarios(self):
+        """The text of every scenario and the programs that it says it needs, by its folder's name."""
+        for folder, _, names in os.walk(os.path.join(os.path.dirname(SETUP), "scenarios")):
+            if "scenario.yaml" in names:
+                with open(os.path.join(folder, "scenario.yaml")) as file:
+                    text = file.read()
+                said = re.search(r"(?m)^needs:.*command: \[([^]]*)\]", text)
+                yield os.path.basename(folder), text, set(said.group(1).split(", ")) if said else set()
+
+    def test_every_program_that_a_scenario_needs_is_one_of_the_set_up(self):
+        # What comes with other parts, with any system, or with `make setup-dev`.
+        known = {"apache2", "apxs", "chown", "gdb", *CALLED}
+        unknown = {name: needs - known for name, _, needs in self.scenarios() if needs - known}
+        self.assertEqual(unknown, {})
+
+    def test_every_program_that_a_scenario_calls_is_needed(self):
+        called = re.compile(r"(?:^|[\s\"($;|])(curl|pgrep|prlimit|gdb) --?\w", re.MULTILINE)
+        found = {name: set(called.findall(text)) - needs for name, text, needs in self.scenarios() if called.search(text)}
+        self.assertLessEqual({"http2", "start-refused"}, set(found), "the pattern finds nothing any more")
+        self.assertEqual({name: programs for name, programs in found.items() if programs}, {})
 
 
 class Python(Sandbox):

@@ -1,24 +1,29 @@
 //! One request with one daemon process: request out, body on demand, response in.
+//!
+//! [`sending`] has the request as it goes out, [`waiting`] what happens until a thread takes it, [`ending`] how a try ends.
+
+mod ending;
+mod sending;
+mod waiting;
 
 use std::ffi::CStr;
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use wsgi_protocol::abi::{Entry, Field};
-use wsgi_protocol::frame::{self, END_LAST, FailureCode, HEADER, INCLUDED_BODY, Kind, MAX_CHUNK, Secret};
-use wsgi_protocol::request::{self, BODY_INCLUDED, Facts};
+use wsgi_protocol::frame::{self, END_LAST, HEADER, Kind, MAX_CHUNK};
 use wsgi_protocol::tally::Failed;
 use wsgi_protocol::{Malformed, head};
 
 use super::client::GroupClient;
 use super::connection::{Connection, ReadError};
 use super::sockets::LOOK;
-use super::status_page::{Claim, StatusPage, Target as Way};
+use super::status_page::{Claim, StatusPage};
 use crate::body::{Body, BodyError};
 use crate::codes::{self, Code};
-use crate::host::{AprError, Failure, Patience, Request, Status, Target, Verdict, log};
+use crate::host::{AprError, Failure, Patience, Request, Target, Verdict, log};
 use crate::response::{Next, Response, Rules, Stop};
-use crate::{environ, sys};
+use crate::sys;
 
 type Answer = Result<Verdict, Failure>;
 
@@ -38,19 +43,6 @@ pub(crate) enum Turn {
     /// The process has not taken it and will not: it was taken back, because another one has room.
     Elsewhere,
 }
-
-/// Whether a request could be taken back.
-enum Withdrawn {
-    /// The process will not serve it.
-    Yes,
-    /// It has begun to.
-    No,
-    /// There was no room to say so: it has not begun, and it may.
-    Unsaid,
-}
-
-/// A request that has waited for so long for a thread is worth a line in the log.
-const LONG: Duration = Duration::from_secs(1);
 
 /// A request on its way through processes.
 pub(crate) struct Exchange<'e> {
@@ -97,77 +89,6 @@ fn internal(code: &'static Code, text: String) -> Failure {
 }
 
 impl<'e> Exchange<'e> {
-    /// Encodes a request, with its body when that is small. `Err`: it ends here.
-    pub(crate) fn begin(
-        request: Request<'e>,
-        group: &'e GroupClient,
-        facts: Facts<'e>,
-        secret: &Secret,
-        rules: Rules,
-    ) -> Result<Self, Answer> {
-        let mut facts = facts;
-        let mut body = Body::new(request);
-        let mut included = Vec::new();
-        // Who waits for `100 Continue` shall get it only when the application reads.
-        let waits = request.headers_in().get(c"Expect").is_some();
-        let length = usize::try_from(facts.content_length).unwrap_or(usize::MAX);
-        if (1..=INCLUDED_BODY).contains(&length) && !waits && !facts.has(BODY_INCLUDED) {
-            match read_whole(&mut body, length) {
-                Ok(bytes) => included = bytes,
-                Err(error) => {
-                    log_body_failure(request, &error);
-                    return Err(Ok(Verdict::Http(Status(error.status))));
-                }
-            }
-            facts.flags |= BODY_INCLUDED;
-        }
-        facts.queue_start = now();
-        facts.set_tries(1, 0);
-        facts.set_log_level(u8::try_from(Target::Request(request).level().clamp(0, 8)).unwrap_or(0));
-        let mut encoded = Vec::with_capacity(2048 + included.len());
-        let greeting = encode(&facts, secret, &included, &mut encoded).map_err(|malformed| {
-            Err(internal(
-                &codes::REQUEST_SEND_FAILED,
-                format!("Unable to send request details to WSGI daemon process '{}' ({malformed}).", group.name),
-            ))
-        })?;
-        Ok(Self {
-            request,
-            group,
-            entries: facts.entries(),
-            rules,
-            encoded,
-            greeting,
-            tries: (1, 0),
-            body,
-            body_failed: None,
-            response: Response::new(request, group.flush_after),
-            ending: Ending::Normal,
-            accepted: false,
-            ticket: facts.ticket,
-            foreign: false,
-            sent: None,
-            patience: None,
-        })
-    }
-
-    /// The next process will be tried. `refused`: the last one was leaving.
-    pub(crate) fn again(&mut self, refused: bool) {
-        let (connects, restarts) = self.tries;
-        self.tries = (connects.saturating_add(1), restarts.saturating_add(u8::from(refused)));
-        if let Some(payload) = self.encoded.get_mut(self.greeting + HEADER..) {
-            request::patch_tries(payload, self.tries.0, self.tries.1);
-        }
-    }
-
-    /// It was taken back: what is sent now is another request, as far as processes can see.
-    pub(crate) fn anew(&mut self, ticket: u64) {
-        self.ticket = ticket;
-        if let Some(payload) = self.encoded.get_mut(self.greeting + HEADER..) {
-            request::patch_ticket(payload, ticket);
-        }
-    }
-
     /// Tries one process. `may_move`: when it is stuck, the request may be taken back for another one.
     pub(crate) fn run(
         &mut self,
@@ -270,125 +191,6 @@ impl<'e> Exchange<'e> {
         Turn::Done { verdict, keep: false }
     }
 
-    /// A group without a process that is started or starting is waited for like a connection.
-    fn wait_for_group(&self, connection: &Connection, claim: &Claim<'_>) -> Result<(), Failure> {
-        if !claim.group_runs() && !connection.wait(self.group.connect_timeout) && !claim.group_runs() {
-            return Err(self.nobody_runs());
-        }
-        Ok(())
-    }
-
-    fn nobody_runs(&self) -> Failure {
-        Failure::new(
-            sys::HTTP_SERVICE_UNAVAILABLE,
-            &codes::CONNECT_EXHAUSTED,
-            format!(
-                "Unable to connect to WSGI daemon process '{}': none of its processes can be started, the reason is \
-                 earlier in the log.",
-                self.group.name
-            ),
-        )
-    }
-
-    /// Nothing came for a moment. Goes on waiting: for a thread as long as none has taken the request, then for the
-    /// application. Returns when something can be read, or how the try ends.
-    fn wait_longer(
-        &mut self,
-        connection: &mut Connection,
-        claim: &Claim<'_>,
-        page: &StatusPage,
-        may_move: bool,
-    ) -> Result<(), Turn> {
-        if !self.accepted && !self.response.has_head() && self.wait_for_turn(connection, claim, page, may_move)? {
-            return Ok(());
-        }
-        let limit = self.group.socket_timeout;
-        if limit.is_zero() || connection.wait(limit.saturating_sub(LOOK)) {
-            return Ok(());
-        }
-        Err(self.broken(&ReadError::TimedOut, page))
-    }
-
-    /// Waits until a thread takes the request, for no longer than the timeouts say; when the process is stuck and
-    /// another has room, the request is taken back and goes there. `true`: something can be read.
-    fn wait_for_turn(
-        &mut self,
-        connection: &mut Connection,
-        claim: &Claim<'_>,
-        page: &StatusPage,
-        may_move: bool,
-    ) -> Result<bool, Turn> {
-        let (queue, socket) = (self.group.queue_timeout, self.group.socket_timeout);
-        let sent = *self.sent.get_or_insert_with(Instant::now);
-        // The last process may have ended after the request was sent to its listener.
-        let mut nobody_since = None;
-        loop {
-            if page.has_taken(self.ticket) {
-                self.accepted = true;
-                return Ok(false);
-            }
-            if claim.group_runs() {
-                nobody_since = None;
-            } else if nobody_since.get_or_insert_with(Instant::now).elapsed() >= self.group.connect_timeout {
-                return Err(self.done(Err(self.nobody_runs())));
-            }
-            let in_queue = Duration::from_micros(u64::try_from(now() - self.request.started()).unwrap_or(0));
-            let waited = sent.elapsed();
-            let left = if queue.is_zero() { LOOK } else { queue.saturating_sub(in_queue) };
-            let overdue = left.is_zero() || (!socket.is_zero() && waited >= socket);
-            let leaves = may_move
-                && waited >= LOOK
-                && matches!(claim.target(), Way::Place(place) if page.has_room_elsewhere(place));
-            if overdue || leaves {
-                match self.withdraw(connection, claim, page) {
-                    Withdrawn::No => return Ok(connection.has_frame()),
-                    _ if left.is_zero() => return Err(self.done(Err(self.queue_timeout()))),
-                    _ if overdue => return Err(self.broken(&ReadError::TimedOut, page)),
-                    Withdrawn::Yes => return Err(Turn::Elsewhere),
-                    Withdrawn::Unsaid => {}
-                }
-            }
-            if waited >= LONG
-                && let Some(threads) = page.newly_at_capacity()
-            {
-                log::request(
-                    self.request,
-                    &codes::AT_CAPACITY,
-                    format_args!(
-                        "All {threads} threads of daemon process group '{}' are busy; requests wait for one.",
-                        self.group.name
-                    ),
-                );
-            }
-            if connection.wait(left.min(LOOK)) {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Takes the request back from the process that it was sent to.
-    fn withdraw(&self, connection: &mut Connection, claim: &Claim<'_>, page: &StatusPage) -> Withdrawn {
-        // On the overflow listener it is nobody's: closing the connection is enough.
-        let Way::Place(place) = claim.target() else { return Withdrawn::Yes };
-        if self.foreign || !page.withdraw(self.ticket, place) {
-            return if page.has_taken(self.ticket) { Withdrawn::No } else { Withdrawn::Unsaid };
-        }
-        // In this order: a thread that has another ticket by now has sent this one's response before.
-        if page.has_taken(self.ticket) || connection.has_frame() {
-            page.keep_after_all(self.ticket);
-            return Withdrawn::No;
-        }
-        Withdrawn::Yes
-    }
-
-    fn queue_timeout(&self) -> Failure {
-        Failure::new(
-            sys::HTTP_GATEWAY_TIME_OUT,
-            &codes::QUEUE_TIMEOUT,
-            format!("Queue timeout expired for WSGI daemon process '{}'.", self.group.name),
-        )
-    }
-
     fn head(&mut self, payload: &[u8]) -> Result<Option<Turn>, Malformed> {
         if self.response.has_head() {
             return Err(Malformed { what: "second head" });
@@ -469,150 +271,11 @@ impl<'e> Exchange<'e> {
             }
         })
     }
-
-    /// The response is complete.
-    fn complete(&mut self, keep: bool) -> Turn {
-        let verdict = match self.ending {
-            Ending::Gone => Verdict::Done,
-            Ending::Status(status) => Verdict::Http(Status(status)),
-            Ending::Redirect(location) => {
-                environ::publish(self.request, self.entries);
-                self.request.redirect_internally(location);
-                Verdict::Done
-            }
-            Ending::Normal if !self.response.has_head() => {
-                return self.done(Err(internal(
-                    &codes::HEAD_MALFORMED,
-                    format!("Daemon process '{}' ended a response without a head.", self.group.name),
-                )));
-            }
-            Ending::Normal => {
-                // The client may be gone: there is nobody left to tell.
-                let _ = self.response.finish();
-                Verdict::Done
-            }
-        };
-        Turn::Done { verdict: Ok(verdict), keep }
-    }
-
-    /// The process says that there is no response, or no more of it.
-    fn failure(&mut self, code: FailureCode, text: &str, keep: bool) -> Turn {
-        let verdict = match code {
-            FailureCode::Rejected => return Turn::Rejected,
-            FailureCode::QueueTimeout => Err(self.queue_timeout()),
-            FailureCode::Status if !self.response.has_head() => {
-                let status = text.parse().ok().filter(|status| (400..=599).contains(status)).unwrap_or(500);
-                // An application that gave up because of the body did not fail.
-                let status = if status == 500 { self.body_failed.unwrap_or(status) } else { status };
-                Ok(Verdict::Http(Status(status)))
-            }
-            FailureCode::Status | FailureCode::Truncated => Ok(self.cut()),
-            FailureCode::Protocol => Err(internal(
-                &codes::HEAD_MALFORMED,
-                format!("Daemon process '{}' did not understand the request ({text}).", self.group.name),
-            )),
-        };
-        Turn::Done { verdict, keep }
-    }
-
-    /// Breaks off a response so that the client notices.
-    fn cut(&mut self) -> Verdict {
-        match self.ending {
-            Ending::Normal => {
-                // What came before the break belongs to the client.
-                self.pass_on(b"", true);
-                self.response.truncate();
-                Verdict::Done
-            }
-            Ending::Status(status) => Verdict::Http(Status(status)),
-            Ending::Redirect(_) => Verdict::Http(Status(502)),
-            Ending::Gone => Verdict::Done,
-        }
-    }
-
-    /// The connection can be read no more.
-    fn broken(&mut self, error: &ReadError, page: &StatusPage) -> Turn {
-        let name = &self.group.name;
-        let gone = match error {
-            ReadError::Closed => true,
-            ReadError::Io(error) => {
-                matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-            }
-            ReadError::TimedOut | ReadError::Malformed(_) => false,
-        };
-        let taken = || self.accepted || self.response.has_head() || (self.ticket != 0 && page.has_taken(self.ticket));
-        if gone && !taken() {
-            return Turn::Stale;
-        }
-        if self.response.has_head() {
-            let code =
-                if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
-            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client. ({error})"));
-            self.group.count(Failed::Truncated);
-            let verdict = self.cut();
-            return self.done(Ok(verdict));
-        }
-        let (status, code, text) = match error {
-            ReadError::Closed => (
-                sys::HTTP_BAD_GATEWAY,
-                &codes::CLOSED_BEFORE_HEAD,
-                format!(
-                    "Daemon process '{name}' closed connection before sending complete response headers. (Truncated or \
-                     oversized response headers received from daemon process '{name}')"
-                ),
-            ),
-            ReadError::TimedOut => (
-                sys::HTTP_GATEWAY_TIME_OUT,
-                &codes::HEAD_TIMEOUT,
-                format!("Timeout when reading response headers from daemon process '{name}'."),
-            ),
-            ReadError::Io(error) => (
-                sys::HTTP_BAD_GATEWAY,
-                &codes::HEAD_READ_FAILED,
-                format!(
-                    "Error reading response headers from daemon process '{name}' ({error}). (Truncated or oversized \
-                     response headers received from daemon process '{name}')"
-                ),
-            ),
-            ReadError::Malformed(malformed) => (
-                sys::HTTP_INTERNAL_SERVER_ERROR,
-                &codes::HEAD_MALFORMED,
-                format!(
-                    "Malformed header '{}' found when reading script headers from daemon process '{name}'.",
-                    malformed.what
-                ),
-            ),
-        };
-        self.done(Err(Failure::new(status, code, text)))
-    }
 }
 
 /// What happened to a response on its way to the client.
 fn stalled_or(error: AprError) -> String {
     if error.is_timeout() { "write timeout".to_owned() } else { error.text() }
-}
-
-/// Greeting and request; where the request begins.
-fn encode(facts: &Facts<'_>, secret: &Secret, body: &[u8], out: &mut Vec<u8>) -> Result<usize, Malformed> {
-    frame::put(Kind::Hello, secret, out)?;
-    let start = out.len();
-    let open = frame::begin(Kind::Request, out);
-    request::encode(facts, body, out)?;
-    frame::finish(open, out)?;
-    Ok(start)
-}
-
-fn read_whole(body: &mut Body<'_>, length: usize) -> Result<Vec<u8>, BodyError> {
-    let mut bytes = vec![0u8; length];
-    let mut filled = 0;
-    while filled < length {
-        match body.read(&mut bytes[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
 fn log_body_failure(request: Request<'_>, error: &BodyError) {

@@ -1,29 +1,29 @@
-//! The parent's side: takes over or starts the processes of all groups, and starts again what ends.
+//! The parent's side: takes over or starts the processes of all groups, and starts again what ends
+//! ([`starting`], [`ended`]).
 //!
 //! Apache tells of the end of a process by a callback, which each generation of the configuration registers anew,
 //! because the module's code moves. On a restart nothing is ended: the next generation finds the running processes in
 //! [`retained`], starts a successor for each, and the successor itself tells its predecessor to leave once it accepts.
 
+mod ended;
+mod starting;
+
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::client::{Daemons, GroupClient};
-use super::death::{self, Death};
-use super::group::{Plan, pipe};
-use super::holdings::{close, close_channels, prepare, release, retire, unlink};
+use super::group::Plan;
+use super::holdings::{close, prepare, release, retire, unlink};
 use super::log_writer::{self, Channel};
 use super::retained::{self, Saved, SavedProcess};
-use super::rolling;
-use super::spawn::{self, Sources};
-use super::status_page::{PLACES, StatusPage, other_place, slot_of};
-use super::watch::{self, Reason};
+use super::status_page::StatusPage;
+use super::watch;
 use crate::codes;
 use crate::config::Registry;
-use crate::host::{MainState, Mpm, Server, ServingUser, Target, log, main_state, serving_user};
+use crate::host::{MainState, Server, ServingUser, log, main_state, serving_user};
 
 /// The groups could not be started; the reason was logged.
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +72,6 @@ pub(super) struct Life {
 
 /// A process that ends sooner than this and has served nothing was no use.
 pub(super) const SOON: Duration = Duration::from_secs(1);
-
-/// The delay after so many processes in a row that were no use.
-fn delay_after(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        failures => Duration::from_secs(1 << (failures - 1).min(5)).min(LONGEST_DELAY),
-    }
-}
 
 /// Starts the groups, or takes over those that run already. A group that cannot be started is logged and answers with
 /// 503; an error keeps the server from starting.
@@ -258,109 +250,6 @@ impl Supervisor {
         }
     }
 
-    /// Starts a process in a slot; the one that runs there becomes its predecessor.
-    fn hand_over(&self, group: usize, slot: usize) {
-        let place = {
-            let mut saved = self.saved.borrow_mut();
-            let saved_group = &mut saved.groups[group];
-            saved_group.slots[slot].rolls = false;
-            match saved_group.slots[slot].process.take() {
-                Some(process) => {
-                    saved_group.leaving.push(process);
-                    other_place(process.place)
-                }
-                None => first_place(slot),
-            }
-        };
-        self.start_process(group, slot, place, Duration::ZERO);
-    }
-
-    pub(super) fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
-        let result = self.try_start(group, slot, place, delay);
-        if let Err(error) = result {
-            let group = &self.groups[group];
-            log::server(
-                group.plan.server,
-                &codes::FORK_FAILED,
-                format_args!("Couldn't spawn process '{}' ({error}).", group.plan.program.group),
-            );
-        }
-        self.save();
-    }
-
-    fn try_start(&self, group: usize, slot: usize, place: u32, delay: Duration) -> io::Result<()> {
-        let Group { plan, page } = &self.groups[group];
-        let scripts = if plan.rolling { rolling::make_list()? } else { -1 };
-        let (control, writing) = pipe().inspect_err(|_| close(scripts))?;
-        let result = self.fork(plan, page, group, slot, place, delay, (control, scripts));
-        close(control);
-        let process = |pid| SavedProcess { pid, control: writing, place, scripts };
-        let pid = match result {
-            Ok(pid) => pid,
-            Err(error) => {
-                release(process(0));
-                return Err(error);
-            }
-        };
-        page.started(place, pid);
-        if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
-            life.began = Some(Instant::now() + delay);
-            life.requests = page.requests(place);
-        }
-        self.saved.borrow_mut().groups[group].slots[slot].process = Some(process(pid));
-        self.watch(pid);
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing, and there is one caller")]
-    fn fork(
-        &self,
-        plan: &Plan,
-        page: &StatusPage,
-        group: usize,
-        slot: usize,
-        place: u32,
-        delay: Duration,
-        (control, scripts): (RawFd, RawFd),
-    ) -> io::Result<i32> {
-        let mut saved = self.saved.borrow_mut();
-        saved.starts = saved.starts.wrapping_add(1);
-        let (start, secret) = (saved.starts, saved.secret);
-        let saved_group = &saved.groups[group];
-        let slot_number = u32::try_from(slot).unwrap_or(0);
-        // The latest that served the slot; it is told by its successor, and again if that one fails.
-        let predecessor = saved_group.leaving.iter().rev().find(|process| slot_of(process.place) == slot_number);
-        let rolls = plan.rolling && saved_group.slots[slot].rolls;
-        let mut sources = Sources {
-            launch: -1,
-            listener: saved_group.slots[slot].listener.descriptor,
-            log: saved_group.log.0,
-            page: saved_group.page,
-            control,
-            overflow: saved_group.overflow.as_ref().map(|overflow| overflow.descriptor),
-            predecessor: predecessor.map(|process| process.control),
-            bell: saved.bell.filter(|_| plan.rolling).map(|bell| bell.pipe.1),
-            scripts: (scripts >= 0).then_some(scripts),
-            inherited_scripts: predecessor.filter(|_| rolls).map(|process| process.scripts).filter(|list| *list >= 0),
-            output: saved_group.output.0,
-        };
-        let launch: OwnedFd = plan.launch(place, start, &secret, &sources)?;
-        sources.launch = launch.as_raw_fd();
-        page.starting(place, start, delay.is_zero());
-        spawn::start(&plan.program, sources, delay)
-    }
-
-    /// Apache says something about a process.
-    fn heard(&self, watched: &watch::Watched, reason: Reason) {
-        if std::process::id() != self.parent {
-            return;
-        }
-        match reason {
-            Reason::ServerStops => self.end(watched.pid),
-            Reason::Ended(status) => self.ended(watched.pid, death::find(watched.handle(), status)),
-        }
-    }
-
     /// Asks a daemon process to end, once.
     pub(super) fn end(&self, pid: i32) {
         let is_writer = self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid);
@@ -369,168 +258,6 @@ impl Supervisor {
             asked.push(pid);
             watch::ask_to_end(pid);
         }
-    }
-
-    fn ended(&self, pid: i32, death: Death) {
-        let stops = Mpm::is_stopping() || watch::server_shuts_down();
-        if self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid) {
-            if let Some(writer) = self.saved.borrow_mut().writer.take() {
-                close(writer.control);
-            }
-            if !stops {
-                self.replace_writer();
-                self.save();
-            }
-            return;
-        }
-        if self.is_bell(pid) {
-            if !stops {
-                self.rung();
-            }
-            return;
-        }
-        if let Some((group, slot, process)) = self.current(pid) {
-            if !stops && self.has_given_up(group, slot, process, death) {
-                return;
-            }
-            self.log_end(group, pid, process.place, death, stops);
-            release(process);
-            self.saved.borrow_mut().groups[group].slots[slot].process = None;
-            self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
-            let had_started = self.groups[group].page.has_started(process.place);
-            self.groups[group].page.ended(process.place, pid);
-            if stops {
-                self.save();
-            } else {
-                let delay = self.delay(group, slot, process.place, death, had_started);
-                self.start_process(group, slot, self.next_place(group, process.place), delay);
-                self.roll(group);
-            }
-            return;
-        }
-        let left = self.left(pid);
-        if let Some((group, process)) = left {
-            release(process);
-            if let Some(Group { plan, page }) = self.groups.get(group) {
-                page.ended(process.place, pid);
-                page.count_end(death);
-                let was_asked = death == Death::Signal(libc::SIGTERM) && self.asked.borrow().contains(&pid);
-                if death != Death::Exit(0) && !was_asked {
-                    log::server(
-                        plan.server,
-                        &codes::DAEMON_DIED,
-                        format_args!("{}", death.describe(pid, &plan.program.group, &page.serving(process.place))),
-                    );
-                }
-                if !stops {
-                    self.roll(group);
-                }
-            }
-            self.save();
-        }
-    }
-
-    /// The place for the process that follows one which has ended. The other one of the slot, so that children still
-    /// find at the old one which requests it had taken; unless a process that is leaving has it.
-    fn next_place(&self, group: usize, place: u32) -> u32 {
-        let other = other_place(place);
-        let taken = self.saved.borrow().groups[group].leaving.iter().any(|process| process.place == other);
-        if taken { place } else { other }
-    }
-
-    fn current(&self, pid: i32) -> Option<(usize, usize, SavedProcess)> {
-        let saved = self.saved.borrow();
-        saved.groups.iter().enumerate().find_map(|(group, saved_group)| {
-            let mut slots = saved_group.slots.iter().enumerate();
-            slots.find_map(|(slot, saved_slot)| {
-                saved_slot.process.filter(|process| process.pid == pid).map(|process| (group, slot, process))
-            })
-        })
-    }
-
-    /// Takes a process that was leaving out of the records.
-    fn left(&self, pid: i32) -> Option<(usize, SavedProcess)> {
-        let mut saved = self.saved.borrow_mut();
-        let known = self.groups.len();
-        let found = saved.groups.iter_mut().enumerate().find_map(|(number, group)| {
-            let position = group.leaving.iter().position(|process| process.pid == pid)?;
-            let process = group.leaving.remove(position);
-            if number >= known && group.leaving.is_empty() {
-                close_channels(group);
-            }
-            Some((number, process))
-        });
-        saved.groups.retain({
-            let mut number = 0;
-            move |group| {
-                number += 1;
-                number <= known || !group.leaving.is_empty()
-            }
-        });
-        found
-    }
-
-    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, or are of no
-    /// use. A service whose script has returned is run again, but not in a tight loop.
-    fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
-        let Group { plan, page } = &self.groups[group];
-        let mut lives = self.lives.borrow_mut();
-        let Some(life) = lives.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
-            return Duration::ZERO;
-        };
-        let lived = life.began.map_or(SOON, |began| began.elapsed());
-        let ended_well = death == Death::Exit(0);
-        let useless = lived < SOON && page.requests(place) == life.requests && !ended_well;
-        life.failures = if !had_started || useless { life.failures.saturating_add(1) } else { 0 };
-        let delay = delay_after(life.failures);
-        if life.failures > 1 {
-            log::server(
-                plan.server,
-                &codes::RESTARTS_DELAYED,
-                format_args!(
-                    "{} processes of group '{}' have ended in a row right after their start; the next one is started in \
-                     {} seconds.",
-                    life.failures,
-                    plan.program.group,
-                    delay.as_secs()
-                ),
-            );
-        }
-        if plan.program.threads == 0 { delay.max(SOON.saturating_sub(lived)) } else { delay }
-    }
-
-    fn log_end(&self, group: usize, pid: i32, place: u32, death: Death, stops: bool) {
-        let Group { plan, page } = &self.groups[group];
-        let name = &plan.program.group;
-        let target = Target::Server(plan.server);
-        page.count_end(death);
-        if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
-            log::server(
-                plan.server,
-                &codes::DAEMON_DIED,
-                format_args!("{}", death.describe(pid, name, &page.serving(place))),
-            );
-        }
-        if stops {
-            log::info(
-                target,
-                format_args!("Process '{name}' (pid={pid}) has died but server is being stopped, deregister it."),
-            );
-            return;
-        }
-        log::info(target, format_args!("Process '{name}' (pid={pid}) has died; deregistering and restarting it."));
-        match death {
-            Death::Exit(code) => {
-                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated normally, exit code {code}"));
-            }
-            Death::Signal(signal) => {
-                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated by signal {signal}"));
-            }
-        }
-        log::info(
-            target,
-            format_args!("Process '{name}' (pid={pid}) has been deregistered and will no longer be monitored."),
-        );
     }
 
     /// The configuration is thrown away: for a restart everything goes on; at the end of the server everything ends.
@@ -570,11 +297,6 @@ impl Supervisor {
     }
 }
 
-/// The place of a slot's first process.
-fn first_place(slot: usize) -> u32 {
-    u32::try_from(slot).unwrap_or(0) * PLACES
-}
-
 /// Gives back what an ended Apache child held.
 pub(crate) fn child_ended(registry: &'static Registry, pid: libc::pid_t) {
     if let Some(daemons) = registry.daemons().get() {
@@ -591,16 +313,5 @@ pub(crate) fn close_control_pipes() {
         .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied()));
     for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
         release(process);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_grow_to_a_bound() {
-        let delays: Vec<u64> = (0..8).map(|failures| delay_after(failures).as_secs()).collect();
-        assert_eq!(delays, [0, 1, 2, 4, 8, 16, 20, 20]);
     }
 }

@@ -1,0 +1,130 @@
+//! How a try ends: with a whole response, with a failure that the process tells, or with a connection that breaks.
+
+use std::io;
+
+use wsgi_protocol::frame::FailureCode;
+use wsgi_protocol::tally::Failed;
+
+use super::{Ending, Exchange, Turn, internal};
+use crate::daemon::connection::ReadError;
+use crate::daemon::status_page::StatusPage;
+use crate::host::{Failure, Status, Verdict, log};
+use crate::{codes, environ, sys};
+
+impl Exchange<'_> {
+    /// The response is complete.
+    pub(super) fn complete(&mut self, keep: bool) -> Turn {
+        let verdict = match self.ending {
+            Ending::Gone => Verdict::Done,
+            Ending::Status(status) => Verdict::Http(Status(status)),
+            Ending::Redirect(location) => {
+                environ::publish(self.request, self.entries);
+                self.request.redirect_internally(location);
+                Verdict::Done
+            }
+            Ending::Normal if !self.response.has_head() => {
+                return self.done(Err(internal(
+                    &codes::HEAD_MALFORMED,
+                    format!("Daemon process '{}' ended a response without a head.", self.group.name),
+                )));
+            }
+            Ending::Normal => {
+                // The client may be gone: there is nobody left to tell.
+                let _ = self.response.finish();
+                Verdict::Done
+            }
+        };
+        Turn::Done { verdict: Ok(verdict), keep }
+    }
+
+    /// The process says that there is no response, or no more of it.
+    pub(super) fn failure(&mut self, code: FailureCode, text: &str, keep: bool) -> Turn {
+        let verdict = match code {
+            FailureCode::Rejected => return Turn::Rejected,
+            FailureCode::QueueTimeout => Err(self.queue_timeout()),
+            FailureCode::Status if !self.response.has_head() => {
+                let status = text.parse().ok().filter(|status| (400..=599).contains(status)).unwrap_or(500);
+                // An application that gave up because of the body did not fail.
+                let status = if status == 500 { self.body_failed.unwrap_or(status) } else { status };
+                Ok(Verdict::Http(Status(status)))
+            }
+            FailureCode::Status | FailureCode::Truncated => Ok(self.cut()),
+            FailureCode::Protocol => Err(internal(
+                &codes::HEAD_MALFORMED,
+                format!("Daemon process '{}' did not understand the request ({text}).", self.group.name),
+            )),
+        };
+        Turn::Done { verdict, keep }
+    }
+
+    /// Breaks off a response so that the client notices.
+    fn cut(&mut self) -> Verdict {
+        match self.ending {
+            Ending::Normal => {
+                // What came before the break belongs to the client.
+                self.pass_on(b"", true);
+                self.response.truncate();
+                Verdict::Done
+            }
+            Ending::Status(status) => Verdict::Http(Status(status)),
+            Ending::Redirect(_) => Verdict::Http(Status(502)),
+            Ending::Gone => Verdict::Done,
+        }
+    }
+
+    /// The connection can be read no more.
+    pub(super) fn broken(&mut self, error: &ReadError, page: &StatusPage) -> Turn {
+        let name = &self.group.name;
+        let gone = match error {
+            ReadError::Closed => true,
+            ReadError::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+            }
+            ReadError::TimedOut | ReadError::Malformed(_) => false,
+        };
+        let taken = || self.accepted || self.response.has_head() || (self.ticket != 0 && page.has_taken(self.ticket));
+        if gone && !taken() {
+            return Turn::Stale;
+        }
+        if self.response.has_head() {
+            let code =
+                if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
+            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client. ({error})"));
+            self.group.count(Failed::Truncated);
+            let verdict = self.cut();
+            return self.done(Ok(verdict));
+        }
+        let (status, code, text) = match error {
+            ReadError::Closed => (
+                sys::HTTP_BAD_GATEWAY,
+                &codes::CLOSED_BEFORE_HEAD,
+                format!(
+                    "Daemon process '{name}' closed connection before sending complete response headers. (Truncated or \
+                     oversized response headers received from daemon process '{name}')"
+                ),
+            ),
+            ReadError::TimedOut => (
+                sys::HTTP_GATEWAY_TIME_OUT,
+                &codes::HEAD_TIMEOUT,
+                format!("Timeout when reading response headers from daemon process '{name}'."),
+            ),
+            ReadError::Io(error) => (
+                sys::HTTP_BAD_GATEWAY,
+                &codes::HEAD_READ_FAILED,
+                format!(
+                    "Error reading response headers from daemon process '{name}' ({error}). (Truncated or oversized \
+                     response headers received from daemon process '{name}')"
+                ),
+            ),
+            ReadError::Malformed(malformed) => (
+                sys::HTTP_INTERNAL_SERVER_ERROR,
+                &codes::HEAD_MALFORMED,
+                format!(
+                    "Malformed header '{}' found when reading script headers from daemon process '{name}'.",
+                    malformed.what
+                ),
+            ),
+        };
+        self.done(Err(Failure::new(status, code, text)))
+    }
+}

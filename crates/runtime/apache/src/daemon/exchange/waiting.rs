@@ -1,0 +1,145 @@
+//! Waiting for a thread that takes the request, and taking it back from a process that has none.
+
+use std::time::{Duration, Instant};
+
+use super::{Exchange, Turn, now};
+use crate::codes;
+use crate::daemon::connection::{Connection, ReadError};
+use crate::daemon::sockets::LOOK;
+use crate::daemon::status_page::{Claim, StatusPage, Target};
+use crate::host::{Failure, log};
+use crate::sys;
+
+/// Whether a request could be taken back.
+enum Withdrawn {
+    /// The process will not serve it.
+    Yes,
+    /// It has begun to.
+    No,
+    /// There was no room to say so: it has not begun, and it may.
+    Unsaid,
+}
+
+/// A request that has waited for so long for a thread is worth a line in the log.
+const LONG: Duration = Duration::from_secs(1);
+
+impl Exchange<'_> {
+    /// A group without a process that is started or starting is waited for like a connection.
+    pub(super) fn wait_for_group(&self, connection: &Connection, claim: &Claim<'_>) -> Result<(), Failure> {
+        if !claim.group_runs() && !connection.wait(self.group.connect_timeout) && !claim.group_runs() {
+            return Err(self.nobody_runs());
+        }
+        Ok(())
+    }
+
+    fn nobody_runs(&self) -> Failure {
+        Failure::new(
+            sys::HTTP_SERVICE_UNAVAILABLE,
+            &codes::CONNECT_EXHAUSTED,
+            format!(
+                "Unable to connect to WSGI daemon process '{}': none of its processes can be started, the reason is \
+                 earlier in the log.",
+                self.group.name
+            ),
+        )
+    }
+
+    /// Nothing came for a moment. Goes on waiting: for a thread as long as none has taken the request, then for the
+    /// application. Returns when something can be read, or how the try ends.
+    pub(super) fn wait_longer(
+        &mut self,
+        connection: &mut Connection,
+        claim: &Claim<'_>,
+        page: &StatusPage,
+        may_move: bool,
+    ) -> Result<(), Turn> {
+        if !self.accepted && !self.response.has_head() && self.wait_for_turn(connection, claim, page, may_move)? {
+            return Ok(());
+        }
+        let limit = self.group.socket_timeout;
+        if limit.is_zero() || connection.wait(limit.saturating_sub(LOOK)) {
+            return Ok(());
+        }
+        Err(self.broken(&ReadError::TimedOut, page))
+    }
+
+    /// Waits until a thread takes the request, for no longer than the timeouts say; when the process is stuck and
+    /// another has room, the request is taken back and goes there. `true`: something can be read.
+    pub(super) fn wait_for_turn(
+        &mut self,
+        connection: &mut Connection,
+        claim: &Claim<'_>,
+        page: &StatusPage,
+        may_move: bool,
+    ) -> Result<bool, Turn> {
+        let (queue, socket) = (self.group.queue_timeout, self.group.socket_timeout);
+        let sent = *self.sent.get_or_insert_with(Instant::now);
+        // The last process may have ended after the request was sent to its listener.
+        let mut nobody_since = None;
+        loop {
+            if page.has_taken(self.ticket) {
+                self.accepted = true;
+                return Ok(false);
+            }
+            if claim.group_runs() {
+                nobody_since = None;
+            } else if nobody_since.get_or_insert_with(Instant::now).elapsed() >= self.group.connect_timeout {
+                return Err(self.done(Err(self.nobody_runs())));
+            }
+            let in_queue = Duration::from_micros(u64::try_from(now() - self.request.started()).unwrap_or(0));
+            let waited = sent.elapsed();
+            let left = if queue.is_zero() { LOOK } else { queue.saturating_sub(in_queue) };
+            let overdue = left.is_zero() || (!socket.is_zero() && waited >= socket);
+            let leaves = may_move
+                && waited >= LOOK
+                && matches!(claim.target(), Target::Place(place) if page.has_room_elsewhere(place));
+            if overdue || leaves {
+                match self.withdraw(connection, claim, page) {
+                    Withdrawn::No => return Ok(connection.has_frame()),
+                    _ if left.is_zero() => return Err(self.done(Err(self.queue_timeout()))),
+                    _ if overdue => return Err(self.broken(&ReadError::TimedOut, page)),
+                    Withdrawn::Yes => return Err(Turn::Elsewhere),
+                    Withdrawn::Unsaid => {}
+                }
+            }
+            if waited >= LONG
+                && let Some(threads) = page.newly_at_capacity()
+            {
+                log::request(
+                    self.request,
+                    &codes::AT_CAPACITY,
+                    format_args!(
+                        "All {threads} threads of daemon process group '{}' are busy; requests wait for one.",
+                        self.group.name
+                    ),
+                );
+            }
+            if connection.wait(left.min(LOOK)) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes the request back from the process that it was sent to.
+    fn withdraw(&self, connection: &mut Connection, claim: &Claim<'_>, page: &StatusPage) -> Withdrawn {
+        // On the overflow listener it is nobody's: closing the connection is enough.
+        let Target::Place(place) = claim.target() else { return Withdrawn::Yes };
+        if self.foreign || !page.withdraw(self.ticket, place) {
+            return if page.has_taken(self.ticket) { Withdrawn::No } else { Withdrawn::Unsaid };
+        }
+        // In this order: a thread that has another ticket by now has sent this one's response before.
+        if page.has_taken(self.ticket) || connection.has_frame() {
+            page.keep_after_all(self.ticket);
+            return Withdrawn::No;
+        }
+        Withdrawn::Yes
+    }
+
+    pub(super) fn queue_timeout(&self) -> Failure {
+        Failure::new(
+            sys::HTTP_GATEWAY_TIME_OUT,
+            &codes::QUEUE_TIMEOUT,
+            format!("Queue timeout expired for WSGI daemon process '{}'.", self.group.name),
+        )
+    }
+}

@@ -1,0 +1,206 @@
+//! What the end of a process means: a line in the log, and when its slot is filled again.
+
+use std::time::Duration;
+
+use super::{Group, LONGEST_DELAY, SOON, Supervisor};
+use crate::codes;
+use crate::daemon::death::{self, Death};
+use crate::daemon::holdings::{close, close_channels, release};
+use crate::daemon::retained::SavedProcess;
+use crate::daemon::status_page::other_place;
+use crate::daemon::watch::{self, Reason};
+use crate::host::{Mpm, Target, log};
+
+/// The delay after so many processes in a row that were no use.
+fn delay_after(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        failures => Duration::from_secs(1 << (failures - 1).min(5)).min(LONGEST_DELAY),
+    }
+}
+
+impl Supervisor {
+    /// Apache says something about a process.
+    pub(super) fn heard(&self, watched: &watch::Watched, reason: Reason) {
+        if std::process::id() != self.parent {
+            return;
+        }
+        match reason {
+            Reason::ServerStops => self.end(watched.pid),
+            Reason::Ended(status) => self.ended(watched.pid, death::find(watched.handle(), status)),
+        }
+    }
+
+    fn ended(&self, pid: i32, death: Death) {
+        let stops = Mpm::is_stopping() || watch::server_shuts_down();
+        if self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid) {
+            if let Some(writer) = self.saved.borrow_mut().writer.take() {
+                close(writer.control);
+            }
+            if !stops {
+                self.replace_writer();
+                self.save();
+            }
+            return;
+        }
+        if self.is_bell(pid) {
+            if !stops {
+                self.rung();
+            }
+            return;
+        }
+        if let Some((group, slot, process)) = self.current(pid) {
+            if !stops && self.has_given_up(group, slot, process, death) {
+                return;
+            }
+            self.log_end(group, pid, process.place, death, stops);
+            release(process);
+            self.saved.borrow_mut().groups[group].slots[slot].process = None;
+            self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
+            let had_started = self.groups[group].page.has_started(process.place);
+            self.groups[group].page.ended(process.place, pid);
+            if stops {
+                self.save();
+            } else {
+                let delay = self.delay(group, slot, process.place, death, had_started);
+                self.start_process(group, slot, self.next_place(group, process.place), delay);
+                self.roll(group);
+            }
+            return;
+        }
+        let left = self.left(pid);
+        if let Some((group, process)) = left {
+            release(process);
+            if let Some(Group { plan, page }) = self.groups.get(group) {
+                page.ended(process.place, pid);
+                page.count_end(death);
+                let was_asked = death == Death::Signal(libc::SIGTERM) && self.asked.borrow().contains(&pid);
+                if death != Death::Exit(0) && !was_asked {
+                    log::server(
+                        plan.server,
+                        &codes::DAEMON_DIED,
+                        format_args!("{}", death.describe(pid, &plan.program.group, &page.serving(process.place))),
+                    );
+                }
+                if !stops {
+                    self.roll(group);
+                }
+            }
+            self.save();
+        }
+    }
+
+    /// The place for the process that follows one which has ended. The other one of the slot, so that children still
+    /// find at the old one which requests it had taken; unless a process that is leaving has it.
+    fn next_place(&self, group: usize, place: u32) -> u32 {
+        let other = other_place(place);
+        let taken = self.saved.borrow().groups[group].leaving.iter().any(|process| process.place == other);
+        if taken { place } else { other }
+    }
+
+    fn current(&self, pid: i32) -> Option<(usize, usize, SavedProcess)> {
+        let saved = self.saved.borrow();
+        saved.groups.iter().enumerate().find_map(|(group, saved_group)| {
+            let mut slots = saved_group.slots.iter().enumerate();
+            slots.find_map(|(slot, saved_slot)| {
+                saved_slot.process.filter(|process| process.pid == pid).map(|process| (group, slot, process))
+            })
+        })
+    }
+
+    /// Takes a process that was leaving out of the records.
+    fn left(&self, pid: i32) -> Option<(usize, SavedProcess)> {
+        let mut saved = self.saved.borrow_mut();
+        let known = self.groups.len();
+        let found = saved.groups.iter_mut().enumerate().find_map(|(number, group)| {
+            let position = group.leaving.iter().position(|process| process.pid == pid)?;
+            let process = group.leaving.remove(position);
+            if number >= known && group.leaving.is_empty() {
+                close_channels(group);
+            }
+            Some((number, process))
+        });
+        saved.groups.retain({
+            let mut number = 0;
+            move |group| {
+                number += 1;
+                number <= known || !group.leaving.is_empty()
+            }
+        });
+        found
+    }
+
+    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, or are of no
+    /// use. A service whose script has returned is run again, but not in a tight loop.
+    fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
+        let Group { plan, page } = &self.groups[group];
+        let mut lives = self.lives.borrow_mut();
+        let Some(life) = lives.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
+            return Duration::ZERO;
+        };
+        let lived = life.began.map_or(SOON, |began| began.elapsed());
+        let ended_well = death == Death::Exit(0);
+        let useless = lived < SOON && page.requests(place) == life.requests && !ended_well;
+        life.failures = if !had_started || useless { life.failures.saturating_add(1) } else { 0 };
+        let delay = delay_after(life.failures);
+        if life.failures > 1 {
+            log::server(
+                plan.server,
+                &codes::RESTARTS_DELAYED,
+                format_args!(
+                    "{} processes of group '{}' have ended in a row right after their start; the next one is started in \
+                     {} seconds.",
+                    life.failures,
+                    plan.program.group,
+                    delay.as_secs()
+                ),
+            );
+        }
+        if plan.program.threads == 0 { delay.max(SOON.saturating_sub(lived)) } else { delay }
+    }
+
+    fn log_end(&self, group: usize, pid: i32, place: u32, death: Death, stops: bool) {
+        let Group { plan, page } = &self.groups[group];
+        let name = &plan.program.group;
+        let target = Target::Server(plan.server);
+        page.count_end(death);
+        if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
+            log::server(
+                plan.server,
+                &codes::DAEMON_DIED,
+                format_args!("{}", death.describe(pid, name, &page.serving(place))),
+            );
+        }
+        if stops {
+            log::info(
+                target,
+                format_args!("Process '{name}' (pid={pid}) has died but server is being stopped, deregister it."),
+            );
+            return;
+        }
+        log::info(target, format_args!("Process '{name}' (pid={pid}) has died; deregistering and restarting it."));
+        match death {
+            Death::Exit(code) => {
+                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated normally, exit code {code}"));
+            }
+            Death::Signal(signal) => {
+                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated by signal {signal}"));
+            }
+        }
+        log::info(
+            target,
+            format_args!("Process '{name}' (pid={pid}) has been deregistered and will no longer be monitored."),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_bound() {
+        let delays: Vec<u64> = (0..8).map(|failures| delay_after(failures).as_secs()).collect();
+        assert_eq!(delays, [0, 1, 2, 4, 8, 16, 20, 20]);
+    }
+}

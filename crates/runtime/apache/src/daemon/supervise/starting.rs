@@ -1,0 +1,114 @@
+//! Starting a process in a slot, beside the one that is there or in place of the one that was.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use super::{Group, Supervisor};
+use crate::codes;
+use crate::daemon::group::{Plan, pipe};
+use crate::daemon::holdings::{close, release};
+use crate::daemon::retained::SavedProcess;
+use crate::daemon::rolling;
+use crate::daemon::spawn::{self, Sources};
+use crate::daemon::status_page::{PLACES, StatusPage, other_place, slot_of};
+use crate::host::log;
+
+impl Supervisor {
+    /// Starts a process in a slot; the one that runs there becomes its predecessor.
+    pub(super) fn hand_over(&self, group: usize, slot: usize) {
+        let place = {
+            let mut saved = self.saved.borrow_mut();
+            let saved_group = &mut saved.groups[group];
+            saved_group.slots[slot].rolls = false;
+            match saved_group.slots[slot].process.take() {
+                Some(process) => {
+                    saved_group.leaving.push(process);
+                    other_place(process.place)
+                }
+                None => first_place(slot),
+            }
+        };
+        self.start_process(group, slot, place, Duration::ZERO);
+    }
+
+    pub(in crate::daemon) fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
+        let result = self.try_start(group, slot, place, delay);
+        if let Err(error) = result {
+            let group = &self.groups[group];
+            log::server(
+                group.plan.server,
+                &codes::FORK_FAILED,
+                format_args!("Couldn't spawn process '{}' ({error}).", group.plan.program.group),
+            );
+        }
+        self.save();
+    }
+
+    fn try_start(&self, group: usize, slot: usize, place: u32, delay: Duration) -> io::Result<()> {
+        let Group { plan, page } = &self.groups[group];
+        let scripts = if plan.rolling { rolling::make_list()? } else { -1 };
+        let (control, writing) = pipe().inspect_err(|_| close(scripts))?;
+        let result = self.fork(plan, page, group, slot, place, delay, (control, scripts));
+        close(control);
+        let process = |pid| SavedProcess { pid, control: writing, place, scripts };
+        let pid = match result {
+            Ok(pid) => pid,
+            Err(error) => {
+                release(process(0));
+                return Err(error);
+            }
+        };
+        page.started(place, pid);
+        if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
+            life.began = Some(Instant::now() + delay);
+            life.requests = page.requests(place);
+        }
+        self.saved.borrow_mut().groups[group].slots[slot].process = Some(process(pid));
+        self.watch(pid);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing, and there is one caller")]
+    fn fork(
+        &self,
+        plan: &Plan,
+        page: &StatusPage,
+        group: usize,
+        slot: usize,
+        place: u32,
+        delay: Duration,
+        (control, scripts): (RawFd, RawFd),
+    ) -> io::Result<i32> {
+        let mut saved = self.saved.borrow_mut();
+        saved.starts = saved.starts.wrapping_add(1);
+        let (start, secret) = (saved.starts, saved.secret);
+        let saved_group = &saved.groups[group];
+        let slot_number = u32::try_from(slot).unwrap_or(0);
+        // The latest that served the slot; it is told by its successor, and again if that one fails.
+        let predecessor = saved_group.leaving.iter().rev().find(|process| slot_of(process.place) == slot_number);
+        let rolls = plan.rolling && saved_group.slots[slot].rolls;
+        let mut sources = Sources {
+            launch: -1,
+            listener: saved_group.slots[slot].listener.descriptor,
+            log: saved_group.log.0,
+            page: saved_group.page,
+            control,
+            overflow: saved_group.overflow.as_ref().map(|overflow| overflow.descriptor),
+            predecessor: predecessor.map(|process| process.control),
+            bell: saved.bell.filter(|_| plan.rolling).map(|bell| bell.pipe.1),
+            scripts: (scripts >= 0).then_some(scripts),
+            inherited_scripts: predecessor.filter(|_| rolls).map(|process| process.scripts).filter(|list| *list >= 0),
+            output: saved_group.output.0,
+        };
+        let launch: OwnedFd = plan.launch(place, start, &secret, &sources)?;
+        sources.launch = launch.as_raw_fd();
+        page.starting(place, start, delay.is_zero());
+        spawn::start(&plan.program, sources, delay)
+    }
+}
+
+/// The place of a slot's first process.
+fn first_place(slot: usize) -> u32 {
+    u32::try_from(slot).unwrap_or(0) * PLACES
+}

@@ -1,0 +1,100 @@
+//! How a process ends.
+
+use std::io::Write;
+
+use wsgi_protocol::frame::{FailureCode, Kind};
+use wsgi_protocol::launch::LEAVE;
+
+use super::conversation::{answer, long_request, next};
+use super::launched::Daemon;
+
+// Covers: rule:daemon/stop-finishes-requests, rule:daemon/sigterm, rule:daemon/shutdown-lines
+#[test]
+fn a_termination_lets_the_request_finish() {
+    let mut daemon = Daemon::start("term", |_| ());
+    let mut stream = daemon.greeted();
+    let waits = long_request(&daemon, &mut stream);
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_line("Shutdown requested for daemon process 'web'.");
+    drop(waits);
+    let response = answer(&mut stream, b"");
+    assert_eq!((response.status, response.last), (200, true));
+    daemon.wait_for_line("Exiting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(0));
+    let lines = daemon.lines.borrow();
+    let at =
+        |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:?}"));
+    assert!(at("Shutdown requested for daemon process") < at("Stopping process 'web'."), "{lines:?}");
+    assert!(at("Stopping process 'web'.") < at("Exiting daemon process 'web'."), "{lines:?}");
+}
+
+// Covers: rule:daemon/shutdown-timeout
+#[test]
+fn a_request_that_never_ends_is_aborted() {
+    let mut daemon = Daemon::start("abort", |launch| launch.timeouts.shutdown = 100);
+    let mut stream = daemon.greeted();
+    let _waits = long_request(&daemon, &mut stream);
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_line("Shutdown timeout expired; aborting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(255));
+    assert!(next(&mut stream).is_none(), "the child sees the end of the connection");
+}
+
+// Covers: rule:daemon/graceful-keeps-requests
+#[test]
+fn a_successor_makes_it_leave_without_losing_a_request() {
+    let mut daemon = Daemon::start("leave", |_| ());
+    let mut idle = daemon.greeted();
+    idle.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut idle, b"").status, 200);
+    let mut busy = daemon.greeted();
+    let waits = long_request(&daemon, &mut busy);
+    let control = daemon.control.take().expect("is open");
+    std::fs::File::from(control.try_clone().expect("a descriptor")).write_all(&[LEAVE]).expect("it reads");
+    daemon.wait_for_line("Successor is serving");
+    // The kept connection takes no further request: it can be given to the successor, whatever its method.
+    assert!(next(&mut idle).is_none());
+    assert!(idle.write_all(&daemon.request("/", "", b"", 0)).is_err());
+    drop(waits);
+    let response = answer(&mut busy, b"");
+    assert_eq!((response.status, response.last), (200, true));
+    daemon.wait_for_line("Requests have completed");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+// Covers: rule:daemon/parent-gone
+#[test]
+fn it_ends_with_the_server() {
+    let mut daemon = Daemon::start("orphan", |_| ());
+    drop(daemon.control.take());
+    daemon.wait_for_line("Exiting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+// Covers: rule:daemon/maximum-requests
+#[test]
+fn maximum_requests_end_the_process() {
+    let mut daemon = Daemon::start("maximum", |launch| launch.maximum_requests = 2);
+    let mut stream = daemon.greeted();
+    for _ in 0..2 {
+        stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+        assert_eq!(answer(&mut stream, b"").status, 200);
+    }
+    daemon.wait_for_line("Maximum requests reached; triggering immediate shutdown of daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+// Covers: rule:mapping/reload-daemon-restart
+#[test]
+fn a_changed_script_sends_the_request_to_another_process() {
+    let mut daemon = Daemon::start("changed", |_| ());
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request_of_version(1_000_000)).expect("it reads");
+    assert_eq!(answer(&mut stream, b"").status, 200);
+    stream.write_all(&daemon.request_of_version(2_000_000)).expect("it reads");
+    let response = answer(&mut stream, b"");
+    assert_eq!(response.failure.map(|(code, _)| code), Some(FailureCode::Rejected));
+    assert_eq!(response.kinds, [Kind::Failure], "it was not accepted");
+    daemon.wait_for_line("Forcing restart of daemon process 'web' due to modification of script");
+    assert_eq!(daemon.wait().code(), Some(0));
+}

@@ -1,0 +1,9 @@
+//! The executable `wsgi-daemon` with a real Python, spoken to as the Apache module does: frames on its socket, packets
+//! from its log, signals and pipes around it.
+
+mod conversation;
+mod endings;
+mod launched;
+mod refusals;
+mod requests;
+mod rolling;

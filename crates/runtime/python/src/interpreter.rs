@@ -218,7 +218,7 @@ impl Interpreter {
             call_method(&environ, c"__setitem__", &[&text(py, "PYTHON_EGG_CACHE")?, &folder])?;
         }
         self.switch_interval(py)?;
-        crate::module::search_path(py, self)?;
+        crate::search_path::extend(py, self)?;
         let module = crate::module::begin(py, self)?;
         let text_wrapper = get(&import(py, c"_io")?, c"TextIOWrapper")?;
         let log = wsgi::errors::make(py, &module)?;

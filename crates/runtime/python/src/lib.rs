@@ -9,7 +9,8 @@
 //! | [`daemon`] | the executable of daemon mode |
 //! | `wsgi` | the adapter: environ, input, errors, `start_response`, iteration, file wrapper |
 //! | `interpreter`, `keeper`, `thread` | interpreters, the thread that makes them, thread states |
-//! | `script`, `module`, `events` | scripts, the modules `mod_wsgi` and `apache`, subscriptions |
+//! | `script`, `search_path` | scripts, and where modules are found |
+//! | `module`, `events`, `log_handler` | the modules `mod_wsgi` and `apache`, subscriptions, `logging` |
 //! | `metrics`, `telemetry` | what is measured of requests and of the process, and how it is sent |
 //! | `object`, `slot` | Python values, and how Python calls into the engine |
 
@@ -25,6 +26,7 @@ mod gil_cell;
 mod interpreter;
 mod json;
 mod keeper;
+mod log_handler;
 mod logging;
 mod metrics;
 mod module;
@@ -32,6 +34,7 @@ mod names;
 mod object;
 mod restrict;
 mod script;
+mod search_path;
 mod signals;
 mod slot;
 mod telemetry;

@@ -5,20 +5,17 @@ use wsgi_protocol::abi::Level;
 
 use crate::events::List;
 use crate::interpreter::Interpreter;
+use crate::log_handler;
 use crate::metrics::{self, Meter};
 use crate::object::{
-    Object, Raise, Raised, append, attribute_error, call, dict, done, find, from_sys, get, import, import_error,
-    integer, latin1, list, list_length, matches, none, owned, path_of, put, raise, runtime_error, set, text, text_of,
+    Object, Raise, Raised, append, attribute_error, from_sys, import, import_error, integer, latin1, list, list_item,
+    list_length, matches, none, owned, put, raise, runtime_error, set, text, text_of,
 };
-use crate::slot::{Arguments, Methods, NO_MORE_METHODS, entered, function, method, plain_method};
+use crate::slot::{Arguments, Methods, NO_MORE_METHODS, entered, method};
 use crate::wsgi::environ::{COMPATIBLE_VERSION, server_version, version};
 use crate::wsgi::session::current;
 
-/// `LogHandler` in Python: a subclass of `logging.Handler`, made when somebody asks for it, so that `logging` is
-/// imported only then.
-const LOG_HANDLER: &str = include_str!("log_handler.py");
-
-static FUNCTIONS: Methods<15> = Methods([
+static FUNCTIONS: Methods<11> = Methods([
     method(c"subscribe_events", subscribe_events_slot),
     method(c"subscribe_shutdown", subscribe_shutdown_slot),
     method(c"subscribe_signals", subscribe_signals_slot),
@@ -29,15 +26,8 @@ static FUNCTIONS: Methods<15> = Methods([
     method(c"server_metrics", server_metrics_slot),
     method(c"__getattr__", getattr_slot),
     method(c"__dir__", dir_slot),
-    method(c"_logs", logs_slot),
-    method(c"_log", log_slot),
-    plain_method(c"_json", json_slot),
-    method(c"_log_json", log_json_slot),
     NO_MORE_METHODS,
 ]);
-
-/// Functions that only `log_handler.py` gets.
-const PRIVATE: [&std::ffi::CStr; 4] = [c"_logs", c"_log", c"_json", c"_log_json"];
 
 /// Finds or makes the module `mod_wsgi`. The package of this name from PyPI is kept when it is there, so that its
 /// submodules stay importable.
@@ -83,12 +73,10 @@ pub(crate) fn fill<'py>(
     set(module, c"RequestTimeout", timeout)?;
     let bound = capsule(py, interpreter)?;
     let name = text(py, "mod_wsgi")?;
-    for index in 0..FUNCTIONS.0.len() - 1 {
-        // SAFETY: the static table's entries have names.
-        let entry_name = unsafe { std::ffi::CStr::from_ptr(FUNCTIONS.0[index].ml_name) };
-        if !PRIVATE.contains(&entry_name) {
-            set(module, entry_name, &entry(py, index, &bound, &name)?)?;
-        }
+    // SAFETY: the functions of the module expect the capsule.
+    for function in unsafe { FUNCTIONS.bind(py, &bound, &name) } {
+        let (name, function) = function?;
+        set(module, name, &function)?;
     }
     let lists = [list(py)?, list(py)?, list(py)?];
     for (name, list) in [c"event_callbacks", c"shutdown_callbacks", c"signal_callbacks"].iter().zip(&lists) {
@@ -98,11 +86,6 @@ pub(crate) fn fill<'py>(
     let ours = fresh(py, c"mod_wsgi_rs")?;
     set(&ours, c"version", &text(py, env!("CARGO_PKG_VERSION"))?)?;
     Ok(lists)
-}
-
-fn entry<'py>(py: Python<'py>, index: usize, bound: &Object<'py>, module: &Object<'py>) -> Raise<Object<'py>> {
-    // SAFETY: an entry of the static table; its function expects the capsule.
-    unsafe { function(py, FUNCTIONS.pointer().add(index), bound, Some(module)) }
 }
 
 /// Makes the module `apache`. In embedded mode a module of that name that can be imported is augmented.
@@ -336,7 +319,8 @@ unsafe extern "C" fn dir_slot(
             let names = list(py)?;
             let Some(parts) = interpreter.parts() else { return Ok(names) };
             let own = owned(py, ffi::PyDict_Keys(ffi::PyModule_GetDict(parts.module.as_ptr())))?;
-            for name in strings(&own) {
+            for index in 0..list_length(&own) {
+                let name = list_item(&own, index)?;
                 let hidden = text_of(&name)
                     .is_some_and(|name| name == "__getattr__" || name == "__dir__" || MADE_ON_DEMAND.contains(&&*name));
                 if !hidden {
@@ -366,7 +350,7 @@ unsafe extern "C" fn getattr_slot(
             let Some(name) = arguments.get(py, 0).and_then(|name| text_of(&name)) else { return Err(Raised) };
             let bound: Object<'_> = pyo3::Bound::from_borrowed_ptr(py, bound);
             match name.as_str() {
-                "LogHandler" => log_handler(py, interpreter, &bound),
+                "LogHandler" => log_handler::make(py, interpreter, &bound),
                 "active_requests" => interpreter.watch_requests(py),
                 _ => {
                     let message = format!("module 'mod_wsgi' has no attribute '{name}'");
@@ -375,206 +359,4 @@ unsafe extern "C" fn getattr_slot(
             }
         })
     }
-}
-
-fn log_handler<'py>(py: Python<'py>, interpreter: &Interpreter, bound: &Object<'py>) -> Raise<Object<'py>> {
-    let builtins = import(py, c"builtins")?;
-    let (file, mode) = (text(py, "<mod_wsgi>")?, text(py, "exec")?);
-    let code = call(&get(&builtins, c"compile")?, &[&text(py, LOG_HANDLER)?, &file, &mode])?;
-    let names = dict(py)?;
-    put(&names, c"__builtins__", &builtins)?;
-    put(&names, c"__name__", &text(py, "mod_wsgi")?)?;
-    let module = text(py, "mod_wsgi")?;
-    for index in 0..FUNCTIONS.0.len() - 1 {
-        // SAFETY: the static table's entries have names.
-        let name = unsafe { std::ffi::CStr::from_ptr(FUNCTIONS.0[index].ml_name) };
-        if PRIVATE.contains(&name) {
-            put(&names, name, &entry(py, index, bound, &module)?)?;
-        }
-    }
-    // SAFETY: alive, attached; borrowed or null.
-    let handler = unsafe {
-        owned(py, ffi::PyEval_EvalCode(code.as_ptr(), names.as_ptr(), names.as_ptr()))?;
-        crate::object::borrowed(py, ffi::PyDict_GetItemString(names.as_ptr(), c"LogHandler".as_ptr()))?
-    };
-    let Some(parts) = interpreter.parts() else { return Ok(handler) };
-    set(&parts.module.get(py), c"LogHandler", &handler)?;
-    Ok(handler)
-}
-
-fn level_of(number: i64) -> Level {
-    Level::from_number(u8::try_from(number).unwrap_or(u8::MAX))
-}
-
-unsafe extern "C" fn logs_slot(
-    bound: *mut ffi::PyObject,
-    first: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: CPython calls with the bound capsule and the arguments.
-    unsafe {
-        entered(|py| {
-            let interpreter = interpreter_of(bound)?;
-            let level = level_of(Arguments::new("_logs", first, count).size(py, 0, 0)?);
-            let logs = match current(interpreter) {
-                Some(session) => session.logs(py, level),
-                None => interpreter.setting.process.logs(level),
-            };
-            Ok(crate::object::boolean(py, logs))
-        })
-    }
-}
-
-/// `_json()`: whether records are JSON here.
-unsafe extern "C" fn json_slot(bound: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: CPython calls with the bound capsule.
-    unsafe {
-        entered(|py| {
-            let interpreter = interpreter_of(bound)?;
-            let json = match current(interpreter) {
-                Some(session) => session.is_json(py),
-                None => interpreter.setting.config.json_log,
-            };
-            Ok(crate::object::boolean(py, json))
-        })
-    }
-}
-
-/// `_log_json(level, message, file, number, logger, exception)`
-unsafe extern "C" fn log_json_slot(
-    bound: *mut ffi::PyObject,
-    first: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: CPython calls with the bound capsule and the arguments.
-    unsafe {
-        entered(|py| {
-            let interpreter = interpreter_of(bound)?;
-            let arguments = Arguments::new("_log_json", first, count);
-            arguments.between(py, 6, 6)?;
-            let level = level_of(arguments.size(py, 0, 0)?);
-            let text = |index| arguments.get(py, index).and_then(|value| text_of(&value)).unwrap_or_default();
-            let file = arguments.get(py, 2).and_then(|file| path_of(&file)).unwrap_or_default();
-            let number = u32::try_from(arguments.size(py, 3, 0)?).unwrap_or(0);
-            let source = (!file.is_empty()).then_some((file.as_slice(), number));
-            let session = current(interpreter);
-            let object = match &session {
-                Some(session) => session.object(py, level),
-                None => interpreter.object(level),
-            };
-            let object = object.text("logger", text(4).as_bytes()).text("message", text(1).as_bytes());
-            let object = crate::json::source(object, source).some("exception", text(5).as_bytes()).finish();
-            let record = crate::logging::object(level, &object);
-            match session {
-                Some(session) => session.log(py, &record),
-                None => interpreter.setting.process.log(&record),
-            }
-            Ok(none(py))
-        })
-    }
-}
-
-/// `_log(level, line, file, number)`
-unsafe extern "C" fn log_slot(
-    bound: *mut ffi::PyObject,
-    first: *mut *mut ffi::PyObject,
-    count: ffi::Py_ssize_t,
-) -> *mut ffi::PyObject {
-    // SAFETY: CPython calls with the bound capsule and the arguments.
-    unsafe {
-        entered(|py| {
-            let interpreter = interpreter_of(bound)?;
-            let arguments = Arguments::new("_log", first, count);
-            arguments.between(py, 4, 4)?;
-            let level = level_of(arguments.size(py, 0, 0)?);
-            let line = arguments.get(py, 1).and_then(|line| text_of(&line)).unwrap_or_default();
-            let file = arguments.get(py, 2).and_then(|file| path_of(&file)).unwrap_or_default();
-            let number = u32::try_from(arguments.size(py, 3, 0)?).unwrap_or(0);
-            let source = (!file.is_empty()).then_some((file.as_slice(), number));
-            match current(interpreter) {
-                Some(session) => session.log_line(py, level, line.as_bytes(), source),
-                None => interpreter.log_line(level, line.as_bytes(), source),
-            }
-            Ok(none(py))
-        })
-    }
-}
-
-/// Applies `python-path`: each entry through `site.addsitedir`, so that its `.pth` files count, then everything that
-/// was added moves to the front in the configured order. `home` stands before all of it.
-pub(crate) fn search_path(py: Python<'_>, interpreter: &Interpreter) -> Raise<()> {
-    let setting = interpreter.setting;
-    let scopes = setting.config.scopes.iter();
-    let scoped =
-        scopes.filter(|scope| scope.application_group.as_ref().is_none_or(|group| *group == interpreter.group));
-    // One after the other, so that the entries of a more specific block stand before those of a less specific one.
-    for entries in [&setting.config.path].into_iter().chain(scoped.map(|scope| &scope.path)) {
-        if !entries.is_empty() {
-            add_site_folders(py, interpreter, entries)?;
-        }
-    }
-    if let Some(home) = &setting.config.working_directory {
-        let path = from_sys(py, c"path")?;
-        let home = crate::object::filesystem(py, home)?;
-        // SAFETY: alive, attached; the index is within the list.
-        done(unsafe { ffi::PyList_Insert(path.as_ptr(), 0, home.as_ptr()) })?;
-    }
-    Ok(())
-}
-
-fn add_site_folders(py: Python<'_>, interpreter: &Interpreter, entries: &[Vec<u8>]) -> Raise<()> {
-    let setting = interpreter.setting;
-    let logged = |raised: Raised, code: &str, what: &str| {
-        setting.log(Level::Error, &format!("WSGI{code}: {what}"));
-        if let Some(exception) = raised.take(py) {
-            let message = format!("{}: {}", crate::object::type_name(&exception), crate::object::shown(&exception));
-            setting.log(Level::Error, &message);
-        }
-    };
-    let site = match import(py, c"site") {
-        Ok(site) => site,
-        Err(raised) => {
-            logged(raised, "0095", "Unable to import Python module 'site'; the module search path is not extended.");
-            return Ok(());
-        }
-    };
-    let add = match find(&site, c"addsitedir") {
-        Ok(Some(add)) => add,
-        Ok(None) | Err(_) => {
-            logged(Raised, "0094", "Unable to locate 'site.addsitedir'; the module search path is not extended.");
-            return Ok(());
-        }
-    };
-    let path = from_sys(py, c"path")?;
-    let before = strings(&path);
-    for entry in entries {
-        let shown = String::from_utf8_lossy(entry);
-        let process = &setting.phrases.process;
-        setting.log(Level::Info, &format!("Adding '{shown}' to Python module search path for {process}."));
-        let folder = crate::object::filesystem(py, entry)?;
-        if let Err(raised) = call(&add, &[&folder]) {
-            logged(raised, "0091", &format!("Call to 'site.addsitedir()' failed for '{shown}'."));
-            break;
-        }
-    }
-    // `site` appends; what it appended goes to the front. A folder that was there before moves as well when it is one of
-    // the entries themselves.
-    let mut added = Vec::new();
-    let mut kept = Vec::new();
-    for item in strings(&path) {
-        let bytes = path_of(&item).unwrap_or_default();
-        let listed = before.iter().any(|old| path_of(old).unwrap_or_default() == bytes);
-        let own = entries.iter().any(|entry| **entry == bytes);
-        if own || !listed { added.push(item) } else { kept.push(item) }
-    }
-    let reordered = list(py)?;
-    for item in added.iter().chain(&kept) {
-        append(&reordered, item)?;
-    }
-    // SAFETY: alive, attached; replaces the list's whole content.
-    done(unsafe { ffi::PyList_SetSlice(path.as_ptr(), 0, crate::object::size(list_length(&path)), reordered.as_ptr()) })
-}
-
-fn strings<'py>(list: &Object<'py>) -> Vec<Object<'py>> {
-    (0..list_length(list)).filter_map(|index| crate::object::list_item(list, index).ok()).collect()
 }

@@ -159,6 +159,27 @@ impl<const N: usize> Methods<N> {
     pub(crate) fn pointer(&'static self) -> *mut ffi::PyMethodDef {
         self.0.as_ptr().cast_mut()
     }
+
+    /// The table's functions as built-in functions bound to an object, with their names.
+    ///
+    /// # Safety
+    /// They expect `bound` as their first argument.
+    pub(crate) unsafe fn bind<'py>(
+        &'static self,
+        py: Python<'py>,
+        bound: &Object<'py>,
+        module: &Object<'py>,
+    ) -> impl Iterator<Item = Raise<(&'static CStr, Object<'py>)>> {
+        let entries = self.0.iter().take_while(|entry| !entry.ml_name.is_null());
+        entries.map(move |entry| {
+            // SAFETY: an entry of a static table before its end, which has a static name; the rest is promised by the
+            // caller.
+            unsafe {
+                let name = CStr::from_ptr(entry.ml_name);
+                Ok((name, function(py, std::ptr::from_ref(entry).cast_mut(), bound, Some(module))?))
+            }
+        })
+    }
 }
 
 /// A table of computed attributes.

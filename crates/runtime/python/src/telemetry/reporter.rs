@@ -191,11 +191,11 @@ impl Reporter {
         for slowness in setting.ledger.slow_requests() {
             self.slow(&slowness);
         }
-        for interpreter in engine.interpreters() {
+        for interpreter in engine.all() {
             let (collections, dropped) = interpreter.collections.take();
             let mut packet = Packet::new(Kind::GcSnapshot);
             packet.text(8, &interpreter.group);
-            let told = engine.attached(interpreter, |py| match collections::snapshot(py, dropped, &mut packet) {
+            let told = engine.visit(interpreter, |py| match collections::snapshot(py, dropped, &mut packet) {
                 Ok(()) => true,
                 Err(raised) => {
                     raised.forget(py);

@@ -1,0 +1,113 @@
+//! What other threads do to those that serve: see where they are, and take them out of an application.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use pyo3::ffi;
+use wsgi_protocol::abi::Level;
+
+use super::Engine;
+use crate::interpreter::Interpreter;
+use crate::thread::Record;
+
+/// Whose stacks are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stacks {
+    /// Those of all threads that run Python code.
+    All,
+    /// That of the worker with this number.
+    Worker(u32),
+}
+
+impl Engine {
+    /// Returns once the main interpreter's GIL was held: for a watchdog that sees whether it can be had.
+    pub fn probe_gil(&'static self) {
+        if !self.stopping.load(Ordering::SeqCst) {
+            self.visit(self.main, |_| ());
+        }
+    }
+
+    /// Sends `mod_wsgi.RequestTimeout` into the application that the worker with this number is running. False: it is
+    /// running none.
+    #[must_use]
+    pub fn interrupt(&'static self, number: u32) -> bool {
+        let Some(record) = self.record(number) else { return false };
+        let Some(interpreter) = self.serving(&record) else { return false };
+        let interrupted = self.visit(interpreter, |py| {
+            // Checked again with the GIL held: the request may have ended meanwhile.
+            let _steady = record.steady();
+            if record.serving.load(Ordering::Relaxed) != interpreter.index + 1 {
+                return false;
+            }
+            let Some(parts) = interpreter.parts() else { return false };
+            let timeout = parts.timeout.get(py);
+            record.interrupted.store(true, Ordering::Relaxed);
+            // SAFETY: attached to the interpreter of that thread's request; the class is alive.
+            unsafe { ffi::PyThreadState_SetAsyncExc(ident(record.ident), timeout.as_ptr()) == 1 }
+        });
+        interrupted.unwrap_or(false)
+    }
+
+    fn record(&self, number: u32) -> Option<Arc<Record>> {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().find(|record| record.number() == number).cloned()
+    }
+
+    fn serving(&self, record: &Record) -> Option<&'static Interpreter> {
+        let index = record.serving.load(Ordering::Relaxed).checked_sub(1)?;
+        self.all().into_iter().find(|interpreter| interpreter.index == index)
+    }
+
+    /// Logs the stacks of Python threads at INFO. Needs the GIL, so it waits as long as C code keeps it.
+    pub fn dump_stacks(&'static self, which: Stacks) {
+        let workers: Vec<Arc<Record>> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for interpreter in self.all() {
+            let name = |thread: u64| {
+                let known = workers.iter().find(|record| record.ident == thread);
+                match which {
+                    Stacks::All => Some(known.map_or(thread.to_string(), |record| record.number().to_string())),
+                    Stacks::Worker(number) => {
+                        known.filter(|record| record.number() == number).map(|record| record.number().to_string())
+                    }
+                }
+            };
+            let wanted = match which {
+                Stacks::All => true,
+                Stacks::Worker(number) => {
+                    let record = workers.iter().find(|record| record.number() == number);
+                    record.and_then(|record| self.serving(record)).is_some_and(|own| std::ptr::eq(own, interpreter))
+                }
+            };
+            if wanted {
+                if which == Stacks::All {
+                    self.setting.log(
+                        Level::Info,
+                        &format!(
+                            "Dumping stack trace for active Python threads of {} {}.",
+                            interpreter.label, self.setting.phrases.in_process
+                        ),
+                    );
+                }
+                self.visit(interpreter, |py| interpreter.dump_stacks(py, name));
+            }
+        }
+    }
+
+    /// Tells subscribers of a signal that the process has received, such as `SIGHUP`.
+    pub fn signal(&'static self, name: &str, number: i32) {
+        if self.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        for interpreter in self.all() {
+            if self.visit(interpreter, |py| crate::events::process_signal(py, interpreter, name, number)).is_none() {
+                let text = format!("WSGI0209: {name} could not be announced in the {}.", interpreter.label);
+                self.setting.log(Level::Error, &text);
+            }
+        }
+    }
+}
+
+/// A thread's identity as the C API wants it.
+pub(super) fn ident(number: u64) -> std::ffi::c_long {
+    std::ffi::c_long::from_ne_bytes(number.to_ne_bytes())
+}

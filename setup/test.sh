@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that CI checks. Every stage runs even when an earlier one failed, so that one run tells all.
 #
-# The last line counts single tests: unit and integration tests, set-up tests and scenario cells, and each stage
+# What failed is named below the table, and the last line counts single tests: unit and integration tests, set-up tests and scenario cells, and each stage
 # that has no tests of its own (format, lints, build, generated files) as one.
 set -eu
 
@@ -19,11 +19,12 @@ passed=0
 failed=0
 skipped=0
 : >"$results/summary"
+: >"$results/failures"
 
-# stage NAME COUNTER COMMAND...: runs the command, shows and keeps its output, and lets COUNTER read the numbers.
+# stage NAME KIND COMMAND...: runs the command, shows and keeps its output, and lets outcome.py read what came of it.
 stage() {
     name=$1
-    counter=$2
+    kind=$2
     shift 2
     printf '\n== %s\n' "$name"
     log=$results/$(echo "$name" | tr ' ' '-').log
@@ -32,51 +33,23 @@ stage() {
     status=$(cat "$results/status")
     took=$(($(date +%s) - began))
 
-    counts=$("$counter" "$log" "$status")
+    source=$log
+    if [ "$kind" = cells ]; then source=${log%.log}.json; fi
+    "$python" "$here/outcome.py" "$kind" "$source" "$status" >"$results/outcome"
+    set -- $(sed -n 1p "$results/outcome")
     # A stage that failed without a failed test (it did not compile, it was killed) counts as one failure.
-    set -- $counts
     if [ "$status" != 0 ] && [ "$2" = 0 ]; then set -- "$1" 1 "$3"; fi
     passed=$((passed + $1))
     failed=$((failed + $2))
     skipped=$((skipped + $3))
     verdict=ok
-    if [ "$status" != 0 ]; then verdict=FAILED; fi
+    if [ "$status" != 0 ]; then
+        verdict=FAILED
+        if [ "$(wc -l <"$results/outcome")" -lt 2 ]; then echo "exit status $status, see $log" >>"$results/outcome"; fi
+        sed "1d; s|^|$name: |" "$results/outcome" >>"$results/failures"
+    fi
     printf '%-28s %-7s %5d passed %3d failed %3d skipped  %4d s\n' "$name" "$verdict" "$1" "$2" "$3" "$took" \
         >>"$results/summary"
-}
-
-as_one() {
-    if [ "$2" = 0 ]; then echo "1 0 0"; else echo "0 1 0"; fi
-}
-
-# The summary lines of nextest and of cargo's own test runner.
-count_rust() {
-    sed 's/\x1b\[[0-9;]*m//g' "$1" | awk '
-        /^ *Summary \[/ {
-            for (i = 2; i <= NF; i++) {
-                if ($i ~ /^passed/) passed += $(i - 1)
-                if ($i ~ /^(failed|timed)/) failed += $(i - 1)
-                if ($i ~ /^skipped/) skipped += $(i - 1)
-            }
-        }
-        /^test result:/ { passed += $4; failed += $6; skipped += $8 }
-        END { printf "%d %d %d\n", passed, failed, skipped }'
-}
-
-count_python() {
-    awk '
-        /^Ran [0-9]+ tests?/ { ran = $2 }
-        /^(OK|FAILED)/ {
-            if (match($0, /failures=[0-9]+/)) bad += substr($0, RSTART + 9, RLENGTH - 9)
-            if (match($0, /errors=[0-9]+/)) bad += substr($0, RSTART + 7, RLENGTH - 7)
-            if (match($0, /skipped=[0-9]+/)) skipped += substr($0, RSTART + 8, RLENGTH - 8)
-        }
-        END { printf "%d %d %d\n", ran - bad - skipped, bad, skipped }' "$1"
-}
-
-# The report that the harness left beside the log of its stage.
-count_cells() {
-    "$python" "$here/cells.py" "${1%.log}.json"
 }
 
 # The Pythons that setup/python.sh has built, by their programs.
@@ -106,38 +79,44 @@ scenarios() {
     code=0
     "$here/scenarios.sh" "$@" --json "$reports/report.json" --junit "$reports/report.xml" \
         --artifacts "$reports/artifacts" || code=$?
-    for kind in json xml; do
-        if [ -f "$reports/report.$kind" ]; then cp "$reports/report.$kind" "$results/$label.$kind"; fi
+    for format in json xml; do
+        if [ -f "$reports/report.$format" ]; then cp "$reports/report.$format" "$results/$label.$format"; fi
     done
     if [ -d "$reports/artifacts" ]; then cp -R "$reports/artifacts" "$results/$label.artifacts"; fi
     rm -rf "$reports"
     return $code
 }
 
-stage "format" as_one $cargo fmt --all --check
-stage "build" as_one "$here/build.sh"
+stage "format" once $cargo fmt --all --check
+stage "build" once "$here/build.sh"
 for cached in $(cached_pythons); do
-    stage "engine for ${cached##*/}" as_one env VERSION= PYTHON="$cached" "$here/engine.sh"
+    stage "engine for ${cached##*/}" once env VERSION= PYTHON="$cached" "$here/engine.sh"
 done
-stage "lints" as_one $cargo clippy --locked --workspace --all-targets -- -D warnings
-stage "rust tests" count_rust rust_tests
+stage "lints" once $cargo clippy --locked --workspace --all-targets -- -D warnings
+stage "rust tests" rust rust_tests
 for cached in $(cached_pythons); do
-    stage "rust tests on ${cached##*/}" count_rust env VERSION= PYTHON="$cached" "$here/engine.sh" --test
+    stage "rust tests on ${cached##*/}" rust env VERSION= PYTHON="$cached" "$here/engine.sh" --test
 done
-stage "generated files" as_one "$here/generate.sh" --check
-stage "set-up tests" count_python "$python" -B -m unittest discover --start-directory setup/tests
+stage "generated files" once "$here/generate.sh" --check
+stage "set-up tests" python "$python" -B -m unittest discover --start-directory setup/tests
 if [ "$(id -u)" = 0 ]; then
-    stage "scenarios as root" count_cells scenarios scenarios-as-root
+    stage "scenarios as root" cells scenarios scenarios-as-root
     # The C module has had its turn; what it does for an ordinary user is not ours to test but where root cannot show it.
-    stage "scenarios as a user" count_cells scenarios scenarios-as-a-user --as nobody \
+    stage "scenarios as a user" cells scenarios scenarios-as-a-user --as nobody \
         --filter 'module(ours) | tag(ordinary-user)'
 else
-    stage "scenarios as a user" count_cells scenarios scenarios-as-a-user
+    stage "scenarios as a user" cells scenarios scenarios-as-a-user
     echo "scenarios as root            not run: only root can start servers that change their user" >>"$results/summary"
 fi
 
 printf '\n'
 cat "$results/summary"
+if [ -s "$results/failures" ]; then
+    printf '\nfailed:\n'
+    sed -n '1,20s/^/  /p' "$results/failures"
+    more=$(($(wc -l <"$results/failures") - 20))
+    if [ "$more" -gt 0 ]; then echo "  and $more more: $results/failures"; fi
+fi
 if [ "$skipped" = 0 ]; then
     printf '\n%d passed, %d failed\n' "$passed" "$failed"
 else

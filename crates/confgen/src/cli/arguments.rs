@@ -16,14 +16,21 @@ use crate::environment::Environment;
 #[command(
     name = "confgen",
     version,
-    after_help = "Exit codes: 0 ok; 1 differs or findings; 2 usage or spec; 3 httpd refused; 4 environment; 5 rolled back.\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
+    after_help = "Exit status:\n  0  as it should be\n  1  no such server, or it does not run\n  2  the command line or the spec is wrong\n  3  httpd refused the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
 )]
 pub(super) struct Arguments {
     /// Answer in JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     json: bool,
-    /// When to use colours.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     color: Colour,
     #[command(subcommand)]
     command: Command,

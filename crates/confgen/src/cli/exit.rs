@@ -17,8 +17,6 @@ pub enum Exit {
     Refused = 3,
     /// Something of the machine is missing or failed: httpd, a module, a file that cannot be written.
     Environment = 4,
-    /// Applying failed, and what was there before is in place again.
-    RolledBack = 5,
 }
 
 impl From<Exit> for ExitCode {

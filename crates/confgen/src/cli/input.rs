@@ -56,15 +56,23 @@ impl SpecArgs {
 }
 
 fn read(path: &FsPath) -> Result<(String, String), Failure> {
-    if path.as_os_str() == "-" {
-        let mut text = String::new();
+    let (name, bytes) = if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
         std::io::stdin()
-            .read_to_string(&mut text)
+            .read_to_end(&mut bytes)
             .map_err(|error| Failure::io("read", FsPath::new("standard input"), &error))?;
-        return Ok(("<stdin>".to_owned(), text));
-    }
-    let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    Ok((path.display().to_string(), text))
+        ("<stdin>".to_owned(), bytes)
+    } else {
+        let bytes = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+        (path.display().to_string(), bytes)
+    };
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let message = format!("{name} is not UTF-8 text: line {line} has other bytes");
+        Failure::new(Exit::Spec, Diagnostic::error(Code::Syntax, message).help("save it as UTF-8"))
+    })?;
+    Ok((name, text))
 }
 
 /// `KEY=VALUE` as a merge patch whose places are on the command line.

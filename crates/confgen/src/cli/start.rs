@@ -15,6 +15,7 @@ use super::exit::{Exit, Failure};
 use super::input::{MachineArgs, SpecArgs};
 use super::instances::{self, registry};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::facts::Facts;
 use crate::httpd::{Account, HeldPort, Launch, LaunchError, PortError, Readiness, Record, Server, ServerRoot};
 use crate::render::{RenderOptions, Tree, WriteOptions, render_draft};
 use crate::spec::{Draft, Endpoint, Endpoints, LogTarget, Spec};
@@ -114,6 +115,7 @@ impl Start {
         }
         let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
         let tree = render_draft(&wanted.draft, &facts, &options).map_err(Failure::of_spec)?;
+        ensure_reachable(&facts, &wanted.draft.spec, &tree, &root)?;
         context.report(&tree.warnings);
         tree.write(&WriteOptions { environment: context.environment.clone(), ..WriteOptions::default() })
             .map_err(|diagnostics| Failure { exit: Exit::Environment, diagnostics })?;
@@ -179,6 +181,19 @@ impl Start {
             launch = launch.on_terminal();
         }
         launch.start().map_err(|error| refused(tree, &error))
+    }
+}
+
+/// A directory that was named may be closed to the user that serves, who has to reach the sockets in it.
+fn ensure_reachable(facts: &Facts, spec: &Spec, tree: &Tree, root: &ServerRoot) -> Result<(), Failure> {
+    if !facts.starts_as_root() || spec.daemons.is_empty() || spec.runtime.socket_prefix.is_some() {
+        return Ok(());
+    }
+    // A user that is given by its number has no name to look up, and may have no account.
+    let Ok(account) = Account::by_name(&tree.choice.user) else { return Ok(()) };
+    match account.obstacle(&root.run()) {
+        Some(obstacle) => Err(environment(Code::Unreachable, obstacle.explain(&account.name))),
+        None => Ok(()),
     }
 }
 

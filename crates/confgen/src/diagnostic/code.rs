@@ -122,7 +122,7 @@ codes! {
         "Install it, or use one of those that the message lists.";
     /// A secret that cannot be taken.
     Secret = "CG123", "secret",
-        "A secret cannot be read from where the spec says, or its value cannot stand in an environment file (a line break or a NUL in it).",
+        "A secret cannot be read from where the spec says, or its value cannot stand in an environment file (a line break or a NUL in it, a blank at its beginning or end).",
         "Correct the source of the secret. Its value is never shown.";
     /// A raw text that would break the structure.
     Raw = "CG124", "raw text",

@@ -123,7 +123,10 @@ pub fn closest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
             let rank = if prefix { distance.min(allowed) } else { distance };
             (rank, distance, allowed, word)
         })
-        .filter(|(rank, _, allowed, word)| rank <= allowed && *rank < word.chars().count())
+        // Two words without a letter in common are not alike, however short they are.
+        .filter(|(rank, _, allowed, word)| {
+            rank <= allowed && *rank < word.chars().count() && *rank < lower.chars().count()
+        })
         .min_by_key(|(rank, distance, _, _)| (*rank, *distance))
         .map(|(_, _, _, word)| word)
 }
@@ -141,5 +144,7 @@ mod tests {
         assert_eq!(closest("evnet", known), Some("event"));
         assert_eq!(closest("zebra", known), None);
         assert_eq!(closest("", known), None);
+        assert_eq!(closest("a", ["var", "lib"]), None);
+        assert_eq!(closest("vra", ["var", "lib"]), Some("var"));
     }
 }

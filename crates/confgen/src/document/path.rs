@@ -183,7 +183,11 @@ impl fmt::Display for Path {
                     if position > 0 {
                         f.write_str(".")?;
                     }
-                    if key.is_empty() || key.contains(['.', '[', ']', '"', ' ']) {
+                    if key.is_empty()
+                        || key
+                            .chars()
+                            .any(|character| matches!(character, '.' | '[' | ']' | '"' | ' ') || character.is_control())
+                    {
                         write!(f, "{key:?}")?;
                     } else {
                         f.write_str(key)?;

@@ -28,9 +28,15 @@ pub(super) fn parse(source: &Arc<Source>) -> Result<Node, LoadError> {
     Ok(raw.into_node(source))
 }
 
+/// What the library says when a document, with its aliases followed, has more values than anybody writes.
+const TOO_MANY: &str = "budget breached";
+
 /// The library adds the position and advice in further lines; the position is shown by the caret already.
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
+    if line.contains(TOO_MANY) {
+        return "the document has too many values; those behind an alias count each time that it is used".to_owned();
+    }
     let line = line.split_once(" at line ").map_or(line, |(before, _)| before);
     line.trim_start_matches("error: ").to_owned()
 }
@@ -194,6 +200,16 @@ mod tests {
         let error = Document::parse("f", "a: 1\nb: 2\na: 3\n", Format::Yaml).unwrap_err();
         assert_eq!(error.span.to_string(), "f:3:1");
         assert!(error.message.contains("`a`"), "{}", error.message);
+    }
+
+    #[test]
+    fn aliases_of_aliases_end_with_a_message() {
+        let mut text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for (one, other) in "abcdefg".chars().zip("bcdefgh".chars()) {
+            text += &format!("{other}: &{other} [{}]\n", vec![format!("*{one}"); 10].join(", "));
+        }
+        let error = Document::parse("f", text, Format::Yaml).unwrap_err();
+        assert!(error.message.starts_with("the document has too many values"), "{}", error.message);
     }
 
     #[test]

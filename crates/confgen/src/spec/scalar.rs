@@ -116,7 +116,7 @@ text!(
 );
 text!(
     /// The address of another server.
-    UpstreamUrl, r"^(http|https|h2|h2c|ws|wss)://[^\s]+$|^unix:/[^\s]+$", "a URL such as http://127.0.0.1:9001"
+    UpstreamUrl, r"^(http|https|h2|h2c|ws|wss)://[^\s]+$|^unix:/[^\s|]+$", "a URL such as http://127.0.0.1:9001"
 );
 
 impl FilePath {

@@ -119,6 +119,15 @@ fn colours_only_when_asked_for() {
 }
 
 #[test]
+fn a_spec_that_is_no_text_is_a_mistake_of_the_spec() {
+    let spec = Spec::new("");
+    fs::write(&spec.path, b"schema: confgen/1\nserver: {server-name: \xfc}\n").unwrap();
+    let (code, _, err) = run(&["render", spec.path(), FACTS[0], FACTS[1]]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("error[CG101]") && err.contains("is not UTF-8 text: line 2 has other bytes"), "{err}");
+}
+
+#[test]
 fn exit_codes() {
     assert_eq!(run(&["explain", "CG103"]).0, Some(0));
     assert_eq!(run(&["nonsense"]).0, Some(2));

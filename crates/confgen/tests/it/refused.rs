@@ -68,6 +68,18 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "CG119",
         "there is no https port",
     ),
+    (
+        "a socket with what separates it from its host",
+        "sites: {s: {upstreams: {/u: {to: 'unix:/run/a|http://evil'}}}}",
+        "CG108",
+        "does not have the right form",
+    ),
+    (
+        "a line break in a path",
+        "sites: {s: {apps: {\"/a\\nb\": {script: DIR/app.wsgi}}}}",
+        "CG109",
+        "the key `sites.s.apps.\"/a\\nb\"` contains a line break",
+    ),
     ("an option that does not exist", "daemons: {d: {thread: 3}}", "CG103", "did you mean `threads`?"),
     ("text for a number", "daemons: {d: {processes: many}}", "CG104", "expected an integer"),
     ("a switch interval that is not positive", "daemons: {d: {switch-interval: 0}}", "CG105", "out of range: 0"),
@@ -85,7 +97,7 @@ fn each_with_its_code() {
     let place = |text: &str| text.replace("DIR", folder.path().to_str().unwrap());
     let root = folder.path().join("tree");
     let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
-    assert_eq!(BAD.len(), 18);
+    assert_eq!(BAD.len(), 20);
     for (what, text, code, words) in BAD {
         let errors = rendered(&place(text), &this_machine(), &options).expect_err(what);
         assert!(errors.contains(&format!("error[{code}]")), "{what}\n{errors}");

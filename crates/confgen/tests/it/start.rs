@@ -204,7 +204,7 @@ fn a_busy_port_a_taken_name_and_a_missing_script_are_named() {
     assert!(err.contains(&format!("127.0.0.1:{port} is in use by pid ")), "{err}");
     let (code, _, err) = place.run(&["start", "ap.wsgi", "--port", "0"]);
     assert_eq!(code, Some(2));
-    assert!(err.contains("error[CG113]: there is no file "), "{err}");
+    assert!(err.contains("error[CG113]: there is no file ") && err.contains("app.wsgi`?"), "{err}");
     started.interrupt();
     assert_eq!(started.end().0, Some(0));
 }
@@ -222,6 +222,17 @@ fn a_folder_that_the_serving_user_cannot_enter_is_named() {
     let expected =
         format!("the user nobody may not enter the folder {}", place.site().canonicalize().unwrap().display());
     assert!(err.contains("error[CG408]") && err.contains(&expected), "{err}");
+    let port = confgen::httpd::HeldPort::loopback().unwrap().port();
+    let spec = format!(
+        "server: {{listen: {{http: '127.0.0.1:{port}'}}}}\ndaemons: {{d: {{}}}}\nsites: {{s: {{apps: {{/: {{script: /etc/hostname, daemon: d}}}}}}}}\n"
+    );
+    fs::write(place.site().join("spec.yaml"), spec).unwrap();
+    let (code, _, err) = place.run(&["start", "--spec", "spec.yaml", "--server-root", "tree"]);
+    assert_eq!(code, Some(4));
+    assert!(
+        err.contains("error[CG408]") && err.contains(&place.site().canonicalize().unwrap().display().to_string()),
+        "{err}"
+    );
     let (code, _, err) = place.run(&["start", "app.wsgi", "--port", "0", "--user", "root"]);
     assert_eq!(code, Some(4));
     assert!(err.contains("error[CG117]"), "{err}");

@@ -12,6 +12,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Document;
 use crate::httpd::{Account, HeldPort};
+use crate::render::files;
 use crate::spec::Draft;
 
 /// Threads of the daemon process, unless told otherwise.
@@ -120,10 +121,13 @@ fn find(given: &str, folder: &Path) -> Result<Application, Failure> {
     {
         return Ok(Application::Module(given.to_owned(), module_file(module, folder)));
     }
-    Err(wrong(
-        format!("there is no file {}", path.display()),
-        "name a WSGI script, or a module and the application in it as `package.module:callable`",
-    ))
+    let message = format!("there is no file {}", path.display());
+    Err(match files::neighbour(&path) {
+        Some(near) => wrong(message, &format!("did you mean `{}`?", near.display())),
+        None => {
+            wrong(message, "name a WSGI script, or a module and the application in it as `package.module:callable`")
+        }
+    })
 }
 
 /// The file of a module below the working directory.

@@ -176,12 +176,16 @@ impl Instance {
         self.sorted().1
     }
 
-    /// The direct children of the parent: those of httpd, and daemon processes.
+    /// The direct children of the parent: those of httpd, and daemon processes. The module's own helpers are neither.
     fn sorted(&self) -> (Vec<Stat>, Vec<Daemon>) {
         let parent = self.pid();
+        let command = process::arguments(parent);
         let mut started = None;
         let (mut children, mut daemons) = (Vec::new(), Vec::new());
         for stat in process::descendants(parent).into_iter().filter(|stat| stat.parent == parent) {
+            if is_helper(&stat, || process::arguments(stat.pid), &command) {
+                continue;
+            }
             let mut logged =
                 |pid| started.get_or_insert_with(|| started_daemons(self.error_log.as_deref())).get(&pid).cloned();
             match daemon_group(&stat).or_else(|| logged(stat.pid)) {
@@ -232,6 +236,18 @@ pub(super) fn members(parent: ProcessId, root: &Path, known: &[ProcessId]) -> Ve
                 || process::environment(stat.pid, MARKER).is_some_and(|value| Path::new(&value) == root)
         })
         .collect()
+}
+
+/// Short names of the processes that our module forks for itself: the writer of daemons' log lines, and what wakes the parent.
+const HELPERS: &[&str] = &["wsgi:log", "wsgi:bell"];
+
+/// Whether a process is a helper. It is a fork of httpd that executes nothing else, so that its arguments are httpd's (or
+/// nobody's, when it has ended); a daemon group may have the same short name.
+fn is_helper(stat: &Stat, arguments: impl FnOnce() -> Vec<String>, parent: &[String]) -> bool {
+    HELPERS.contains(&stat.name.as_str()) && {
+        let arguments = arguments();
+        arguments.iter().all(String::is_empty) || arguments == parent
+    }
 }
 
 /// The group of a daemon process, from the name it shows: `(wsgi:NAME)` as argument 0, or `wsgi:NAME` as argument 0 or short name.
@@ -294,6 +310,19 @@ mod tests {
     fn daemons_are_known_by_their_short_name_too() {
         assert_eq!(daemon_group(&stat("wsgi:web")).as_deref(), Some("web"));
         assert_eq!(daemon_group(&stat("apache2")), None);
+    }
+
+    #[test]
+    fn helpers_are_no_daemons_but_a_group_may_have_their_name() {
+        let httpd = ["/usr/sbin/apache2".to_owned(), "-d".to_owned(), "/srv".to_owned()];
+        for (name, arguments, helper) in [
+            ("wsgi:log", httpd.to_vec(), true),
+            ("wsgi:bell", vec![String::new()], true),
+            ("wsgi:log", vec!["wsgi:log".to_owned()], false),
+            ("wsgi:web", httpd.to_vec(), false),
+        ] {
+            assert_eq!(is_helper(&stat(name), || arguments.clone(), &httpd), helper, "{name} {arguments:?}");
+        }
     }
 
     #[test]

@@ -65,6 +65,10 @@ impl ServerRoot {
         }
         for folder in [self.path.clone(), self.logs(), self.run()] {
             let failed = |cause| RootError::Create { path: folder.clone(), cause };
+            // Rights of a folder that was there already are its owner's affair; the temporary one was made just now.
+            if self.temporary.is_none() && folder.is_dir() {
+                continue;
+            }
             fs::create_dir_all(&folder).map_err(failed)?;
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
         }
@@ -108,6 +112,18 @@ mod tests {
         }
         drop(root);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_there_keeps_its_rights() {
+        let top = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        let shared = top.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+        let root = ServerRoot::at(&shared).unwrap();
+        assert_eq!(mode(&shared), 0o1777);
+        assert_eq!((mode(&root.logs()), mode(&root.run())), (0o755, 0o755));
     }
 
     #[test]

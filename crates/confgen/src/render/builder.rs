@@ -80,9 +80,12 @@ impl<'a> Builder<'a> {
         self.origins.arg(path, text)
     }
 
-    /// Adds a file to the tree, once.
+    /// Adds a file to the tree, once. Another text under the same name would serve one thing as another.
     pub(super) fn add_text(&mut self, path: &str, text: String, key: &Path) {
-        if self.files.iter().any(|file| file.path == path) {
+        if let Some(known) = self.files.iter().find(|file| file.path == path) {
+            if !matches!(&known.content, Content::Text { text: same, .. } if *same == text) {
+                self.error(Code::Conflict, key, format!("two parts of the spec would make the file {path}"));
+            }
             return;
         }
         let lines = text.lines().map(|_| vec![key.clone()]).collect();

@@ -52,23 +52,23 @@ pub(super) fn check(builder: &mut Builder<'_>, path: &FilePath, wanted: Wanted, 
 
 /// The name of a neighbour that was probably meant, or the part of the path that is there.
 fn near(diagnostic: Diagnostic, path: &FsPath) -> Diagnostic {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return diagnostic;
-    };
+    let Some(parent) = path.parent() else { return diagnostic };
     if !parent.is_dir() {
         let deepest = parent.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(FsPath::new("/"));
         return diagnostic.note(format!("{} is there, what comes after it is not", deepest.display()));
     }
-    let names: Vec<String> = std::fs::read_dir(parent)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    match crate::diagnostic::closest(name, names.iter().map(String::as_str)) {
-        Some(other) => diagnostic.help(format!("did you mean `{}`?", parent.join(other).display())),
+    match neighbour(path) {
+        Some(other) => diagnostic.help(format!("did you mean `{}`?", other.display())),
         None => diagnostic,
     }
+}
+
+/// What stands beside a missing path under a name much like it.
+pub(crate) fn neighbour(path: &FsPath) -> Option<std::path::PathBuf> {
+    let (parent, name) = (path.parent()?, path.file_name()?.to_str()?);
+    let names: Vec<String> =
+        std::fs::read_dir(parent).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    crate::diagnostic::closest(name, names.iter().map(String::as_str)).map(|other| parent.join(other))
 }
 
 /// A list of directories is joined with colons, so none may hold one.

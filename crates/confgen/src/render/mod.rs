@@ -5,7 +5,7 @@ mod accounts;
 mod builder;
 mod certificate;
 mod daemons;
-mod files;
+pub(crate) mod files;
 mod hosts;
 mod modules;
 mod origin;

@@ -513,8 +513,8 @@ fn script(
     }
 }
 
-/// The name of the file that loads a module's application: what stands in it of the site and the path, and when that is not
-/// all, a number that keeps it apart from others.
+/// The name of the file that loads a module's application: site and path, joined by a dash. Where that does not tell which is
+/// which, because something in them was replaced or the path has a dash itself, a number keeps it apart from others.
 fn slug(site: &Name, path: &UrlPath) -> String {
     let plain = |text: &str| -> String {
         text.chars()
@@ -527,14 +527,13 @@ fn slug(site: &Name, path: &UrlPath) -> String {
     };
     let mount = path.as_str().trim_matches('/');
     let name = if mount.is_empty() { "root".to_owned() } else { plain(mount) };
-    let whole = name == mount || mount.is_empty();
-    let unique = match whole {
-        true => String::new(),
-        false => {
-            use sha2::{Digest, Sha256};
-            let digest = Sha256::digest(path.as_str().as_bytes());
-            format!("-{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2])
-        }
-    };
-    format!("{}-{name}{unique}", plain(site.as_str()))
+    let base = format!("{}-{name}", plain(site.as_str()));
+    let told =
+        path.as_str() == "/" || (!name.contains('-') && name != "root" && path.as_str().len() == mount.len() + 1);
+    if told && !site.as_str().contains(':') {
+        return base;
+    }
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(format!("{site} {path}").as_bytes());
+    format!("{base}-{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2])
 }

@@ -270,17 +270,28 @@ impl Tree {
             environment: self.environment.clone(),
             files: BTreeMap::new(),
         };
+        // Everything is written beside its place before anything is put in place: a disk that is full, or a folder in which
+        // nothing can be made, leaves the tree as it was.
+        let mut staged = Vec::new();
         for (file, bytes) in contents {
             let path = directory.join(&file.path);
             if let Some(parent) = path.parent() {
                 make_directory(parent, if matches!(file.content, Content::Secrets(_)) { 0o700 } else { 0o755 })?;
             }
-            match replace(&path, bytes, file.mode)? {
-                true => written.changed.push(file.path.clone()),
-                false => written.unchanged.push(file.path.clone()),
+            match stage(&path, bytes, file.mode)? {
+                Some(fresh) => {
+                    written.changed.push(file.path.clone());
+                    staged.push(fresh);
+                }
+                None => written.unchanged.push(file.path.clone()),
             }
             let sha256 = matches!(file.content, Content::Text { .. }).then(|| hash(bytes));
             manifest.files.insert(file.path.clone(), Listed { mode: format!("{:04o}", file.mode), sha256 });
+        }
+        let text = serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n";
+        staged.extend(stage(&directory.join(MANIFEST), text.as_bytes(), 0o644)?);
+        for fresh in staged {
+            fresh.put()?;
         }
         for path in previous
             .iter()
@@ -294,8 +305,6 @@ impl Tree {
                 Err(error) => return Err((gone, error)),
             }
         }
-        let text = serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n";
-        replace(&directory.join(MANIFEST), text.as_bytes(), 0o644)?;
         Ok(written)
     }
 
@@ -435,14 +444,23 @@ fn secret(line: &SecretLine, environment: &Environment) -> Result<Vec<u8>, Strin
             value.pop();
         }
     }
-    match value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        true => Err("it has more than one line, or a NUL in it".to_owned()),
-        false => Ok(value),
+    if value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+        return Err("it has more than one line, or a NUL in it".to_owned());
     }
+    if value.trim_ascii().len() != value.len() {
+        return Err("it begins or ends with a blank, which files of variables do not keep".to_owned());
+    }
+    Ok(value)
 }
 
+/// The list of the tree before. What it names is removed when it is not rendered any more, so names that lead out of the
+/// directory are none of ours, whoever wrote them.
 fn read_manifest(directory: &Path) -> Option<Manifest> {
-    serde_json::from_str(&fs::read_to_string(directory.join(MANIFEST)).ok()?).ok()
+    let mut manifest: Manifest = serde_json::from_str(&fs::read_to_string(directory.join(MANIFEST)).ok()?).ok()?;
+    manifest.files.retain(|path, _| {
+        Path::new(path).components().all(|component| matches!(component, std::path::Component::Normal(_)))
+    });
+    Some(manifest)
 }
 
 /// Files that are neither as they were written nor as they are to be.
@@ -473,8 +491,28 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), (PathBuf, io::Error)> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-/// Puts a file in place under a name of its own first, so that it is whole at any time and a secret is never readable.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, (PathBuf, io::Error)> {
+/// A file that is written and not yet in its place. It is gone when it is not put there.
+struct Staged {
+    fresh: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Puts it in place, in one step: the file is whole at any time.
+    fn put(self) -> Result<(), (PathBuf, io::Error)> {
+        fs::rename(&self.fresh, &self.path).map_err(|error| (self.path.clone(), error))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Where it was put in place there is nothing to remove; otherwise the first error is the one to report.
+        let _ = fs::remove_file(&self.fresh);
+    }
+}
+
+/// Writes a file beside its place, so that a secret is never readable; nothing for one that is as it should be.
+fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<Option<Staged>, (PathBuf, io::Error)> {
     let failed = |error| (path.to_owned(), error);
     if let (Ok(metadata), Ok(existing)) = (fs::symlink_metadata(path), fs::read(path))
         && metadata.is_file()
@@ -483,20 +521,14 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, (PathBuf, io::E
         if metadata.mode() & 0o7777 != mode {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
         }
-        return Ok(false);
+        return Ok(None);
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let fresh = path.with_file_name(name);
-    let result = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode & 0o600).open(&fresh)?;
-        file.write_all(bytes)?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        fs::rename(&fresh, path)
-    })();
-    if result.is_err() {
-        // What could not be put in place is not left lying about; the first error is the one to report.
-        let _ = fs::remove_file(&fresh);
-    }
-    result.map(|()| true).map_err(failed)
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(mode & 0o600).open(&fresh).map_err(failed)?;
+    let staged = Staged { fresh, path: path.to_owned() };
+    file.write_all(bytes).and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode))).map_err(failed)?;
+    Ok(Some(staged))
 }

@@ -309,6 +309,72 @@ fn nothing_is_written_on_error() {
 }
 
 #[test]
+fn what_cannot_be_written_leaves_the_tree_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let write = |text: &str| rendered(text, &machine(), &options).unwrap().write(&WriteOptions::default());
+    write("daemons: {d: {threads: 3}}").unwrap();
+    let before = fs::read_to_string(root.join("httpd.conf")).unwrap();
+    fs::write(root.join("apps"), "a file where a folder has to be").unwrap();
+    let refused =
+        write("daemons: {d: {threads: 4}}\nsites: {s: {apps: {/: {module: 'json:loads', daemon: d}}}}").unwrap_err();
+    assert_eq!(refused[0].code.id(), "CG404");
+    assert_eq!(fs::read_to_string(root.join("httpd.conf")).unwrap(), before);
+    let mut left: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["MANIFEST.json", "apps", "httpd.conf", "logs", "run"], "nothing half written is left");
+}
+
+#[test]
+fn a_list_of_files_that_leads_elsewhere_removes_nothing_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let write = || rendered("{}", &machine(), &options).unwrap().write(&WriteOptions::default()).unwrap();
+    write();
+    let mine = directory.path().join("mine");
+    fs::write(&mine, "keep").unwrap();
+    let list = root.join("MANIFEST.json");
+    let mut manifest: serde_json::Value = serde_json::from_str(&fs::read_to_string(&list).unwrap()).unwrap();
+    for elsewhere in ["../mine", mine.to_str().unwrap()] {
+        manifest["files"][elsewhere] = serde_json::json!({"mode": "0644"});
+    }
+    fs::write(&list, manifest.to_string()).unwrap();
+    assert_eq!(write().removed, Vec::<String>::new());
+    assert!(mine.exists());
+}
+
+#[test]
+fn each_application_of_a_module_has_a_file_of_its_own() {
+    let text = "daemons: {d: {}}
+sites:
+  a:
+    hosts: [a.example.com]
+    apps:
+      /: {module: 'json:loads', daemon: d}
+      /root: {module: 'json:dumps', daemon: d}
+      /m-n: {module: 'json.decoder:x', daemon: d}
+      /x/y: {module: 'json.encoder:x', daemon: d}
+      /x-y: {module: 'json.scanner:x', daemon: d}
+  a-m: {hosts: [b.example.com], apps: {/n: {module: 'json.tool:x', daemon: d}}}
+  'a:m': {hosts: [c.example.com], apps: {/n: {module: 'json:x', daemon: d}}}
+";
+    let tree = rendered(text, &machine(), &RenderOptions::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    let scripts: Vec<_> = tree.files.iter().filter(|file| file.path.starts_with("apps/")).collect();
+    assert_eq!(scripts.len(), 7, "{:?}", scripts.iter().map(|file| &file.path).collect::<Vec<_>>());
+    let conf = tree.text("httpd.conf").unwrap();
+    for (mount, first) in
+        [("/", "# sites.a.apps./: "), ("/root", "# sites.a.apps./root: "), ("/x-y", "# sites.a.apps./x-y: ")]
+    {
+        let alias = conf.lines().find(|line| line.contains(&format!("WSGIScriptAlias \"{mount}\""))).unwrap();
+        let file = alias.split('"').nth(3).unwrap().rsplit_once("/apps/").unwrap().1;
+        let script = tree.text(&format!("apps/{file}")).unwrap();
+        assert!(script.starts_with(first), "{mount}: {script}");
+    }
+}
+
+#[test]
 fn extensions_are_refused_for_the_c_module() {
     let mut facts = machine();
     facts.wsgi.mod_wsgi = Some("/peer/mod_wsgi.so".into());

@@ -9,6 +9,7 @@ use wsgi_protocol::request::{self, Facts};
 use wsgi_protocol::{Malformed, head};
 
 use super::connection::{Connection, Refusal};
+use super::fork::is_forked;
 use super::server::Server;
 use crate::gateway::{Gateway, Head, Outcome, ReadFailure, SendFailure};
 
@@ -239,6 +240,9 @@ impl Gateway for Exchange<'_> {
     }
 
     fn send_head(&mut self, head: &Head<'_>) -> Result<(), SendFailure> {
+        if is_forked() {
+            return Err(SendFailure::ClientGone);
+        }
         let out = &mut self.buffers.out;
         let start = out.len();
         let open = frame::begin(Kind::Head, out);
@@ -254,7 +258,7 @@ impl Gateway for Exchange<'_> {
 
     fn send_body(&mut self, data: &[u8], last: bool) -> Result<(), SendFailure> {
         self.activity();
-        if self.broken {
+        if self.broken || is_forked() {
             return Err(SendFailure::ClientGone);
         }
         if last && data.len() <= COALESCED {
@@ -306,7 +310,7 @@ impl Gateway for Exchange<'_> {
         if record.level > self.log_level {
             return;
         }
-        if self.broken || self.buffers.out.len() - self.written > WAITING_LOGS {
+        if self.broken || is_forked() || self.buffers.out.len() - self.written > WAITING_LOGS {
             self.server.log.write(record);
             return;
         }

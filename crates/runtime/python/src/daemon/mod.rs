@@ -10,6 +10,7 @@ mod confine;
 mod connection;
 mod crew;
 mod exchange;
+mod fork;
 mod line;
 mod monitor;
 mod poller;

@@ -11,6 +11,7 @@ use wsgi_protocol::request::{self, Storage};
 
 use super::connection::{Connection, Found, Refusal};
 use super::exchange::{Buffers, Exchange};
+use super::fork::is_forked;
 use super::poller::Token;
 use super::server::{LISTENER, OVERFLOW, STOP, Server};
 use super::status::wall_clock;
@@ -200,6 +201,11 @@ impl Work {
         server.status.begin(number, &facts);
         let mut exchange = exchange;
         let outcome = engine.serve(worker, &facts, &mut exchange);
+        if is_forked() {
+            // A child of the application that has not ended itself: the request and its connection are its parent's.
+            // SAFETY: nothing of the daemon may run in this process any more.
+            unsafe { libc::_exit(0) };
+        }
         let kept = exchange.finish(outcome, server.is_leaving());
         if server.status.has_withdrawn() {
             // However it ended, nobody asks for it any more.

@@ -21,7 +21,7 @@ use super::server::{Board, Parts, Server};
 use super::status::Status;
 use super::timers::{Settings, Timers};
 use super::watchdog::Watchdog;
-use super::{pool, signals};
+use super::{fork, pool, signals};
 use crate::engine::Engine;
 
 /// The exit status of a process that was not started by the server (`EX_USAGE`).
@@ -72,6 +72,7 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<(), StartError> {
     signals::ignore_broken_pipes();
+    fork::notice();
     let launch = read_launch()?;
     name_process(&launch.group);
     if !launch.dumpable {

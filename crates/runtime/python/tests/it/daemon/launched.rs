@@ -22,10 +22,20 @@ pub(super) const PAGE: u64 = 4711;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const APPLICATION: &str = r#"
-import os, time
+import os, sys, time
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
+    if path.startswith("/fork"):
+        child = os.fork()
+        if child == 0 and path == "/fork":
+            print("said by the child", file=environ["wsgi.errors"])
+            print("printed by the child", file=sys.stderr)
+            os._exit(0)
+        if child:
+            os.waitpid(child, 0)
+        start_response("200 OK", [])
+        return [b"of the daemon" if child else b"of the child"]
     if path == "/wait":
         open(environ["QUERY_STRING"]).read()
     if path == "/boom":

@@ -11,7 +11,7 @@ use crate::daemon::Daemons;
 use crate::directives::{self, DaemonGroup, TelemetryService};
 use crate::embedded::Embedded;
 use crate::engines::{DaemonEngine, Engine};
-use crate::host::{Mpm, Pool, Regex, Request, Server};
+use crate::host::{HandlerSetting, Mpm, Pool, Regex, Request, Server};
 use crate::interpreter_options::{Block, Scoped};
 use crate::module;
 use crate::observe::children::Children;
@@ -46,8 +46,8 @@ pub(crate) struct Settings<'p> {
     pub(crate) ignore_activity: Option<bool>,
     pub(crate) enable_sendfile: Option<bool>,
     pub(crate) trusted_headers: Option<&'p [&'static Header]>,
-    /// Whether the section that sets the handler of metrics says itself who may see them.
-    pub(crate) metrics_for_all: Option<bool>,
+    /// The `SetHandler` of a section that says itself who is allowed.
+    pub(crate) admitted_handler: Option<HandlerSetting>,
     pub(crate) trusted_proxies: Option<&'p [Subnet]>,
     pub(crate) pass_apache_request: Option<bool>,
     pub(crate) scripts: Option<&'p Scripts<'p>>,
@@ -69,7 +69,7 @@ impl<'p> Settings<'p> {
             ignore_activity: inner.ignore_activity.or(outer.ignore_activity),
             enable_sendfile: inner.enable_sendfile.or(outer.enable_sendfile),
             trusted_headers: inner.trusted_headers.or(outer.trusted_headers),
-            metrics_for_all: inner.metrics_for_all.or(outer.metrics_for_all),
+            admitted_handler: inner.admitted_handler.or(outer.admitted_handler),
             trusted_proxies: inner.trusted_proxies.or(outer.trusted_proxies),
             pass_apache_request: inner.pass_apache_request.or(outer.pass_apache_request),
             scripts: Scripts::merge(pool, outer.scripts, inner.scripts),
@@ -103,7 +103,7 @@ static NOTHING_SET: Settings<'static> = Settings {
     ignore_activity: None,
     enable_sendfile: None,
     trusted_headers: None,
-    metrics_for_all: None,
+    admitted_handler: None,
     trusted_proxies: None,
     pass_apache_request: None,
     scripts: None,

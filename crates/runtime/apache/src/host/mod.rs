@@ -25,7 +25,7 @@ pub(crate) use mpm::{MainState, Mpm, is_single_process, main_state, server_descr
 pub(crate) use pool::Pool;
 pub(crate) use regex::Regex;
 pub(crate) use request::{FileKind, Request};
-pub(crate) use sections::{module_number, sections};
+pub(crate) use sections::{HandlerSetting, module_number, sections};
 pub(crate) use server::{Server, module_config, server_relative, set_module_config};
 pub(crate) use status::{Failure, Status, Verdict};
 pub(crate) use table::Table;

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use crate::host::server::{module_config, set_module_config};
-use crate::host::{Connection, Pool, Server, Table};
+use crate::host::{Connection, HandlerSetting, Pool, Server, Table};
 use crate::sys;
 
 /// # Safety
@@ -382,6 +382,23 @@ impl<'r> Request<'r> {
             let index = sys::core_module.module_index;
             module_config(self.get().per_dir_config, index).cast::<sys::core_dir_config>().as_ref()
         }
+    }
+
+    /// The `SetHandler` that applies.
+    pub(crate) fn handler_setting(self) -> Option<HandlerSetting> {
+        self.core().and_then(HandlerSetting::of)
+    }
+
+    /// What it says for this request.
+    pub(crate) fn set_handler(self) -> Option<&'r CStr> {
+        let (handler, expression) = self.core().map(|core| (core.handler, core.expr_handler))?;
+        if expression.is_null() {
+            // SAFETY: null or a text of the configuration.
+            return unsafe { self.text(handler) };
+        }
+        let mut error = std::ptr::null();
+        // SAFETY: the request and the expression are alive; the result is null or a text in the request's pool.
+        unsafe { self.text(sys::ap_expr_str_exec(self.raw(), expression, &raw mut error)) }
     }
 
     /// `CGIPassAuth On`.

@@ -7,6 +7,20 @@ use crate::host::Server;
 use crate::host::server::module_config;
 use crate::sys;
 
+/// A `SetHandler`, told from others by where Apache keeps what it says: sections that merge share that, and no other has
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HandlerSetting(usize);
+
+impl HandlerSetting {
+    /// The one of the core's settings.
+    pub(crate) fn of(settings: &sys::core_dir_config) -> Option<Self> {
+        // Most versions of httpd read a plain name as an expression too.
+        let places = [settings.expr_handler.addr(), settings.handler.addr()];
+        places.into_iter().find(|place| *place != 0).map(Self)
+    }
+}
+
 /// One section.
 #[derive(Clone, Copy)]
 pub(crate) struct Section<'s> {
@@ -20,13 +34,13 @@ impl<'s> Section<'s> {
         self.vector
     }
 
-    /// Whether `SetHandler` stands in it.
-    pub(crate) fn sets_handler(self) -> bool {
+    /// The `SetHandler` that stands in it.
+    pub(crate) fn handler(self) -> Option<HandlerSetting> {
         // SAFETY: the core keeps its settings at its index, for as long as the configuration.
         let settings = unsafe {
             module_config(self.vector, sys::core_module.module_index).cast::<sys::core_dir_config>().as_ref()
         };
-        settings.is_some_and(|settings| !settings.handler.is_null() || !settings.expr_handler.is_null())
+        settings.and_then(HandlerSetting::of)
     }
 }
 

@@ -3,8 +3,9 @@
 //! Apache does not tell a handler whether a `Require` was written for the location or inherited from the document root's
 //! `Require all granted`. But a section's configuration vector has a place for mod_authz_core only when a directive of
 //! that module stands in the section. So all sections that set a handler are looked at once, when the configuration is
-//! complete, and the answer travels with our own settings of the section: where sections merge, the one that decides on
-//! the handler decides on this too. Other places (`<Files>`, `<If>`, `.htaccess`) stay with local clients.
+//! complete, and those that say who is allowed note their very `SetHandler` in our own settings. A request is for
+//! everybody whom Apache let through when the `SetHandler` that applies to it is the noted one: another one in between
+//! (in another section, `<Files>`, `<If>` or `.htaccess`) is for local clients.
 
 use std::ffi::CStr;
 use std::net::IpAddr;
@@ -27,23 +28,25 @@ const OF_PROXIES: [&CStr; 10] = [
     c"Via",
 ];
 
-/// Notes for all sections that set a handler whether they say who is allowed.
+/// Notes the sections that set a handler and say who is allowed.
 pub(crate) fn settle(main: Server<'static>, registry: &'static Registry) {
     let authorization = module_number(c"mod_authz_core.c");
     let mut next = Some(main);
     while let Some(server) = next {
-        for section in sections(server).filter(|section| section.sets_handler()) {
+        for section in sections(server) {
             let vector = section.vector();
             let says = authorization.is_some_and(|number| !module_config(vector, number).is_null());
+            let Some(setting) = section.handler().filter(|_| says) else { continue };
             let own = module_config(vector, module::index()).cast::<Settings<'static>>();
             // SAFETY: only settings are stored there; the server reads its configuration with one thread, and merges
             // settings for requests only later.
             unsafe {
                 match own.as_mut() {
-                    Some(own) => own.metrics_for_all = Some(says),
+                    Some(own) => own.admitted_handler = Some(setting),
                     None => {
-                        let own = registry.pool().put(Settings { metrics_for_all: Some(says), ..Settings::default() });
-                        set_module_config(vector, module::index(), std::ptr::from_mut(own).cast());
+                        let own = Settings { admitted_handler: Some(setting), ..Settings::default() };
+                        let own = std::ptr::from_mut(registry.pool().put(own));
+                        set_module_config(vector, module::index(), own.cast());
                     }
                 }
             }
@@ -54,7 +57,9 @@ pub(crate) fn settle(main: Server<'static>, registry: &'static Registry) {
 
 /// Why a request is refused; `None`: it is not.
 pub(super) fn refusal(request: Request<'_>) -> Option<&'static str> {
-    if Settings::of(request).metrics_for_all == Some(true) {
+    let admitted = Settings::of(request).admitted_handler;
+    // Other modules choose handlers too (`AddHandler`).
+    if admitted.is_some() && admitted == request.handler_setting() && request.set_handler() == Some(super::HANDLER) {
         return None;
     }
     let local = [request.connection().client_ip(), request.client_ip()].into_iter().all(is_loopback);

@@ -142,6 +142,33 @@ fn only_local_requests_are_answered_unless_the_section_says_who() {
     );
 }
 
+// Covers: rule:extensions/metrics-local
+#[test]
+fn a_require_beside_another_handler_admits_nobody() {
+    let server = Server::start(
+        "other-handlers",
+        &["htaccess/x", "files/x", "added/y.x"],
+        "<Directory ROOT/htaccess>\nSetHandler none\nRequire all granted\nAllowOverride FileInfo\n</Directory>\n\
+         <Directory ROOT/added>\nSetHandler none\nRequire all granted\nAllowOverride FileInfo\n</Directory>\n\
+         <Directory ROOT/files>\nSetHandler none\nRequire all granted\n<Files x>\nSetHandler wsgi-metrics\n</Files>\n\
+         </Directory>\n\
+         <Location /if>\nSetHandler none\nRequire all granted\n<If true>\nSetHandler wsgi-metrics\n</If>\n</Location>\n\
+         <Location /inner>\nSetHandler wsgi-metrics\nRequire all granted\n</Location>\n\
+         <Location /inner/x>\nSetHandler wsgi-metrics\n</Location>\n",
+    );
+    for (folder, lines) in [("htaccess", "SetHandler wsgi-metrics\n"), ("added", "AddHandler wsgi-metrics .x\n")] {
+        std::fs::write(server.root().join(folder).join(".htaccess"), lines).expect("own folder");
+    }
+    let proxy = "X-Forwarded-For: 192.0.2.7";
+    for target in ["/htaccess/x", "/files/x", "/added/y.x", "/if", "/inner/x"] {
+        assert!(server.get(target).body().contains("mod_wsgi_build"), "{target}: {}", server.log());
+        assert_eq!(server.get_with(target, proxy).status(), 403, "{target}: {}", server.log());
+    }
+    for target in ["/inner", "/inner/y"] {
+        assert_eq!(server.get_with(target, proxy).status(), 200, "{target}: {}", server.log());
+    }
+}
+
 // Covers: code:WSGI0001, code:WSGI0210
 #[test]
 fn a_child_without_python_says_so() {

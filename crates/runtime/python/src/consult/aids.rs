@@ -4,11 +4,14 @@
 use std::sync::Arc;
 
 use pyo3::Python;
+use wsgi_protocol::consult::Consultation;
+use wsgi_protocol::request::JSON_LOG;
 
 use super::ssl::Auth;
 use crate::interpreter::Interpreter;
 use crate::object::{Object, Raise, Raised, Stored};
 use crate::slot::instance;
+use crate::wsgi::environ::client;
 use crate::wsgi::errors::{self, Log};
 use crate::wsgi::session::Session;
 
@@ -21,13 +24,22 @@ pub(crate) struct Aids {
 }
 
 impl Aids {
-    /// Those for a question about a request for this file.
-    pub(super) fn take(py: Python<'_>, interpreter: &'static Interpreter, resource: &[u8]) -> Raise<Self> {
+    /// Those for a question. `id` is the request's log id, where its records show it.
+    pub(super) fn take(
+        py: Python<'_>,
+        interpreter: &'static Interpreter,
+        asked: &Consultation<'_>,
+        id: Vec<u8>,
+    ) -> Raise<Self> {
         let reused = interpreter.aids.borrow_mut(py).pop();
         let aids = reused.map_or_else(|| Self::new(py, interpreter), Ok)?;
         let mut state = aids.session.state.borrow_mut(py);
         state.script.clear();
-        state.script.extend_from_slice(resource);
+        state.script.extend_from_slice(asked.resource.or_empty());
+        state.json = asked.facts.has(JSON_LOG);
+        state.id = id;
+        state.client.clear();
+        state.client.extend_from_slice(client(&asked.facts).unwrap_or_default());
         state.errors_line.clear();
         state.finished = false;
         drop(state);

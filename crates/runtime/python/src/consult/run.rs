@@ -3,6 +3,7 @@
 use pyo3::Python;
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::consult::{Advice, Consultation, Question};
+use wsgi_protocol::request::JSON_LOG;
 
 use super::aids::Aids;
 use super::answers::{self, Advised, Unfit};
@@ -35,7 +36,8 @@ pub(crate) fn run(
     wanted: &Wanted<'_>,
     gateway: &mut dyn Gateway,
 ) -> Advised {
-    let aids = match Aids::take(py, interpreter, asked.resource.or_empty()) {
+    let id = if asked.facts.has(JSON_LOG) { gateway.request_id() } else { Vec::new() };
+    let aids = match Aids::take(py, interpreter, asked, id) {
         Ok(aids) => aids,
         Err(raised) => {
             report(py, raised, Destination::Process(interpreter), &String::from_utf8_lossy(wanted.path));

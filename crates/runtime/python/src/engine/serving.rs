@@ -184,8 +184,14 @@ impl Engine {
             return (Advice::Unavailable, Vec::new());
         }
         let group = asked.facts.application_group.or_empty();
-        let Ok(interpreter) = self.interpreter(worker, group, asked.facts.has(request::OWN_GROUP)) else {
-            return (Advice::Unavailable, Vec::new());
+        let interpreter = match self.interpreter(worker, group, asked.facts.has(request::OWN_GROUP)) {
+            Ok(interpreter) => interpreter,
+            Err(refused) => {
+                if refused == Refused::Full {
+                    self.say_full(group, gateway);
+                }
+                return (Advice::Unavailable, Vec::new());
+            }
         };
         let Some(state) = worker.state(interpreter) else { return (Advice::Unavailable, Vec::new()) };
         let wanted = Wanted::deciding(&asked.facts);

@@ -399,11 +399,10 @@ impl Session {
     pub(crate) fn object(&self, py: Python<'_>, level: Level) -> Object {
         let object = self.interpreter.object(level);
         let state = self.state.borrow(py);
-        object
-            .some("request_id", &state.id)
-            .number("thread", u64::from(state.thread))
-            .some("client", &state.client)
-            .text("script", &state.script)
+        let object = object.some("request_id", &state.id);
+        // Threads have their numbers for applications.
+        let object = if self.aside { object } else { object.number("thread", u64::from(state.thread)) };
+        object.some("client", &state.client).text("script", &state.script)
     }
 
     /// Logs a line of text behind the `[script …]` prefix.

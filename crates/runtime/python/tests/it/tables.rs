@@ -11,7 +11,7 @@ use wsgi_protocol::abi::{
 use wsgi_protocol::consult::{Advice, Consultation, Question};
 use wsgi_protocol::keys;
 use wsgi_protocol::launch::{self, Import, Python};
-use wsgi_protocol::request::Facts;
+use wsgi_protocol::request::{Facts, JSON_LOG};
 use wsgi_protocol::scoreboard::{self, Snapshot};
 use wsgi_python::embedded::mod_wsgi_rs_engine;
 
@@ -248,10 +248,10 @@ fn consult_inside() {
     unsafe {
         let config = Python { destroy_interpreter: true, ..Python::default() };
         assert_eq!((engine.start)(Bytes::new(&launch::encode(&config).expect("small"))), 0);
-        let ask = |script: &std::path::Path, question: Question, subject: &str, path: &[u8]| {
-            let entries = [Entry { key: keys::id("PATH_INFO"), name: Bytes::NONE, value: Bytes::new(path) }];
-            let mut facts = Facts::new(&entries);
+        let ask_about = |script: &std::path::Path, question: Question, subject: &str, entries: &[Entry<'_>], flags| {
+            let mut facts = Facts::new(entries);
             facts.script = Bytes::new(script.as_os_str().as_bytes());
+            facts.flags = flags;
             let asked = Consultation {
                 facts,
                 resource: Bytes::new(b"/srv/page"),
@@ -261,6 +261,10 @@ fn consult_inside() {
             };
             let advice = (engine.consult)(&raw const asked);
             (advice, told())
+        };
+        let ask = |script: &std::path::Path, question: Question, subject: &str, path: &[u8]| {
+            let entries = [Entry { key: keys::id("PATH_INFO"), name: Bytes::NONE, value: Bytes::new(path) }];
+            ask_about(script, question, subject, &entries, 0)
         };
         let quiet = |question, subject, advice, answers: &[&str]| {
             let answers: Vec<String> = answers.iter().map(|&answer| answer.to_owned()).collect();
@@ -315,6 +319,14 @@ fn consult_inside() {
         quiet(Dispatch, "", Advice::Yes, &["no answer", "no answer", "answer other"]);
         logged(Dispatch, "", b"/number", "TypeError: Callable object must be a string object");
         logged(Dispatch, "", b"/wide", "Callable object must be a byte string, value containing non 'latin-1'");
+        let client = [Entry { key: keys::id("REMOTE_ADDR"), name: Bytes::NONE, value: Bytes::new(b"192.0.2.7") }];
+        let (advice, lines) = ask_about(&script, Password, "error", &client, JSON_LOG);
+        assert_eq!((advice, lines.len()), (Advice::Failed, 1), "{lines:?}");
+        for part in ["request log {", r#""request_id":"id","client":"192.0.2.7","script":"/srv/page""#, "WSGI0174"] {
+            assert!(lines[0].contains(part), "{part}: {lines:?}");
+        }
+        let (_, lines) = ask(&script, Password, "error", b"");
+        assert!(lines.iter().all(|line| !line.contains('{')), "the next one is no JSON again: {lines:?}");
         let (advice, lines) = ask(&unfit, Access, "yes", b"");
         assert_eq!(advice, Advice::NotLoaded);
         assert!(lines[0].contains("[script /srv/page] WSGI0109: "), "{lines:?}");

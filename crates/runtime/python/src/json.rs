@@ -2,8 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The most bytes of one text, escapes included: an object stays within what a log packet holds.
+use wsgi_protocol::line::MAX_LINE;
+
+/// The most bytes of one text, escapes included.
 const MOST: usize = 6000;
+
+/// Beyond so many bytes texts are cut to nothing: an object stays within what a log packet holds, as a part of one would
+/// be no object.
+const WHOLE: usize = MAX_LINE - 1024;
 
 /// An object that grows member by member.
 pub(crate) struct Object(String);
@@ -20,7 +26,7 @@ impl Object {
         self.0.push_str(",\"");
         self.0.push_str(name);
         self.0.push_str("\":\"");
-        let limit = self.0.len() + MOST;
+        let limit = (self.0.len() + MOST).min(WHOLE);
         for character in String::from_utf8_lossy(value).chars() {
             if self.0.len() >= limit {
                 self.0.push('…');
@@ -100,6 +106,17 @@ mod tests {
         let long = Object::now().text("a", &[1; 100_000]).finish();
         assert!(long.len() < MOST + 100, "{}", long.len());
         assert!(String::from_utf8(long).expect("UTF-8").ends_with("…\"}"));
+    }
+
+    #[test]
+    fn an_object_fits_into_a_packet_whole() {
+        let long = [b'x'; 100_000];
+        let object = Object::now().text("application_group", &long).text("logger", &long).text("message", &long);
+        let object = source(object, Some((&long, u32::MAX))).text("exception", &long).finish();
+        let record = crate::logging::object(wsgi_protocol::abi::Level::Error, &object);
+        let packet = wsgi_protocol::line::encode(wsgi_protocol::line::Origin { pid: 1, tid: 2 }, &record);
+        let (_, read) = wsgi_protocol::line::decode(&packet).expect("a packet");
+        assert!(read.object().is_some(), "{} bytes", object.len());
     }
 
     #[test]

@@ -128,6 +128,12 @@ impl Probe {
                 respond(stream, "", b"garbage written");
             }
             "/split-head" => respond(stream, "a\r\nSet-Cookie: stolen", b"x"),
+            "/informational" => {
+                let mut out = Vec::new();
+                head::encode(101, b"101 stolen", &[], &mut out).expect("it fits");
+                send(stream, Kind::Head, &out);
+                send(stream, Kind::End, &[0]);
+            }
             "/no-frame" => {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
             }

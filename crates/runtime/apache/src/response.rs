@@ -121,7 +121,7 @@ impl<'r> Response<'r> {
                 Some(Known::ContentType) => request.set_content_type(pool.text(value)),
                 Some(Known::ContentLength) => {
                     // The engine refuses other values before it sends a head.
-                    if let Some(length) = std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok()) {
+                    if let Some(length) = content_length(value) {
                         request.set_content_length(length);
                     }
                 }
@@ -287,6 +287,12 @@ impl Known {
     }
 }
 
+fn content_length(value: &[u8]) -> Option<i64> {
+    let digits = value.trim_ascii();
+    let number = std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit));
+    number.and_then(|number| number.parse().ok())
+}
+
 fn leading_status(value: &[u8]) -> Option<u16> {
     let digits = value.get(..3)?;
     let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
@@ -305,6 +311,14 @@ mod tests {
         assert_eq!(leading_status(b"abc"), None);
         assert_eq!(leading_status(b"099 x"), None);
         assert_eq!(leading_status(b"100 Continue"), None);
+    }
+
+    #[test]
+    fn a_length_is_digits() {
+        assert_eq!(content_length(b" 42 "), Some(42));
+        for value in ["", "-5", "+5", "5x", "99999999999999999999"] {
+            assert_eq!(content_length(value.as_bytes()), None, "{value}");
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub fn decode<'a>(payload: &'a [u8], fields: &mut Vec<Field<'a>>) -> Result<(u16
     fields.clear();
     let mut reader = Reader::new(payload);
     let status = reader.u16("status")?;
-    if !(100..=999).contains(&status) {
+    // A client goes on waiting behind an informational status, and takes the body for its next answer.
+    if !(200..=999).contains(&status) {
         return malformed("status");
     }
     let line = reader.long("status line")?;
@@ -84,6 +85,15 @@ mod tests {
     fn a_hostile_head_is_refused() {
         for (name, value) in [(&b"X"[..], &b"a\r\nSet-Cookie: b"[..]), (b"", b"x"), (b"A B", b"x"), (b"A\n", b"x")] {
             assert!(decode(&payload(name, value), &mut Vec::new()).is_err(), "{name:?} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_that_of_an_answer() {
+        for (status, answers) in [(99, false), (100, false), (101, false), (199, false), (200, true), (999, true)] {
+            let mut out = Vec::new();
+            encode(status, b"", &[], &mut out).expect("it fits");
+            assert_eq!(decode(&out, &mut Vec::new()).is_ok(), answers, "{status}");
         }
     }
 

@@ -277,8 +277,9 @@ pub(crate) fn list_length(list: &Object<'_>) -> usize {
 
 /// `list[index]`.
 pub(crate) fn list_item<'py>(list: &Object<'py>, index: usize) -> Raise<Object<'py>> {
-    // SAFETY: alive, attached; the index is checked by CPython.
-    unsafe { borrowed(list.py(), ffi::PyList_GetItem(list.as_ptr(), size(index))) }
+    // SAFETY: alive, attached; the index is checked by CPython. A reference of our own from the start, as without a GIL
+    // another thread may take the item out of the list.
+    unsafe { owned(list.py(), ffi::compat::PyList_GetItemRef(list.as_ptr(), size(index))) }
 }
 
 /// The bytes of a `bytes` object (or of a subclass), `None` for anything else.

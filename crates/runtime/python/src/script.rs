@@ -373,13 +373,12 @@ fn execute<'py>(py: Python<'py>, name: &str, code: &Object<'py>, path: &[u8], mt
 pub(crate) fn callable<'py>(module: &Object<'py>, name: &[u8]) -> Raise<Option<Object<'py>>> {
     let py = module.py();
     let name = latin1(py, name)?;
-    // SAFETY: a module, alive, attached; borrowed references, null without an exception for "not there".
+    // SAFETY: a module, alive, attached; what is found is a reference of our own, as without a GIL another thread may
+    // take it out of the module.
     unsafe {
         let names = ffi::PyModule_GetDict(module.as_ptr());
-        let value = ffi::PyDict_GetItemWithError(names, name.as_ptr());
-        if value.is_null() && !ffi::PyErr_Occurred().is_null() {
-            return Err(Raised);
-        }
-        Ok(pyo3::Bound::from_borrowed_ptr_or_opt(py, value))
+        let mut value = std::ptr::null_mut();
+        crate::object::done(ffi::compat::PyDict_GetItemRef(names, name.as_ptr(), &raw mut value))?;
+        Ok(pyo3::Bound::from_owned_ptr_or_opt(py, value))
     }
 }

@@ -25,6 +25,28 @@ struct FileWrapper {
     closed: bool,
 }
 
+/// Does something to an object that no other thread may be at: with a GIL its holder is alone anyway.
+///
+/// # Safety
+/// Attached; `object` is alive. `work` runs no Python code.
+unsafe fn alone<R>(object: *mut ffi::PyObject, work: impl FnOnce() -> R) -> R {
+    #[cfg(not(Py_GIL_DISABLED))]
+    {
+        let _ = object;
+        work()
+    }
+    #[cfg(Py_GIL_DISABLED)]
+    // SAFETY: promised by the caller; a zeroed section is what `Begin` fills, and it does not move before its end. What
+    // `work` does here cannot panic.
+    unsafe {
+        let mut section: ffi::PyCriticalSection = std::mem::zeroed();
+        ffi::PyCriticalSection_Begin(&raw mut section, object);
+        let result = work();
+        ffi::PyCriticalSection_End(&raw mut section);
+        result
+    }
+}
+
 static METHODS: Methods<2> = Methods([plain_method(c"close", close_slot), NO_MORE_METHODS]);
 
 static ATTRIBUTES: Attributes<3> =
@@ -92,9 +114,11 @@ unsafe extern "C" fn init_slot(
             }
             ffi::Py_INCREF(file);
             let wrapper = object.cast::<FileWrapper>();
-            let before = std::mem::replace(&mut (*wrapper).file, file);
-            (*wrapper).block = block;
-            (*wrapper).closed = false;
+            let before = alone(object, || {
+                (*wrapper).block = block;
+                (*wrapper).closed = false;
+                std::mem::replace(&mut (*wrapper).file, file)
+            });
             ffi::Py_XDECREF(before);
             Ok(())
         })
@@ -151,10 +175,12 @@ unsafe fn open_file<'py>(py: Python<'py>, object: *mut ffi::PyObject) -> Raise<O
     // SAFETY: promised by the caller.
     unsafe {
         let wrapper = object.cast::<FileWrapper>();
-        if (*wrapper).closed {
+        let (closed, file) =
+            alone(object, || ((*wrapper).closed, pyo3::Bound::from_borrowed_ptr_or_opt(py, (*wrapper).file)));
+        if closed {
             return Err(raise(py, value_error(), "I/O operation on closed file"));
         }
-        if (*wrapper).file.is_null() { Ok(none(py)) } else { crate::object::borrowed(py, (*wrapper).file) }
+        Ok(file.unwrap_or_else(|| none(py)))
     }
 }
 
@@ -192,13 +218,14 @@ unsafe extern "C" fn close_slot(object: *mut ffi::PyObject, _: *mut ffi::PyObjec
     unsafe {
         entered(|py| {
             let wrapper = object.cast::<FileWrapper>();
-            if (*wrapper).closed {
+            let (was_closed, held) = alone(object, || {
+                let held = std::mem::replace(&mut (*wrapper).file, std::ptr::null_mut());
+                (std::mem::replace(&mut (*wrapper).closed, true), held)
+            });
+            if was_closed {
                 return Ok(none(py));
             }
-            let file = open_file(py, object)?;
-            (*wrapper).closed = true;
-            let held = std::mem::replace(&mut (*wrapper).file, std::ptr::null_mut());
-            ffi::Py_XDECREF(held);
+            let file = pyo3::Bound::from_owned_ptr_or_opt(py, held).unwrap_or_else(|| none(py));
             match find(&file, c"close")? {
                 Some(close) => crate::object::call(&close, &[]),
                 None => Ok(none(py)),
@@ -247,11 +274,10 @@ pub(crate) fn span(py: Python<'_>, kind: *mut ffi::PyObject, object: &Object<'_>
             return Ok(None);
         }
         let wrapper = object.as_ptr().cast::<FileWrapper>();
-        if (*wrapper).closed || (*wrapper).file.is_null() {
-            return Ok(None);
-        }
-        crate::object::borrowed(py, (*wrapper).file)?
+        alone(object.as_ptr(), || pyo3::Bound::from_borrowed_ptr_or_opt(py, (*wrapper).file))
     };
+    // Closed, or never given one.
+    let Some(file) = file else { return Ok(None) };
     let Some(descriptor) = number(py, &file, c"fileno")?.and_then(|number| i32::try_from(number).ok()) else {
         return Ok(None);
     };

@@ -14,6 +14,7 @@ use wsgi_protocol::line::{self, MAX_LINE};
 use wsgi_protocol::scoreboard;
 
 use super::board;
+use super::spawn::close_from;
 use crate::guard::wall;
 use crate::host::log::Target;
 use crate::host::{Server, ServingUser};
@@ -106,10 +107,7 @@ pub(super) fn settle(name: &CStr, mut keep: Vec<RawFd>, user: &ServingUser) -> b
         // Everything between the descriptors that are kept.
         let mut first = 0;
         for kept in keep.iter().copied().chain([RawFd::MAX]) {
-            let last = kept.cast_unsigned().wrapping_sub(1);
-            if kept > first {
-                libc::syscall(libc::SYS_close_range, first.cast_unsigned(), last, 0);
-            }
+            close_from(first, kept - 1);
             first = kept.wrapping_add(1);
         }
         if libc::geteuid() == 0 {

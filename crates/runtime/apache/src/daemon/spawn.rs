@@ -287,17 +287,37 @@ fn place_descriptors(program: &Program, sources: Sources, input: RawFd) -> Resul
             check(libc::dup2(source, target), "WSGI0025", "Unable to place the inherited descriptors")?;
         }
         libc::fcntl(number::ENGINE, libc::F_SETFD, libc::FD_CLOEXEC);
-        let first = number::END.cast_unsigned();
-        if libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) < 0 {
-            // A kernel before 5.9.
-            let mut limit: libc::rlimit = std::mem::zeroed();
-            libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-            for descriptor in number::END..RawFd::try_from(limit.rlim_cur.min(1 << 20)).unwrap_or(1 << 20) {
-                libc::close(descriptor);
-            }
-        }
+        close_from(number::END, RawFd::MAX);
     }
     Ok(())
+}
+
+/// Closes the descriptors from the first to the last of these numbers, as far as they are open.
+pub(super) fn close_from(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
+    // SAFETY: plain calls on descriptors of this process, which has no use for them.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first.cast_unsigned(), last.cast_unsigned(), 0) < 0 {
+            // A kernel before 5.9.
+            close_one_by_one(first, last);
+        }
+    }
+}
+
+/// # Safety
+/// This process has no use for them.
+unsafe fn close_one_by_one(first: RawFd, last: RawFd) {
+    // SAFETY: promised by the caller; a zeroed limit is valid.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        let most = RawFd::try_from(limit.rlim_cur.min(1 << 20)).unwrap_or(1 << 20);
+        for descriptor in first..=last.min(most) {
+            libc::close(descriptor);
+        }
+    }
 }
 
 /// Waits, or ends with the server.
@@ -382,6 +402,27 @@ fn assume(identity: &Identity, confines_itself: bool) -> Result<(), SetupFailure
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptors_are_closed_on_any_kernel() {
+        // SAFETY: the descriptors are this test's own: far above those of others, in a process that has no other tests.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                let open = |number| libc::fcntl(number, libc::F_GETFD) >= 0;
+                let make = || (900..905).all(|number| libc::dup2(0, number) == number);
+                let mut good = make();
+                close_from(901, 903);
+                good &= open(900) && !open(901) && !open(903) && open(904) && make();
+                close_one_by_one(901, 903);
+                good &= open(900) && !open(901) && !open(903) && open(904);
+                libc::_exit(c_int::from(!good));
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
+            assert_eq!(status, 0);
+        }
+    }
 
     const CAP_SETGID: u32 = 6;
     const CAP_SETUID: u32 = 7;

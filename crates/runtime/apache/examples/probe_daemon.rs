@@ -149,8 +149,9 @@ impl Probe {
                 let _ = stream.read(&mut [0; 1]);
             }
             "/deaf" => {
-                send(stream, Kind::Pull, &4096u32.to_le_bytes());
+                // First: the answer to a pull may be there at once.
                 let _ = stream.shutdown(std::net::Shutdown::Read);
+                send(stream, Kind::Pull, &4096u32.to_le_bytes());
                 std::thread::sleep(std::time::Duration::from_millis(200));
                 respond(stream, "x", b"an answer all the same");
             }

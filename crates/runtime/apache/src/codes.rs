@@ -451,6 +451,14 @@ pub(crate) static SOCKET_GONE: Code = code(
     "Let WSGISocketPrefix lie where nothing else tidies up.",
 );
 
+pub(crate) static SUCCESSOR_LATE: Code = code(
+    935,
+    Error,
+    "With rolling=On: a new process did not serve within startup-timeout= (without one, 300 seconds).",
+    "The new process is ended and the old one goes on serving what it has loaded, until the script changes again.",
+    "The stacks before it show where the loading hangs; raise startup-timeout= if it only takes long.",
+);
+
 pub(crate) static METRICS_REFUSED: Code = code(
     920,
     Error,
@@ -540,6 +548,7 @@ pub(crate) static CODES: &[&Code] = &[
     &AT_CAPACITY,
     &RESTARTS_DELAYED,
     &SOCKET_GONE,
+    &SUCCESSOR_LATE,
 ];
 
 #[cfg(test)]

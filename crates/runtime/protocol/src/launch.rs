@@ -4,6 +4,7 @@
 //! a sealed memfd. Paths and texts are bytes, as the configuration gave them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -218,6 +219,17 @@ pub struct Timeouts {
     pub socket: u64,
 }
 
+/// How long the successor of a process may load with `rolling=On` where `startup-timeout=` does not say so.
+const LOADING: u64 = 300_000;
+
+impl Timeouts {
+    /// How long the successor of a process that goes on serving may take until it serves.
+    #[must_use]
+    pub fn loading(&self) -> Duration {
+        Duration::from_millis(if self.startup == 0 { LOADING } else { self.startup })
+    }
+}
+
 /// The descriptors that a daemon inherits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptors {
@@ -241,7 +253,7 @@ pub struct Descriptors {
     pub inherited_scripts: Option<i32>,
 }
 
-/// The exit status of a successor that cannot load what its predecessor serves (`EX_TEMPFAIL`).
+/// The exit status of a successor that cannot load what its predecessor serves, or not in time (`EX_TEMPFAIL`).
 pub const GIVEN_UP: i32 = 75;
 
 /// The byte on a control pipe that tells a process that its successor has begun to accept.

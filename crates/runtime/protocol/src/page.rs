@@ -18,7 +18,7 @@ use crate::withdrawal::Withdrawals;
 /// First word of the page.
 pub const MAGIC: u32 = 0x5753_4752;
 /// Layout version.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// The most bytes of a request's description in a [`ThreadSlot`].
 pub const DESCRIPTION: usize = 96;
 /// The most processes of one group.
@@ -48,6 +48,19 @@ pub struct Header {
     pub identity: AtomicU64,
     /// The version of a script that did not load in a rolling restart ([`version_of_script`]); 0 is none.
     pub given_up: AtomicU64,
+    /// The version of the script that a successor is loading; what is left here when it has ended did not load.
+    pub loading: AtomicU64,
+}
+
+impl Header {
+    /// Notes that what a successor was loading does not load. `true`: it was loading something.
+    pub fn give_up(&self) -> bool {
+        let version = self.loading.swap(0, Ordering::AcqRel);
+        if version != 0 {
+            self.given_up.store(version, Ordering::Release);
+        }
+        version != 0
+    }
 }
 
 /// What a process is doing.

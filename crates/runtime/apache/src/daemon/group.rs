@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) server_metrics: bool,
     /// `rolling=On`, for processes that serve requests.
     pub(crate) rolling: bool,
+    /// How long a successor that a process asked for may take until it serves.
+    pub(crate) loading: Duration,
     launch: Daemon,
 }
 
@@ -132,6 +134,7 @@ impl Plan {
             },
             layout,
             shutdown: Duration::from_millis(group.timeouts.shutdown),
+            loading: group.timeouts.loading(),
             launch,
         })
     }

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wsgi_protocol::launch::GIVEN_UP;
 use wsgi_protocol::page::Wish;
@@ -18,9 +18,13 @@ use super::holdings::{close, release};
 use super::retained::{SavedBell, SavedProcess};
 use super::status_page::{other_place, slot_of};
 use super::supervise::{SOON, Supervisor};
+use super::watch;
 use crate::codes;
 use crate::host::Target;
 use crate::host::log;
+
+/// How much longer than it should a successor may take to give up by itself.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// What the choice of the next slot depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +86,7 @@ impl Supervisor {
             };
             self.saved.borrow_mut().bell = Some(bell);
             if bell.process.is_none() {
-                let (pid, control) = bell::start(bell.pipe.0, &self.user)?;
+                let (pid, control) = bell::start(bell.pipe.0, &self.user, self.rings.get().rest(), self.patience())?;
                 bell.process = Some(SavedProcess { pid, control, place: 0, scripts: -1 });
             }
             Ok(bell)
@@ -109,22 +113,70 @@ impl Supervisor {
         {
             release(process);
         }
+        let ended = self.end_late_ones();
+        let started = (0..self.groups.len()).filter(|group| self.roll(*group)).count();
+        let mut rings = self.rings.get();
+        rings.rung(ended || started > 0, Instant::now());
+        self.rings.set(rings);
         self.hang_bell();
-        for group in 0..self.groups.len() {
-            self.roll(group);
-        }
         self.save();
+    }
+
+    /// The successors that load, each with its group, its slot's process, and the time that it has left.
+    fn loading(&self) -> Vec<(usize, SavedProcess, Duration)> {
+        let (saved, lives) = (self.saved.borrow(), self.lives.borrow());
+        let groups = self.groups.iter().zip(&saved.groups).zip(lives.iter()).enumerate();
+        groups
+            .flat_map(|(number, ((group, saved_group), lives))| {
+                saved_group.slots.iter().zip(lives).filter_map(move |(slot, life)| {
+                    let process =
+                        slot.process.filter(|process| slot.rolls && !group.page.has_started(process.place))?;
+                    let limit = group.plan.loading + MARGIN;
+                    // A start that is put off lies in the future.
+                    let left =
+                        life.began.map_or(limit, |began| (began + limit).saturating_duration_since(Instant::now()));
+                    Some((number, process, left))
+                })
+            })
+            .collect()
+    }
+
+    /// How long the server can be sure that no successor has taken too long.
+    fn patience(&self) -> Option<Duration> {
+        self.loading().iter().map(|(_, _, left)| *left).min().map(|left| left + Duration::from_millis(1))
+    }
+
+    /// Ends successors that should have given up themselves. `true`: there were some.
+    fn end_late_ones(&self) -> bool {
+        let late: Vec<_> = self.loading().into_iter().filter(|(_, _, left)| left.is_zero()).collect();
+        for (group, process, _) in &late {
+            let plan = &self.groups[*group].plan;
+            let pid = process.pid;
+            self.asked.borrow_mut().push(pid);
+            watch::force(pid);
+            log::server(
+                plan.server,
+                &codes::SUCCESSOR_LATE,
+                format_args!(
+                    "Rolling restart of daemon process '{}' was given up as the new process (pid={pid}) took longer than \
+                     {} seconds and did not end; it was killed. The old process goes on serving.",
+                    plan.program.group,
+                    plan.loading.as_secs()
+                ),
+            );
+        }
+        !late.is_empty()
     }
 
     pub(super) fn is_bell(&self, pid: i32) -> bool {
         self.saved.borrow().bell.and_then(|bell| bell.process).is_some_and(|process| process.pid == pid)
     }
 
-    /// Starts a successor where one is wanted and it is its turn.
-    pub(super) fn roll(&self, group: usize) {
+    /// Starts a successor where one is wanted and it is its turn. `true`: it did.
+    pub(super) fn roll(&self, group: usize) -> bool {
         let super::supervise::Group { plan, page } = &self.groups[group];
         if !plan.rolling {
-            return;
+            return false;
         }
         let chosen = {
             let mut saved = self.saved.borrow_mut();
@@ -152,23 +204,30 @@ impl Supervisor {
             }
             chosen
         };
-        let Some(slot) = chosen else { return };
+        let Some(slot) = chosen else { return false };
         // A group whose processes want nothing but successors does not keep the machine busy with it.
         let began = self.lives.borrow().get(group).and_then(|slots| slots.get(slot)).and_then(|life| life.began);
         let delay = began.map_or(Duration::ZERO, |began| SOON.saturating_sub(began.elapsed()));
         let place = {
             let mut saved = self.saved.borrow_mut();
             let saved_group = &mut saved.groups[group];
-            let Some(process) = saved_group.slots[slot].process.take() else { return };
+            let Some(process) = saved_group.slots[slot].process.take() else { return false };
             saved_group.leaving.push(process);
             saved_group.slots[slot].rolls = true;
             other_place(process.place)
         };
+        page.successor_begins();
         self.start_process(group, slot, place, delay);
         if self.saved.borrow().groups[group].slots[slot].process.is_none() {
             // It was logged. What was there goes on.
             self.reinstate(group, slot, Wish::Failed);
         }
+        let bell = self.saved.borrow().bell;
+        if let Some(bell) = bell.filter(|bell| bell.process.is_some()) {
+            // The one that waits does not know how long this successor may take.
+            bell::ring(bell.pipe.1);
+        }
+        true
     }
 
     /// Whether a process that has ended was a successor that never served, and its predecessor goes on.
@@ -184,12 +243,14 @@ impl Supervisor {
         release(process);
         page.ended(process.place, process.pid);
         let name = &plan.program.group;
-        if death != Death::Exit(GIVEN_UP) {
+        let was_killed = death == Death::Signal(libc::SIGKILL) && self.asked.borrow().contains(&process.pid);
+        if death != Death::Exit(GIVEN_UP) && !was_killed {
             let end = death.describe(process.pid, name, &[]);
             let text = format_args!("{end} before it served; the process that it was to replace goes on serving.");
             log::server(plan.server, &codes::DAEMON_DIED, text);
             page.count_end(death);
-        } else {
+        }
+        if page.give_up() || death == Death::Exit(GIVEN_UP) {
             // The others would meet the same. One that has another script in mind asks again.
             let saved = self.saved.borrow();
             let others = saved.groups[group].slots.iter().filter_map(|slot| slot.process);

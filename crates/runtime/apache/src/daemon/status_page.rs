@@ -229,6 +229,16 @@ impl StatusPage {
         }
     }
 
+    /// A successor is about to load.
+    pub(crate) fn successor_begins(&self) {
+        self.page.header().loading.store(0, Ordering::Release);
+    }
+
+    /// A successor has ended: what it was loading is not to be tried again. `true`: it was loading something.
+    pub(crate) fn give_up(&self) -> bool {
+        self.page.header().give_up()
+    }
+
     /// What a process was serving, for the line about its death.
     pub(crate) fn serving(&self, place: u32) -> Vec<String> {
         (0..self.page.threads())

@@ -8,12 +8,13 @@
 mod ended;
 mod starting;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::bell::Rings;
 use super::client::{Daemons, GroupClient};
 use super::group::Plan;
 use super::holdings::{close, prepare, release, retire, unlink};
@@ -46,10 +47,12 @@ pub(crate) struct Supervisor {
     pub(super) saved: RefCell<Saved>,
     /// Per group: the slot whose process was replaced last because it wanted to be.
     pub(super) rolled: RefCell<Vec<usize>>,
+    /// What the bell was rung for lately.
+    pub(super) rings: Cell<Rings>,
     /// Per group and slot.
     pub(super) lives: RefCell<Vec<Vec<Life>>>,
     /// Processes that were asked to end. A second signal could cut short what the first one began.
-    asked: RefCell<Vec<i32>>,
+    pub(super) asked: RefCell<Vec<i32>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -129,6 +132,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         user,
         parent: std::process::id(),
         rolled: RefCell::new(vec![0; groups.len()]),
+        rings: Cell::default(),
         lives: RefCell::new(lives),
         asked: RefCell::default(),
         groups,

@@ -149,16 +149,20 @@ pub(crate) fn ask_to_end(pid: i32) {
     unsafe { libc::kill(pid, libc::SIGTERM) };
 }
 
+/// Ends a child process at once.
+pub(crate) fn force(pid: i32) {
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
 /// Waits for child processes that were asked to end, and forces those that are left.
 pub(crate) fn wait_for_all(processes: &[i32], patience: Duration) {
     let end = Instant::now() + patience;
     for pid in processes {
         if !wait_for(*pid, end.saturating_duration_since(Instant::now())) {
-            // SAFETY: as above.
-            unsafe {
-                libc::kill(*pid, libc::SIGKILL);
-                libc::waitpid(*pid, std::ptr::null_mut(), 0);
-            }
+            force(*pid);
+            // SAFETY: no status is wanted.
+            unsafe { libc::waitpid(*pid, std::ptr::null_mut(), 0) };
         }
     }
 }

@@ -12,6 +12,7 @@ mod crew;
 mod exchange;
 mod fork;
 mod line;
+mod loading;
 mod monitor;
 mod poller;
 mod pool;

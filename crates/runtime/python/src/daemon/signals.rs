@@ -78,6 +78,11 @@ pub(super) fn take() -> Caught {
     Caught(CAUGHT.swap(0, Ordering::Relaxed))
 }
 
+/// What [`take`] would return, left where it is.
+pub(super) fn look() -> Caught {
+    Caught(CAUGHT.load(Ordering::Relaxed))
+}
+
 impl Caught {
     /// Whether this signal came.
     pub(super) fn has(&self, signal: i32) -> bool {

@@ -11,9 +11,11 @@ use wsgi_protocol::Malformed;
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::{self, Daemon, GIVEN_UP, LAUNCH_DESCRIPTOR, LEAVE, MAX_LAUNCH};
 use wsgi_protocol::page::{State, version_of_script};
+use wsgi_protocol::scripts::Entry;
 
 use super::confine::{self, ConfineError};
 use super::line::ServerLog;
+use super::loading::Loading;
 use super::monitor::{self, Monitor};
 use super::poller::Wakeup;
 use super::rolling::{self, Rolling};
@@ -145,12 +147,15 @@ impl Life {
         let server = self.server;
         // From here on a signal ends the process in order.
         signals::install(server.board.monitor);
+        let replaces = self.replaces.is_some();
+        let loading = Loading::watch(server, self.control.as_ref(), self.predecessor.as_ref(), replaces)
+            .map_err(because("making the thread that watches the start"))?;
         let watchdog = match Engine::start(launch.python, server) {
             Ok(engine) => {
                 server.set_engine(engine);
                 // What the predecessor could not load itself is not asked of this process.
                 if let Some(replaces) = &self.replaces {
-                    load_as(server, engine, replaces)?;
+                    load_as(server, engine, replaces, &loading)?;
                 }
                 engine.run_imports();
                 server.board.watchdog();
@@ -189,6 +194,7 @@ impl Life {
             rolling.ring();
         }
         let timers = Timers::new(settings, server.board.now());
+        drop(loading);
         Monitor::new(server, timers, self.control, watchdog).run(workers);
         Ok(())
     }
@@ -225,11 +231,18 @@ fn load_as(
     server: &'static Server,
     engine: &'static Engine,
     predecessor: &rolling::Inherited,
+    loading: &Loading,
 ) -> Result<(), StartError> {
-    let Err(failed) = engine.preload(&predecessor.entries()) else {
-        server.status.set_given_up(0);
+    let begins = |entry: &Entry<'_>| {
+        server.status.set_loading(version_of_script(entry.path, crate::script::time_of(entry.path)));
+        loading.names(entry.path);
+    };
+    let Err(failed) = engine.preload(&predecessor.entries(), begins) else {
+        server.status.set_loading(0);
+        loading.names(b"");
         return Ok(());
     };
+    loading.is_over();
     let (group, script) = (&server.group, String::from_utf8_lossy(failed.path));
     server.log.say(
         Level::Error,
@@ -238,7 +251,7 @@ fn load_as(
              old process goes on serving."
         ),
     );
-    server.status.set_given_up(version_of_script(failed.path, crate::script::time_of(failed.path)));
+    server.status.give_up();
     let shutdown = Duration::from_millis(server.timeouts.shutdown);
     let _bounded = (!shutdown.is_zero()).then(|| monitor::reaper(server, shutdown));
     engine.stop("script_reload");
@@ -246,7 +259,7 @@ fn load_as(
 }
 
 /// Tells the process whose place this one takes that it may leave.
-fn leave(predecessor: &OwnedFd) {
+pub(super) fn leave(predecessor: &OwnedFd) {
     // SAFETY: writes one byte from one; a predecessor that has gone needs no telling.
     unsafe { libc::write(predecessor.as_raw_fd(), [LEAVE].as_ptr().cast(), 1) };
 }

@@ -121,8 +121,17 @@ impl Status {
         self.page.header().given_up.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_given_up(&self, version: u64) {
-        self.page.header().given_up.store(version, Ordering::Release);
+    /// A successor loads this version of a script; 0: it has loaded them all, whichever did not load before.
+    pub(super) fn set_loading(&self, version: u64) {
+        self.page.header().loading.store(version, Ordering::Release);
+        if version == 0 {
+            self.page.header().given_up.store(0, Ordering::Release);
+        }
+    }
+
+    /// What is being loaded does not load.
+    pub(super) fn give_up(&self) {
+        self.page.header().give_up();
     }
 
     pub(super) fn set_started(&self) {

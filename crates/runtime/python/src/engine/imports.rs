@@ -35,13 +35,19 @@ impl Engine {
     }
 
     /// Loads what another process of the group has loaded, on the calling thread. `Err` is the script that cannot be
-    /// loaded; it was logged why. Scripts whose files are gone serve nobody and are passed over.
-    pub(crate) fn preload<'e>(&'static self, entries: &[Entry<'e>]) -> Result<(), Entry<'e>> {
+    /// loaded; it was logged why. Scripts whose files are gone serve nobody and are passed over. `begins` hears of each
+    /// before it is loaded.
+    pub(crate) fn preload<'e>(
+        &'static self,
+        entries: &[Entry<'e>],
+        begins: impl Fn(&Entry<'e>),
+    ) -> Result<(), Entry<'e>> {
         let mut worker = self.worker(0);
         for entry in entries {
             if !Path::new(OsStr::from_bytes(entry.path)).exists() {
                 continue;
             }
+            begins(entry);
             let own = self.setting.config.imports.iter().any(|import| import.application_group == entry.group);
             if self.import(&mut worker, entry.path, entry.group, own) == Imported::Failed {
                 return Err(*entry);

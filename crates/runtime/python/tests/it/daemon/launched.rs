@@ -92,6 +92,8 @@ pub(super) struct Daemon {
     /// With `rolling=On`: where it rings, and its list of scripts.
     pub(super) bell: OwnedFd,
     pub(super) scripts: OwnedFd,
+    /// What it tells its predecessor.
+    pub(super) predecessor: OwnedFd,
     pub(super) lines: RefCell<Vec<String>>,
 }
 
@@ -120,6 +122,7 @@ impl Daemon {
         let (log, their_log) = packets();
         let (their_control, control) = std::io::pipe().expect("a pipe");
         let (bell, their_bell) = std::io::pipe().expect("a pipe");
+        let (predecessor, to_predecessor) = std::io::pipe().expect("a pipe");
         let scripts = memory(libc::F_SEAL_SHRINK | libc::F_SEAL_GROW, scripts::SIZE, b"");
         let inherited = memory(libc::F_SEAL_SHRINK | libc::F_SEAL_GROW, scripts::SIZE, inherited);
         let mut daemon = launch::Daemon {
@@ -151,7 +154,7 @@ impl Daemon {
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
         let launch = memory(seals, bytes.len(), &bytes);
         let optional = |wanted: Option<i32>, source: &dyn AsRawFd| wanted.map_or(-1, |_| source.as_raw_fd());
-        let sources: [RawFd; 8] = [
+        let sources: [RawFd; 9] = [
             launch.as_raw_fd(),
             listener.as_raw_fd(),
             their_log.as_raw_fd(),
@@ -160,6 +163,7 @@ impl Daemon {
             optional(daemon.descriptors.bell, &their_bell),
             optional(daemon.descriptors.scripts, &scripts),
             optional(daemon.descriptors.inherited_scripts, &inherited),
+            optional(daemon.descriptors.predecessor, &to_predecessor),
         ];
         let child = spawn(&sources);
         let lines = RefCell::default();
@@ -172,6 +176,7 @@ impl Daemon {
             page,
             bell: bell.into(),
             scripts,
+            predecessor: predecessor.into(),
             lines,
         }
     }
@@ -294,7 +299,7 @@ fn packets() -> (OwnedFd, OwnedFd) {
 
 /// Starts the executable with these descriptors at 3 and the numbers that follow; -1 leaves one out.
 #[expect(clippy::disallowed_methods, reason = "the crate's tests start the daemon here only")]
-pub(super) fn spawn(sources: &[RawFd; 8]) -> Child {
+pub(super) fn spawn(sources: &[RawFd; 9]) -> Child {
     let sources = *sources;
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsgi-daemon"));
     command.stdin(Stdio::null()).stdout(Stdio::null());

@@ -39,7 +39,7 @@ fn nothing_of_the_start_is_left_open() {
 fn it_runs_only_for_the_server() {
     let folder = Folder::new("alone");
     let plain = std::fs::File::create(folder.0.join("file")).expect("own folder").as_raw_fd();
-    let mut child = spawn(&[plain; 8]);
+    let mut child = spawn(&[plain; 9]);
     assert_eq!(child.wait().expect("own child").code(), Some(64));
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use wsgi_protocol::launch::{self, LEAVE};
@@ -47,15 +48,27 @@ fn a_rolling_process_serves_what_it_has_and_rings() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+/// A list with this one script.
+fn list_of(script: &Path) -> Vec<u8> {
+    let entry = scripts::Entry { path: script.as_os_str().as_encoded_bytes(), group: b"" };
+    let (lengths, bytes) = entry.encode(0).expect("room");
+    [&lengths[..], &bytes].concat()
+}
+
+/// A script that never ends loading.
+fn endless(folder: &Folder) -> PathBuf {
+    let script = folder.0.join("endless.wsgi");
+    std::fs::write(&script, "import time\nprint('begins', flush=True)\ntime.sleep(3600)\n").expect("own folder");
+    script
+}
+
 // Covers: rule:daemon/rolling-broken
 #[test]
 fn a_successor_that_cannot_load_ends_before_it_serves() {
     let folder = Folder::new("broken-script");
     let script = folder.0.join("broken.wsgi");
     std::fs::write(&script, "this is a mistake\n").expect("own folder");
-    let entry = scripts::Entry { path: script.as_os_str().as_encoded_bytes(), group: b"" };
-    let (lengths, bytes) = entry.encode(0).expect("room");
-    let mut daemon = Daemon::start_after("broken", &[&lengths[..], &bytes].concat(), |launch| {
+    let mut daemon = Daemon::start_after("broken", &list_of(&script), |launch| {
         rolling(launch);
         launch.descriptors.inherited_scripts = Some(10);
     });
@@ -64,4 +77,68 @@ fn a_successor_that_cannot_load_ends_before_it_serves() {
     let state = daemon.page.process(0).expect("its place").state.load(Ordering::Acquire);
     assert_eq!(State::from_number(state), State::Starting, "it never served");
     assert_ne!(daemon.page.header().given_up.load(Ordering::Acquire), 0);
+}
+
+// Covers: rule:daemon/rolling-late, code:WSGI0935
+#[test]
+fn a_successor_that_is_late_gives_up_and_says_where_it_hangs() {
+    let folder = Folder::new("late-script");
+    let script = endless(&folder);
+    let mut daemon = Daemon::start_after("late", &list_of(&script), |launch| {
+        rolling(launch);
+        launch.descriptors.inherited_scripts = Some(10);
+        launch.timeouts.startup = 300;
+    });
+    daemon.wait_for_line("line 3, in <module>");
+    daemon.wait_for_line("WSGI0935: Rolling restart of daemon process 'web' was given up as loading script '");
+    assert_eq!(daemon.wait().code(), Some(launch::GIVEN_UP));
+    let state = daemon.page.process(0).expect("its place").state.load(Ordering::Acquire);
+    assert_eq!(State::from_number(state), State::Starting, "it never served");
+    let header = daemon.page.header();
+    assert_ne!(header.given_up.load(Ordering::Acquire), 0, "the others of the group shall not try it");
+    assert_eq!(header.loading.load(Ordering::Acquire), 0);
+}
+
+/// A process that never ends loading what it imports, and may take a moment to end.
+fn hanging(name: &str, folder: &Folder) -> Daemon {
+    let script = endless(folder).as_os_str().as_encoded_bytes().to_vec();
+    let daemon = Daemon::start(name, |launch| {
+        launch.python.imports = vec![launch::Import { script, application_group: Vec::new() }];
+        launch.timeouts.shutdown = 100;
+        launch.descriptors.predecessor = Some(11);
+    });
+    daemon.wait_for_line("begins");
+    daemon
+}
+
+// Covers: rule:daemon/parent-gone
+#[test]
+fn a_process_that_hangs_while_it_loads_ends_with_the_server() {
+    let folder = Folder::new("orphan-script");
+    let mut daemon = hanging("hangs-orphan", &folder);
+    drop(daemon.control.take());
+    daemon.wait_for_line("Shutdown timeout expired; aborting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(255));
+}
+
+// Covers: rule:daemon/sigterm
+#[test]
+fn a_process_that_hangs_while_it_loads_ends_when_it_is_told_to() {
+    let folder = Folder::new("term-script");
+    let mut daemon = hanging("hangs-term", &folder);
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(255));
+}
+
+#[test]
+fn a_process_that_is_replaced_before_it_serves_takes_its_predecessor_with_it() {
+    let folder = Folder::new("replaced-script");
+    let mut daemon = hanging("hangs-replaced", &folder);
+    let control = daemon.control.take().expect("is open");
+    std::fs::File::from(control.try_clone().expect("a descriptor")).write_all(&[LEAVE]).expect("it reads");
+    let mut told = [0; 2];
+    let mut predecessor = std::fs::File::from(daemon.predecessor.try_clone().expect("a descriptor"));
+    assert_eq!(predecessor.read(&mut told).expect("a pipe"), 1);
+    assert_eq!(told[0], LEAVE);
+    assert_eq!(daemon.wait().code(), Some(255));
 }

@@ -1,0 +1,170 @@
+//! Who hears the server while a process loads what it will serve: that may take for ever.
+//!
+//! A successor that is late gives up, so that the process which it was to replace may ask for another one. Whoever is to
+//! end has `shutdown-timeout=` for the rest of its loading. A process that is itself replaced before it serves passes on
+//! to its predecessor that both of them may go.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use wsgi_protocol::abi::Level;
+use wsgi_protocol::launch::GIVEN_UP;
+
+use super::monitor;
+use super::poller::Wakeup;
+use super::server::Server;
+use super::signals;
+use super::start::leave;
+use crate::engine::Stacks;
+
+/// How long the interpreter's lock is waited for, to log where the loading hangs.
+const STACKS: Duration = Duration::from_secs(1);
+
+/// A thread that watches until the value is dropped.
+pub(super) struct Loading {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    over: Wakeup,
+    /// The script that is being loaded.
+    script: Mutex<Vec<u8>>,
+}
+
+struct Watch {
+    server: &'static Server,
+    shared: Arc<Shared>,
+    control: RawFd,
+    predecessor: Option<OwnedFd>,
+    /// When a successor has taken too long.
+    late: Option<Instant>,
+}
+
+impl Loading {
+    /// Begins to watch. `replaces`: another process goes on serving until this one does.
+    pub(super) fn watch(
+        server: &'static Server,
+        control: Option<&OwnedFd>,
+        predecessor: Option<&OwnedFd>,
+        replaces: bool,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared { over: Wakeup::new()?, script: Mutex::default() });
+        let watch = Watch {
+            server,
+            shared: Arc::clone(&shared),
+            // It is closed after this thread has ended, or with the process.
+            control: control.map_or(-1, AsRawFd::as_raw_fd),
+            predecessor: predecessor.map(OwnedFd::try_clone).transpose()?,
+            late: replaces.then(|| Instant::now() + server.timeouts.loading()),
+        };
+        let thread = std::thread::Builder::new().spawn(move || watch.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// What is loaded now.
+    pub(super) fn names(&self, script: &[u8]) {
+        *self.shared.script.lock().unwrap_or_else(PoisonError::into_inner) = script.to_vec();
+    }
+
+    /// Nothing is watched any more.
+    pub(super) fn is_over(&self) {
+        self.shared.over.wake();
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.is_over();
+        if let Some(thread) = self.thread.take() {
+            // It does nothing that could panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Watch {
+    fn run(mut self) {
+        // Ends the process, unless it is dropped with this thread: then the monitor has heard of the same.
+        let mut end: Option<Sender<()>> = None;
+        loop {
+            let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            let over = self.shared.over.as_fd().as_raw_fd();
+            let signals = if end.is_some() { -1 } else { self.server.board.monitor.as_fd().as_raw_fd() };
+            let mut entries = [entry(over), entry(self.control), entry(signals)];
+            let left = self.late.map(|late| late.saturating_duration_since(Instant::now()));
+            let milliseconds =
+                left.map_or(-1, |left| i32::try_from(left.as_millis()).map_or(i32::MAX, |left| left + 1));
+            // SAFETY: three entries.
+            unsafe { libc::poll(entries.as_mut_ptr(), 3, milliseconds) };
+            let [over, control, signal] = entries.map(|entry| entry.revents);
+            if over != 0 {
+                return;
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                self.give_up();
+            }
+            if control != 0 {
+                // What is there is left to the monitor, should it come to that.
+                self.control = -1;
+                if control & libc::POLLIN != 0
+                    && let Some(predecessor) = &self.predecessor
+                {
+                    leave(predecessor);
+                }
+                end = end.or_else(|| self.end());
+            }
+            if signal != 0 {
+                self.server.board.monitor.clear();
+                let caught = signals::look();
+                if caught.has(libc::SIGTERM) || caught.has(libc::SIGINT) {
+                    end = end.or_else(|| self.end());
+                }
+            }
+        }
+    }
+
+    fn end(&self) -> Option<Sender<()>> {
+        let shutdown = Duration::from_millis(self.server.timeouts.shutdown);
+        if shutdown.is_zero() { None } else { monitor::reaper(self.server, shutdown).ok() }
+    }
+
+    /// The process serves nobody, and another one does.
+    fn give_up(&self) -> ! {
+        let server = self.server;
+        if let Some(engine) = server.engine() {
+            let (written, wait) = channel();
+            let dump = move || {
+                engine.dump_stacks(Stacks::All);
+                let _ = written.send(());
+            };
+            if std::thread::Builder::new().spawn(dump).is_ok() {
+                let _ = wait.recv_timeout(STACKS);
+            }
+        }
+        server.status.give_up();
+        let script = self.shared.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let what = match &script[..] {
+            [] => "it".to_owned(),
+            script => format!("loading script '{}'", String::from_utf8_lossy(script)),
+        };
+        server.log.say(
+            Level::Error,
+            &format!(
+                "WSGI0935: Rolling restart of daemon process '{}' was given up as {what} took longer than {} seconds; \
+                 the old process goes on serving.",
+                server.group,
+                server.timeouts.loading().as_secs()
+            ),
+        );
+        if let Some(engine) = server.engine() {
+            engine.aborted();
+        }
+        // SAFETY: nothing may run any more, neither clean-ups nor other threads.
+        unsafe { libc::_exit(GIVEN_UP) }
+    }
+}

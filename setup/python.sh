@@ -63,8 +63,14 @@ from_debian() {
 
 if [ -n "${PYTHON_SRC:-}" ]; then
     sum=${PYTHON_SRC_SHA256:?setup: PYTHON_SRC needs the checksum of the file in PYTHON_SRC_SHA256}
-    if ! echo "$sum  $PYTHON_SRC" | sha256sum --check --status; then
-        say "$PYTHON_SRC has another checksum than PYTHON_SRC_SHA256"
+    if [ ! -f "$PYTHON_SRC" ]; then
+        say "PYTHON_SRC=$PYTHON_SRC: there is no such file"
+        exit 1
+    fi
+    found=$(sha256sum <"$PYTHON_SRC")
+    found=${found%% *}
+    if [ "$found" != "$(echo "$sum" | tr A-F a-f)" ]; then
+        say "$PYTHON_SRC has another checksum than PYTHON_SRC_SHA256: $found"
         exit 1
     fi
     tarball=$PYTHON_SRC
@@ -87,7 +93,10 @@ else
 fi
 
 mkdir "$work/python"
-tar -xf "$tarball" -C "$work/python" --strip-components=1
+if ! tar -xf "$tarball" -C "$work/python" --strip-components=1 || [ ! -f "$work/python/Include/patchlevel.h" ]; then
+    say "$tarball does not hold the source of CPython"
+    exit 1
+fi
 level=$(sed -n 's/^#define PY_VERSION  *"\([^"]*\)".*/\1/p' "$work/python/Include/patchlevel.h")
 case $level in
     "$version".* | "$version"[abr]*) ;;

@@ -1,9 +1,12 @@
 """Tests of the scripts that build other Pythons: what they refuse, and where they keep the result."""
 
+import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 
@@ -27,16 +30,87 @@ class Pythons(unittest.TestCase):
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn("3.13 is the first", refused.stderr)
 
+    def from_tarball(self, folder, tarball, checksum=None, **variables):
+        """A refused build of 3.13 from a tarball; nothing may be left of it."""
+        if checksum is None:
+            with open(tarball, "rb") as file:
+                checksum = hashlib.sha256(file.read()).hexdigest()
+        cache = os.path.join(folder, "cache")
+        given = {"VERSION": "3.13", "PYTHON_CACHE": cache, "PYTHON_SRC": tarball, "TMPDIR": folder, **variables}
+        refused = self.run_script("python.sh", PYTHON_SRC_SHA256=checksum, **given)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertEqual(refused.stdout, "")
+        self.assertFalse(os.path.exists(cache) and os.listdir(cache), "nothing is built")
+        self.assertFalse([name for name in os.listdir(folder) if name.startswith("mod_wsgi_rs")], "nothing is left behind")
+        return refused.stderr
+
+    def source(self, folder, files):
+        """A tarball with these files in its one folder."""
+        path = os.path.join(folder, "Python.tar.gz")
+        with tarfile.open(path, "w:gz") as archive:
+            for name, text in files.items():
+                entry = tarfile.TarInfo("Python-3/" + name)
+                entry.size, entry.mode = len(text), 0o755
+                archive.addfile(entry, io.BytesIO(text.encode()))
+        return path
+
     def test_a_tarball_is_checked(self):
-        with tempfile.TemporaryDirectory() as cache:
-            tarball = os.path.join(cache, "Python.tar.xz")
-            with open(tarball, "w") as file:
+        with tempfile.TemporaryDirectory() as folder:
+            tarball = self.source(folder, {"README": "anything"})
+            without = self.run_script("python.sh", VERSION="3.13", PYTHON_CACHE=folder, PYTHON_SRC=tarball)
+            self.assertNotEqual(without.returncode, 0)
+            self.assertIn("PYTHON_SRC needs the checksum of the file in PYTHON_SRC_SHA256", without.stderr)
+            for checksum in ["0" * 64, "no checksum"]:
+                self.assertIn("another checksum than PYTHON_SRC_SHA256", self.from_tarball(folder, tarball, checksum))
+            missing = os.path.join(folder, "missing.tar.xz")
+            self.assertIn("missing.tar.xz: there is no such file", self.from_tarball(folder, missing, "0" * 64))
+
+    def test_a_tarball_of_something_else_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            text = os.path.join(folder, "text.tar.xz")
+            with open(text, "w") as file:
                 file.write("anything")
-            given = {"VERSION": "3.13", "PYTHON_CACHE": cache, "PYTHON_SRC": tarball}
-            self.assertIn("PYTHON_SRC_SHA256", self.run_script("python.sh", **given).stderr)
-            refused = self.run_script("python.sh", PYTHON_SRC_SHA256="0" * 64, **given)
-            self.assertNotEqual(refused.returncode, 0)
-            self.assertIn("another checksum", refused.stderr)
+            for tarball in [text, self.source(folder, {"README": "anything"})]:
+                self.assertIn("does not hold the source of CPython", self.from_tarball(folder, tarball))
+
+    def test_a_tarball_of_another_version_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for level in ["3.12.4", "3.1", "3.130.1"]:
+                tarball = self.source(folder, {"Include/patchlevel.h": '#define PY_VERSION "%s"\n' % level})
+                self.assertIn("is Python %s, not 3.13" % level, self.from_tarball(folder, tarball))
+
+    def test_a_tarball_is_configured_built_and_installed(self):
+        """With a source whose configure and make only say how they were called."""
+        configure = """#!/bin/sh
+printf 'all:\\n\\ninstall:\\n\\tmkdir -p %s/bin\\n\\tcp run %s/bin/python3.13\\n' "$PREFIX" "$PREFIX" >Makefile
+echo "$@" >run.arguments
+"""
+        configure = configure.replace("$PREFIX", "${2#--prefix=}")
+        source = {
+            "Include/patchlevel.h": '#define PY_VERSION "3.13.9+"\n',
+            "configure": configure,
+            "run": "#!/bin/sh\nexit 0\n",
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            tarball = self.source(folder, source)
+            with open(tarball, "rb") as file:
+                checksum = hashlib.sha256(file.read()).hexdigest().upper()
+            given = {"VERSION": "3.13", "PYTHON_CACHE": folder, "PYTHON_SRC": tarball, "PYTHON_SRC_SHA256": checksum}
+            built = self.run_script("python.sh", **given)
+            self.assertEqual(built.returncode, 0, built.stderr)
+            self.assertEqual(built.stdout, "%s/python-3.13/bin/python3.13\n" % folder)
+            with open(os.path.join(folder, "python-3.13", ".complete")) as file:
+                self.assertEqual(file.read(), "3.13.9+\n")
+
+    def test_a_build_that_fails_leaves_nothing_and_shows_its_end(self):
+        source = {
+            "Include/patchlevel.h": '#define PY_VERSION "3.13.0"\n',
+            "configure": "#!/bin/sh\necho no compiler here\nexit 1\n",
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            said = self.from_tarball(folder, self.source(folder, source))
+            self.assertIn("no compiler here", said)
+            self.assertIn("Python 3.13.0 could not be built", said)
 
     def test_what_is_in_the_cache_is_taken(self):
         with tempfile.TemporaryDirectory() as cache:

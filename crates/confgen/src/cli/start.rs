@@ -68,6 +68,9 @@ pub(super) struct Start {
     /// The httpd to use.
     #[arg(long, value_name = "PATH")]
     httpd: Option<PathBuf>,
+    /// One process on this terminal, with Python's debugger where the application raises an exception.
+    #[arg(long, conflicts_with = "spec", conflicts_with_all = ["processes", "threads"])]
+    debug: bool,
     /// Go on serving when an application does not load at the start.
     #[arg(long)]
     no_preflight: bool,
@@ -177,7 +180,11 @@ impl Start {
             Some(log) => launch.error_log(log).ready_when(Readiness::Answers(address)),
             None => launch.ready_when(Readiness::Answers(address)),
         };
-        if wanted.draft.spec.server.log.to == LogTarget::Terminal {
+        if tree.choice.single_process {
+            // It announces nothing, and answers only after what a debugger stops at has gone on.
+            launch = launch.single_process().with_standard_input().ready_when(Readiness::Accepts(address));
+        }
+        if tree.choice.single_process || wanted.draft.spec.server.log.to == LogTarget::Terminal {
             launch = launch.on_terminal();
         }
         launch.start().map_err(|error| refused(tree, &error))

@@ -36,6 +36,7 @@ pub struct Launch {
     error_log: PathBuf,
     terminal: bool,
     single_process: bool,
+    own_input: bool,
     input: Option<String>,
     tied: bool,
     readiness: Option<Readiness>,
@@ -103,6 +104,7 @@ impl Launch {
             error_log: root.join("logs/error.log"),
             terminal: false,
             single_process: false,
+            own_input: false,
             input: None,
             tied: false,
             readiness: None,
@@ -143,6 +145,12 @@ impl Launch {
     /// Gives the server a text as standard input. Without it there is none.
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.to_owned());
+        self
+    }
+
+    /// Lets the server read the standard input of this process.
+    pub fn with_standard_input(mut self) -> Self {
+        self.own_input = true;
         self
     }
 
@@ -210,6 +218,9 @@ impl Launch {
             let written = |cause| LaunchError::Write { path: path.clone(), cause };
             fs::write(&path, text).map_err(written)?;
             command.stdin(Stdio::from(fs::File::open(&path).map_err(written)?));
+        }
+        if self.own_input {
+            command.stdin(Stdio::inherit());
         }
         let launcher = nix::unistd::getpid();
         let tied = self.tied;

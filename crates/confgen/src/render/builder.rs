@@ -20,6 +20,8 @@ const ROOTS: &str = "/var/lib/confgen";
 
 pub(super) struct Builder<'a> {
     pub(super) spec: &'a Spec,
+    /// What `spec` was before it became one for a single process.
+    pub(super) original: &'a Spec,
     pub(super) facts: &'a Facts,
     pub(super) server_root: PathBuf,
     pub(super) check_files: bool,
@@ -34,6 +36,7 @@ impl<'a> Builder<'a> {
         let name = spec.server.name.as_ref().map_or("main", |name| name.as_str());
         Self {
             spec,
+            original: spec,
             facts,
             server_root: options.server_root.clone().unwrap_or_else(|| FsPath::new(ROOTS).join(name)),
             check_files: options.check_files.unwrap_or(facts.here),
@@ -42,6 +45,11 @@ impl<'a> Builder<'a> {
             files: Vec::new(),
             found: Vec::new(),
         }
+    }
+
+    /// Says what the spec was made from.
+    pub(super) fn made_from(self, original: &'a Spec) -> Self {
+        Self { original, ..self }
     }
 
     /// Whether the C module is rendered for.
@@ -182,6 +190,7 @@ impl<'a> Builder<'a> {
                 },
                 user: serving_user,
                 error_log,
+                single_process: false,
             },
             root: self.spec.root.clone(),
         })

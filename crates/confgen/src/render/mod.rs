@@ -1,14 +1,19 @@
 //! From a spec and a machine to a tree of files. Everything that could make httpd refuse the tree, or do something else
 //! than what was asked, is refused here first, all of it at once.
 
+mod access;
 mod accounts;
+mod app;
 mod builder;
 mod certificate;
 mod daemons;
+mod debug;
 pub(crate) mod files;
+mod handlers;
 mod hosts;
 mod modules;
 mod origin;
+mod processes;
 mod python;
 mod raw;
 mod server;
@@ -40,7 +45,14 @@ pub struct RenderOptions {
 /// # Errors
 /// Everything that is wrong, at once.
 pub fn render(spec: &Spec, facts: &Facts, options: &RenderOptions) -> Result<Tree, Vec<Diagnostic>> {
-    builder::Builder::new(spec, facts, options).build()
+    let tree = builder::Builder::new(spec, facts, options).build()?;
+    let Some(single) = debug::single_process(spec) else { return Ok(tree) };
+    // The spec was found to be right as it is; now it is rendered without its daemons.
+    let mut tree = builder::Builder::new(&single.spec, facts, options).made_from(spec).build()?;
+    tree.environment.extend(single.environment);
+    tree.warnings.extend(single.warnings);
+    tree.choice.single_process = true;
+    Ok(tree)
 }
 
 /// Renders a draft: when it has mistakes, the rest of it is judged too, and all of them are reported together.

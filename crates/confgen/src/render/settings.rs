@@ -229,9 +229,11 @@ pub(super) const GLOBAL: &[GlobalSetting] = &[
 /// Apache's children need no Python when every application has a daemon.
 fn restrict_embedded(model: &Model) -> Option<bool> {
     model.runtime.restrict.embedded.or_else(|| {
-        let mut apps = model.sites.values().flat_map(|site| site.apps.values()).peekable();
-        let any = apps.peek().is_some();
-        let only_daemons = apps.all(|app| app.daemon.is_some());
+        let apps = model.sites.values().flat_map(|site| site.apps.values()).map(|app| app.daemon.is_some());
+        let handlers = model.sites.values().flat_map(|site| site.handlers.values());
+        let mut in_daemon = apps.chain(handlers.map(|handler| handler.daemon.is_some())).peekable();
+        let any = in_daemon.peek().is_some();
+        let only_daemons = in_daemon.all(|daemon| daemon);
         (any && only_daemons && model.runtime.import.is_empty() && model.raw.is_empty()).then_some(true)
     })
 }
@@ -258,8 +260,7 @@ daemon_settings! {
     "supplementary-groups" ["supplementary-groups"] |d| list(&d.supplementary_groups, ",");
     "umask" ["umask"] |d| text(d.umask.as_ref());
     "chroot" ["chroot"] |d| text(d.chroot.as_ref());
-    // Giving the option at all, even as 1, makes wsgi.multiprocess true.
-    "processes" ["processes"] |d| text(d.processes.filter(|processes| *processes > 1));
+    "processes" ["processes"] |d| text(d.processes);
     "threads" ["threads"] |d| text(d.threads);
     "home" ["home"] |d| text(d.home.as_ref());
     "python" ["python"] |d| text(d.python.as_ref());

@@ -2,37 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use askama::Template;
-
 use super::builder::Builder;
-use super::daemons::{GLOBAL, application_group, import_view};
+use super::processes::restrict;
 use super::raw::Place;
-use super::view::{
-    AppScript, AppView, Grant, HealthView, Line, OptionView, RawView, SiteView, StaticView, UpstreamView,
-};
-use super::{files, python, settings};
+use super::view::{HealthView, Line, LocationView, RawView, SiteView, StaticView, UpstreamView};
+use super::{access, app, files, handlers, settings};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::directives;
 use crate::document::Path;
 use crate::quote;
-use crate::spec::{App, Daemon, HealthBy, Name, Site, Static, UrlPath};
+use crate::spec::{HealthBy, Name, Site, Static};
 
-/// What a list of processes calls Apache's own.
-const EMBEDDED: &str = "embedded";
+/// What is worth compressing.
+const TEXT_TYPES: &[&str] = &[
+    "text/html",
+    "text/plain",
+    "text/css",
+    "text/xml",
+    "text/javascript",
+    "application/javascript",
+    "application/json",
+    "application/xml",
+    "image/svg+xml",
+];
 
 pub(super) fn view(builder: &mut Builder<'_>, name: &Name, site: &Site, raws: &[(Place, RawView)]) -> SiteView {
     let key = Path::of(["sites", name.as_str()]);
     check_paths(builder, site, &key);
     let place =
         |wanted: &Place| raws.iter().filter(|(place, _)| place == wanted).map(|(_, view)| view.clone()).collect();
+    let lines = lines(builder, site, &key);
+    let (health, health_location) = health(builder, site, &key).unzip();
+    let (statics, static_locations): (Vec<_>, Vec<_>) = statics(builder, site, &key).into_iter().unzip();
+    let upstreams = upstreams(builder, site, &key);
+    let (apps, app_locations): (Vec<_>, Vec<_>) = app::views(builder, name, site, &key, raws).into_iter().unzip();
+    let locations = health_location.into_iter().chain(static_locations).chain(app_locations);
+    let mut locations: Vec<LocationView> =
+        locations.filter(|location| !location.lines.is_empty() || !location.raw.is_empty()).collect();
+    // Of the locations that fit, the last one wins.
+    locations.sort_by_key(|location| (location.regex, location.length));
     SiteView {
         start: place(&Place::SiteStart(name.to_string())),
         end: place(&Place::SiteEnd(name.to_string())),
-        lines: lines(builder, site, &key),
-        health: health(builder, site, &key),
-        statics: statics(builder, site, &key),
-        upstreams: upstreams(builder, site, &key),
-        apps: apps(builder, name, site, &key, raws),
+        lines,
+        health,
+        statics,
+        upstreams,
+        apps,
+        locations,
     }
 }
 
@@ -103,46 +119,12 @@ fn lines(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<Line> {
             proxies.headers.iter().enumerate().map(|(index, name)| builder.arg(&headers.join(index), name)),
         ));
     }
+    lines.extend(handlers::lines(builder, site, key));
     lines.extend(restrict(builder, &site.restrict_process, &key.join("restrict-process")));
     lines
 }
 
-/// The only processes that requests may reach.
-fn restrict(builder: &mut Builder<'_>, names: &[Name], key: &Path) -> Option<Line> {
-    if names.is_empty() {
-        return None;
-    }
-    let mut args = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        let own = key.join(index);
-        if name.as_str() == EMBEDDED {
-            args.push(builder.arg(&own, GLOBAL));
-        } else {
-            daemon(builder, name, &own);
-            args.push(builder.arg(&own, name));
-        }
-    }
-    Some(Line::quoted("WSGIRestrictProcess", args))
-}
-
-/// A daemon by its name; reports one that does not exist.
-fn daemon<'a>(builder: &mut Builder<'a>, name: &Name, key: &Path) -> Option<&'a Daemon> {
-    let spec = builder.spec;
-    let found = spec.daemons.get(name);
-    if found.is_none() {
-        let diagnostic = Diagnostic::error(Code::Reference, format!("there is no daemon `{name}`"));
-        let diagnostic = diagnostic.did_you_mean(name.as_str(), spec.daemons.keys().map(Name::as_str));
-        let names: Vec<&str> = spec.daemons.keys().map(Name::as_str).collect();
-        let diagnostic = match names.is_empty() {
-            true => diagnostic.help(format!("define it: `daemons: {{{name}: {{}}}}`")),
-            false => diagnostic.note(format!("daemons: {}", names.join(", "))),
-        };
-        builder.report(key, "", diagnostic);
-    }
-    found
-}
-
-fn health(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Option<HealthView> {
+fn health(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Option<(HealthView, LocationView)> {
     let health = site.health.as_ref()?;
     let own = key.join("health");
     if health.answers == HealthBy::App {
@@ -157,29 +139,46 @@ fn health(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Option<HealthVi
     builder.add_text("health/ok", "ok\n".to_owned(), &own);
     let directory = builder.server_root.join("health");
     let directory = builder.path_text(&directory, &own);
-    Some(HealthView {
+    let view = HealthView {
         block: builder.origins.block(&own),
         path: builder.arg(&own.join("path"), &health.path),
-        location: builder.arg(&own.join("path"), quote::literal(health.path.as_str())),
         file: builder.arg(&own, format!("{directory}/ok")),
         directory: builder.arg(&own, quote::literal(&directory)),
-    })
+    };
+    // It is open also where everything around it is not.
+    let lines = vec![
+        Line::bare("ForceType", [builder.arg(&own, "text/plain")]),
+        Line::bare("Require", [builder.arg(&own, "all"), builder.arg(&own, "granted")]),
+    ];
+    Some((view, location(builder, health.path.as_str(), &own, lines)))
+}
+
+/// What holds below a path that is no regular expression.
+fn location(builder: &Builder<'_>, mount: &str, key: &Path, lines: Vec<Line>) -> LocationView {
+    LocationView {
+        block: builder.origins.block(key),
+        regex: false,
+        length: mount.trim_end_matches('/').len(),
+        path: builder.arg(key, quote::literal(mount)),
+        lines,
+        raw: Vec::new(),
+    }
 }
 
 /// Whether a path is at or below a mount.
-fn within(path: &str, mount: &str) -> bool {
+pub(super) fn within(path: &str, mount: &str) -> bool {
     let mount = mount.trim_end_matches('/');
     path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Longer paths come first: httpd takes the first that fits.
-fn longest_first<K: AsRef<str> + Ord, V>(map: &BTreeMap<K, V>) -> Vec<(&K, &V)> {
+pub(super) fn longest_first<K: AsRef<str> + Ord, V>(map: &BTreeMap<K, V>) -> Vec<(&K, &V)> {
     let mut entries: Vec<_> = map.iter().collect();
     entries.sort_by_key(|(path, _)| std::cmp::Reverse(path.as_ref().trim_end_matches('/').len()));
     entries
 }
 
-fn statics(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<StaticView> {
+fn statics(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<(StaticView, LocationView)> {
     let base = key.join("static");
     let mut views = Vec::new();
     for (path, files) in longest_first(&site.statics) {
@@ -212,20 +211,38 @@ fn statics(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<StaticView
         need_modules(builder, files);
         let mount = if path.as_str().len() > 1 { path.as_str().trim_end_matches('/') } else { "/" };
         let target_key = if files.dir.is_some() { own.join("dir") } else { own.join("file") };
-        views.push(StaticView {
+        let lines = static_lines(builder, site, files, &own);
+        let location = location(builder, mount, &own, lines);
+        let view = StaticView {
             block: builder.origins.block(&own),
             root: mount == "/" && only.is_none(),
             path: builder.arg(&own, mount),
-            location: builder.arg(&own, quote::literal(mount)),
             target: builder.arg(&target_key, target),
             directory: builder.arg(&target_key, quote::literal(&directory)),
             only: only.map(|name| builder.arg(&target_key, quote::literal(&name))),
             listing: files.listing,
-            cache: files.cache.map(|time| builder.arg(&own.join("cache"), time)),
-            compress: files.compress,
-        });
+        };
+        views.push((view, location));
     }
     views
+}
+
+/// What holds for the URLs of files.
+fn static_lines(builder: &mut Builder<'_>, site: &Site, files: &Static, key: &Path) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(time) = files.cache {
+        let own = key.join("cache");
+        lines.push(Line::bare("ExpiresActive", [builder.arg(&own, "On")]));
+        lines.push(Line::quoted("ExpiresDefault", [builder.arg(&own, format!("access plus {time} seconds"))]));
+    }
+    if files.compress {
+        let own = key.join("compress");
+        let words = ["DEFLATE"].iter().chain(TEXT_TYPES);
+        lines.push(Line::bare("AddOutputFilterByType", words.map(|word| builder.arg(&own, word))));
+    }
+    lines.extend(access::lines(builder, files.access.as_ref(), files.auth.as_ref(), key));
+    lines.extend(handlers::of_location(builder, site, files.handler.as_ref(), key));
+    lines
 }
 
 fn need_modules(builder: &mut Builder<'_>, files: &Static) {
@@ -242,7 +259,7 @@ fn need_modules(builder: &mut Builder<'_>, files: &Static) {
 }
 
 /// A path's directory and name.
-fn split(path: &str) -> (&str, &str) {
+pub(super) fn split(path: &str) -> (&str, &str) {
     match path.rsplit_once('/') {
         Some(("", name)) => ("/", name),
         Some((directory, name)) => (directory, name),
@@ -276,264 +293,4 @@ fn upstreams(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<Upstream
         });
     }
     views
-}
-
-fn apps(builder: &mut Builder<'_>, name: &Name, site: &Site, key: &Path, raws: &[(Place, RawView)]) -> Vec<AppView> {
-    let base = key.join("apps");
-    let mut ordered = longest_first(&site.apps);
-    // A regular expression has no length to go by; it comes before the plain paths, which would swallow what it means.
-    ordered.sort_by_key(|(path, _)| path.regex().is_none());
-    let mut views = Vec::new();
-    for (path, app) in ordered {
-        let own = base.join(path.as_str());
-        let raw = raws
-            .iter()
-            .filter(|(place, _)| *place == Place::App(name.to_string(), path.to_string()))
-            .map(|(_, view)| view.clone())
-            .collect();
-        if let Some(view) = app_view(builder, name, site, path, app, &own, raw) {
-            views.push(view);
-        }
-    }
-    views
-}
-
-fn app_view(
-    builder: &mut Builder<'_>,
-    site_name: &Name,
-    site: &Site,
-    path: &UrlPath,
-    app: &App,
-    key: &Path,
-    raw: Vec<RawView>,
-) -> Option<AppView> {
-    let group = app.daemon.as_ref().and_then(|name| daemon(builder, name, &key.join("daemon")));
-    let (script, script_key, directory) = script(builder, site_name, path, app, group, key)?;
-    for (index, import) in app.import.iter().enumerate() {
-        files::check(builder, import, files::Wanted::File, &key.join("import").join(index));
-    }
-    let process_group = app.daemon.as_ref().map_or(GLOBAL, |name| name.as_str());
-    let (daemon_key, interpreter_key) = (key.join("daemon"), key.join("interpreter"));
-    let mut options = Vec::new();
-    let mut lines = Vec::new();
-    if app.preload {
-        options.push(OptionView { name: "process-group", value: builder.arg(&daemon_key, process_group) });
-        options.push(OptionView {
-            name: "application-group",
-            value: builder.arg(&interpreter_key, application_group(&app.interpreter)),
-        });
-    } else {
-        lines.push(Line::quoted("WSGIProcessGroup", [builder.arg(&daemon_key, process_group)]));
-        lines.push(Line::quoted(
-            "WSGIApplicationGroup",
-            [builder.arg(&interpreter_key, application_group(&app.interpreter))],
-        ));
-    }
-    if let Some(callable) = app.callable.as_ref().filter(|_| app.module.is_none()) {
-        options.push(OptionView { name: "callable-object", value: builder.arg(&key.join("callable"), callable) });
-    }
-    let outer: Vec<(&UrlPath, &App)> = match path.regex() {
-        // Whatever it means may lie within any of the others.
-        Some(_) => site.apps.iter().filter(|(other, _)| other.regex().is_none()).collect(),
-        None => site
-            .apps
-            .iter()
-            .filter(|(other, _)| other.regex().is_none() && *other != path && within(path.as_str(), other.as_str()))
-            .collect(),
-    };
-    lines.extend(location_lines(builder, site, app, group, &outer, key));
-    lines.extend(restrict(builder, &app.restrict_process, &key.join("restrict-process")));
-    let mut imports = Vec::new();
-    for (index, import) in app.import.iter().enumerate() {
-        imports.push(import_view(
-            builder,
-            &key.join("import").join(index),
-            import.as_str(),
-            process_group,
-            &app.interpreter,
-        ));
-    }
-    let regex = path.regex().is_some();
-    let mount = path.regex().unwrap_or(path.as_str());
-    let (folder, name) = split(&script);
-    let (folder, only) = match directory {
-        true => (script.trim_end_matches('/'), None),
-        false => (folder, Some(name)),
-    };
-    // A target with `$1` in it is not known before a request comes; what it can become is opened.
-    let (folder, only) = match script.find('$').filter(|_| regex) {
-        Some(dollar) if dollar < folder.len() => (split(&script[..dollar]).0, None),
-        Some(_) => (folder, only.map(references_as_wildcards)),
-        None => (folder, only.map(quote::literal)),
-    };
-    Some(AppView {
-        block: builder.origins.block(key),
-        regex,
-        path: builder.arg(key, mount),
-        location: builder.arg(key, if regex { mount.to_owned() } else { quote::literal(mount) }),
-        script: builder.arg(&script_key, &script),
-        options,
-        imports,
-        grants: vec![Grant {
-            directory: builder.arg(&script_key, quote::literal(if folder.is_empty() { "/" } else { folder })),
-            only: only.map(|name| builder.arg(&script_key, name)),
-        }],
-        lines,
-        raw,
-    })
-}
-
-/// The names that a name with `$1` in it can become.
-fn references_as_wildcards(name: &str) -> String {
-    let mut pattern = String::new();
-    let mut parts = name.split('$');
-    pattern.push_str(&quote::literal(parts.next().unwrap_or_default()));
-    for part in parts {
-        let rest = part.strip_prefix(|character: char| character.is_ascii_digit());
-        pattern.push_str(if rest.is_some() { "*" } else { "$" });
-        pattern.push_str(&quote::literal(rest.unwrap_or(part)));
-    }
-    pattern
-}
-
-/// Directives of an application's location. What an application further out sets would hold here too, so it is set back.
-fn location_lines(
-    builder: &mut Builder<'_>,
-    site: &Site,
-    app: &App,
-    group: Option<&Daemon>,
-    outer: &[(&UrlPath, &App)],
-    key: &Path,
-) -> Vec<Line> {
-    let daemon_of = |app: &App| app.daemon.as_ref().and_then(|name| builder.spec.daemons.get(name));
-    let mut lines = Vec::new();
-    for setting in settings::APP {
-        let own = key.join(setting.key);
-        if let Some(value) = (setting.value)(app, group) {
-            lines.push(Line::bare(setting.directive, [builder.arg(&own, value)]));
-        } else if outer.iter().any(|(_, other)| (setting.value)(other, daemon_of(other)).is_some())
-            && let Some(default) = directives::directive(setting.directive).and_then(|entry| entry.default.as_deref())
-        {
-            lines.push(Line::bare(setting.directive, [builder.arg(&own, default)]));
-        }
-    }
-    let env_key = key.join("env");
-    let mut unset: Vec<&str> = Vec::new();
-    for name in outer.iter().flat_map(|(_, other)| other.env.keys()) {
-        if !app.env.contains_key(name) && !unset.contains(&name.as_str()) {
-            unset.push(name.as_str());
-        }
-    }
-    for name in unset {
-        builder.modules.need("env");
-        match site.env.iter().find(|(known, _)| known.as_str() == name) {
-            Some((_, value)) => {
-                lines.push(Line::quoted("SetEnv", [builder.arg(&env_key, name), builder.arg(&env_key, value)]))
-            }
-            None => lines.push(Line::quoted("UnsetEnv", [builder.arg(&env_key, name)])),
-        }
-    }
-    for (variable, value) in settings::variables(&app.env) {
-        builder.modules.need("env");
-        let own = env_key.join(variable.as_str());
-        lines.push(Line::quoted("SetEnv", [builder.arg(&own, &variable), builder.arg(&own, value)]));
-    }
-    lines
-}
-
-/// The script that is mounted, its key, and whether it is a directory of scripts.
-fn script(
-    builder: &mut Builder<'_>,
-    site: &Name,
-    path: &UrlPath,
-    app: &App,
-    group: Option<&Daemon>,
-    key: &Path,
-) -> Option<(String, Path, bool)> {
-    match (&app.script, &app.module) {
-        (Some(script), None) => {
-            let own = key.join("script");
-            let directory = script.as_str().ends_with('/');
-            let dynamic = path.regex().is_some() && script.as_str().contains('$');
-            if !dynamic {
-                let wanted = if directory { files::Wanted::Directory } else { files::Wanted::File };
-                files::check(builder, script, wanted, &own);
-            }
-            if path.regex().is_none() && path.as_str().len() > 1 && path.as_str().ends_with('/') != directory {
-                let diagnostic =
-                    Diagnostic::error(Code::Form, "the path and the script have to end in `/` both, or neither");
-                builder.report(
-                    &own,
-                    "",
-                    diagnostic.note(
-                        "with `/` the script is a directory, and the next part of the URL names the script in it",
-                    ),
-                );
-            }
-            Some((script.as_str().to_owned(), own, directory))
-        }
-        (None, Some(reference)) => {
-            let own = key.join("module");
-            if app.callable.is_some() {
-                builder.error(
-                    Code::Conflict,
-                    &key.join("callable"),
-                    "`module` names the application already, after its colon",
-                );
-            }
-            python::check_module(builder, reference, group, &own);
-            let file = format!("apps/{}.wsgi", slug(site, path));
-            let text = {
-                let key = key.to_string();
-                let (first, rest) = reference
-                    .callable()
-                    .split_once('.')
-                    .map_or((reference.callable(), None), |(first, rest)| (first, Some(rest)));
-                AppScript { key: &key, module: reference.module(), callable: reference.callable(), first, rest }
-                    .render()
-                    .unwrap_or_default()
-            };
-            builder.add_text(&file, text, &own);
-            let target = builder.server_root.join(&file);
-            Some((builder.path_text(&target, &own), own, false))
-        }
-        (Some(_), Some(_)) => {
-            builder.error(Code::Conflict, &key.join("module"), "`script` and `module` exclude each other");
-            None
-        }
-        (None, None) => {
-            let diagnostic = Diagnostic::error(Code::Missing, "an application needs `script` or `module`");
-            builder.report(
-                key,
-                "",
-                diagnostic.help("add `script: /path/app.wsgi` or `module: package.module:callable`"),
-            );
-            None
-        }
-    }
-}
-
-/// The name of the file that loads a module's application: site and path, joined by a dash. Where that does not tell which is
-/// which, because something in them was replaced or the path has a dash itself, a number keeps it apart from others.
-fn slug(site: &Name, path: &UrlPath) -> String {
-    let plain = |text: &str| -> String {
-        text.chars()
-            .map(
-                |character| {
-                    if character.is_ascii_alphanumeric() || matches!(character, '.' | '_') { character } else { '-' }
-                },
-            )
-            .collect()
-    };
-    let mount = path.as_str().trim_matches('/');
-    let name = if mount.is_empty() { "root".to_owned() } else { plain(mount) };
-    let base = format!("{}-{name}", plain(site.as_str()));
-    let told =
-        path.as_str() == "/" || (!name.contains('-') && name != "root" && path.as_str().len() == mount.len() + 1);
-    if told && !site.as_str().contains(':') {
-        return base;
-    }
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(format!("{site} {path}").as_bytes());
-    format!("{base}-{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2])
 }

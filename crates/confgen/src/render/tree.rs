@@ -52,6 +52,8 @@ pub struct Choice {
     pub user: String,
     /// The error log, when it is a file.
     pub error_log: Option<PathBuf>,
+    /// Whether one process is to serve everything itself (`httpd -X`), for a debugger.
+    pub single_process: bool,
 }
 
 /// One file.

@@ -69,21 +69,39 @@ pub(super) struct Line {
     pub(super) words: Vec<Word>,
 }
 
-/// A word, in quotes unless it is bare.
+/// A word, in quotes unless it is bare; with the option's name in front when it is the value of one.
 pub(super) struct Word {
     pub(super) arg: Arg,
     pub(super) bare: bool,
+    pub(super) option: Option<&'static str>,
+}
+
+impl Word {
+    /// A number, a flag, a name of httpd's own.
+    pub(super) fn bare(arg: Arg) -> Self {
+        Self { arg, bare: true, option: None }
+    }
+
+    /// Any text.
+    pub(super) fn quoted(arg: Arg) -> Self {
+        Self { arg, bare: false, option: None }
+    }
+
+    /// `option="value"`.
+    pub(super) fn option(name: &'static str, arg: Arg) -> Self {
+        Self { arg, bare: false, option: Some(name) }
+    }
 }
 
 impl Line {
     /// A directive whose words are numbers, flags and names of httpd's own.
     pub(super) fn bare(directive: &'static str, args: impl IntoIterator<Item = Arg>) -> Self {
-        Self { directive, words: args.into_iter().map(|arg| Word { arg, bare: true }).collect() }
+        Self { directive, words: args.into_iter().map(Word::bare).collect() }
     }
 
     /// A directive whose words are quoted.
     pub(super) fn quoted(directive: &'static str, args: impl IntoIterator<Item = Arg>) -> Self {
-        Self { directive, words: args.into_iter().map(|arg| Word { arg, bare: false }).collect() }
+        Self { directive, words: args.into_iter().map(Word::quoted).collect() }
     }
 }
 
@@ -141,12 +159,23 @@ pub(super) struct SiteView {
     pub(super) statics: Vec<StaticView>,
     pub(super) upstreams: Vec<UpstreamView>,
     pub(super) apps: Vec<AppView>,
+    pub(super) locations: Vec<LocationView>,
+}
+
+/// What holds for the URLs below a path.
+pub(super) struct LocationView {
+    pub(super) block: Arg,
+    pub(super) regex: bool,
+    /// Of the path; what lies deeper has the longer one.
+    pub(super) length: usize,
+    pub(super) path: Arg,
+    pub(super) lines: Vec<Line>,
+    pub(super) raw: Vec<RawView>,
 }
 
 pub(super) struct HealthView {
     pub(super) block: Arg,
     pub(super) path: Arg,
-    pub(super) location: Arg,
     pub(super) file: Arg,
     pub(super) directory: Arg,
 }
@@ -155,13 +184,10 @@ pub(super) struct StaticView {
     pub(super) block: Arg,
     pub(super) root: bool,
     pub(super) path: Arg,
-    pub(super) location: Arg,
     pub(super) target: Arg,
     pub(super) directory: Arg,
     pub(super) only: Option<Arg>,
     pub(super) listing: bool,
-    pub(super) cache: Option<Arg>,
-    pub(super) compress: bool,
 }
 
 pub(super) struct UpstreamView {
@@ -176,13 +202,10 @@ pub(super) struct AppView {
     pub(super) block: Arg,
     pub(super) regex: bool,
     pub(super) path: Arg,
-    pub(super) location: Arg,
     pub(super) script: Arg,
     pub(super) options: Vec<OptionView>,
     pub(super) imports: Vec<ImportView>,
     pub(super) grants: Vec<Grant>,
-    pub(super) lines: Vec<Line>,
-    pub(super) raw: Vec<RawView>,
 }
 
 /// A directory, or one file in it, that is opened.
@@ -206,6 +229,24 @@ pub(super) struct AppScript<'a> {
     pub(super) callable: &'a str,
     pub(super) first: &'a str,
     pub(super) rest: Option<&'a str>,
+}
+
+/// The script that serves an application under a debugger. Values are Python's own literals and names.
+#[derive(Template)]
+#[template(path = "_partials/debug.wsgi")]
+pub(super) struct DebugScript<'a> {
+    pub(super) key: &'a str,
+    /// What the terminal is told when it is loaded.
+    pub(super) notice: String,
+    /// The working directory.
+    pub(super) home: Option<String>,
+    /// The name of the module that it becomes, and its file; otherwise `module` is imported.
+    pub(super) name: String,
+    pub(super) script: Option<String>,
+    pub(super) module: &'a str,
+    pub(super) callable: &'a str,
+    pub(super) debugger: bool,
+    pub(super) at_start: bool,
 }
 
 /// The script that watches the modules of an interpreter.

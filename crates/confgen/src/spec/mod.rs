@@ -1,6 +1,7 @@
 //! The spec: what a server is to be, as one typed model. Everything that has a default says it here, in its type or its
 //! accessor, and nowhere else.
 
+mod access;
 mod daemon;
 mod draft;
 mod runtime;
@@ -16,20 +17,22 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Node, Path, merge_patch};
 
+pub use access::{Auth, AuthScheme, Decider, DeciderScript, Groups, NoAuth, UserAuth};
 pub use daemon::{Daemon, EnvValue, Recycle, Reload, Secret, SecretSource, Timeouts};
 pub use draft::Draft;
-pub use runtime::{Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime, Telemetry};
+pub use runtime::{Debug, Debugging, Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime, Telemetry};
 pub use scalar::{
-    Account, Callable, FilePath, HeaderName, HostName, Milliseconds, ModuleName, ModuleReference, Name, Network,
-    NotYet, PlainPath, PythonVersion, Seconds, Size, Umask, UpstreamUrl, UrlPath, VariableName,
+    Account, Callable, Extension, FilePath, HandlerName, HeaderName, HostName, Milliseconds, ModuleName,
+    ModuleReference, Name, Network, NotYet, PlainPath, Principal, PythonVersion, Realm, Seconds, Size, Umask,
+    UpstreamUrl, UrlPath, VariableName,
 };
 pub use server::{
     AccessFormat, AccessLog, CustomFormat, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, Listen, Log,
     LogFiles, LogLevels, LogTarget, Mpm, MpmSettings, Rotate, Scalar, Server,
 };
 pub use site::{
-    App, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, MapHead, Proxies, Redirect, Site, Static, Tls,
-    TlsProfile, Upstream,
+    App, Handler, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, MapHead, Proxies, Redirect, Site, Static,
+    Tls, TlsProfile, Upstream,
 };
 
 /// The version of the format.
@@ -209,7 +212,20 @@ mod tests {
             ("daemons: {d: {umask: 22}}", "expected octal digits in quotes"),
             ("daemons: {d: {env: {A: 1.5}}}", "quote the value"),
             ("daemons: {d: {env: {A: {secret: {fiel: /x}}}}}", "did you mean `file`?"),
-            ("runtime: {debug: true}", "`runtime.debug` is known, not supported yet"),
+            ("runtime: {debug: {debuger: true}}", "did you mean `debugger`?"),
+            ("runtime: {debug: pdb}", "expected true, false or a map"),
+            ("sites: {s: {apps: {/: {auth: nome}}}}", "did you mean `none`?"),
+            ("sites: {s: {apps: {/: {auth: {script: /u.py}}}}}", "`realm` is missing"),
+            ("sites: {s: {apps: {/: {auth: {realm: 'a\"b', script: /u.py}}}}}", "expected text without"),
+            (
+                "sites: {s: {apps: {/: {auth: {realm: r, script: /u.py, groups: {any-of: []}}}}}}",
+                "`sites.s.apps./.auth.groups.any-of` has too few items",
+            ),
+            ("sites: {s: {apps: {/: {auth: {realm: r, script: /u.py, users: ['%{x}']}}}}}", "expected a name without"),
+            ("sites: {s: {apps: {/: {access: a.py}}}}", "expected an absolute path"),
+            ("sites: {s: {handlers: {Markdown: {script: /m.py}}}}", "cannot be a key of `sites.s.handlers`"),
+            ("sites: {s: {handlers: {m: {script: /m.py, extensions: [md]}}}}", "expected an ending such as .md"),
+            ("sites: {s: {static: {/: {dir: /d, handler: A}}}}", "expected a name of small letters"),
             ("daemons: {'a b': {}}", "cannot be a key of `daemons`"),
             ("sites: {s: {hosts: ['a b']}}", "expected a host name"),
             ("sites: {s: {tls: {cert: /c}}}", "`key` is missing in `sites.s.tls`"),

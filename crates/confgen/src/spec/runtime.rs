@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{FilePath, NotYet, PythonVersion};
+use super::scalar::{FilePath, PythonVersion};
 
 /// The wsgi module and Python.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -33,8 +33,41 @@ pub struct Runtime {
     pub telemetry: Option<Telemetry>,
     /// Scripts to import in every Apache child at its start.
     pub import: Vec<Import>,
-    /// A debugger in a single process.
-    pub debug: Option<NotYet>,
+    /// One process that serves everything itself, for a debugger on a terminal: true, or what the debugger does. Daemons are not
+    /// started; their search path and variables are taken over. Changed code is loaded by a restart only.
+    pub debug: Option<Debugging>,
+}
+
+impl Runtime {
+    /// What a debugger does, when there is to be one process for it.
+    pub fn debugging(&self) -> Option<&Debug> {
+        match self.debug.as_ref()? {
+            Debugging::Switch(false) => None,
+            Debugging::Switch(true) => Some(&Debug { debugger: false, at_start: false }),
+            Debugging::By(debug) => Some(debug),
+        }
+    }
+}
+
+/// One process for a debugger.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(extend("x-expected" = "true, false or a map"))]
+pub enum Debugging {
+    /// Whether there is only one process; what an application itself calls (`breakpoint()`) finds a terminal.
+    Switch(bool),
+    /// One process with a debugger.
+    By(Debug),
+}
+
+/// What the debugger does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Debug {
+    /// Python's debugger stops where an application raised an exception.
+    pub debugger: bool,
+    /// It stops once each application is loaded, so that breakpoints can be set. Includes `debugger`.
+    pub at_start: bool,
 }
 
 /// A script that is imported when a process starts.

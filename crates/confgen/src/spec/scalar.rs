@@ -107,6 +107,22 @@ text!(
     "`package.module:callable`"
 );
 text!(
+    /// What browsers show when they ask for a password. httpd would take `%` and `$` for the beginning of an expression.
+    Realm, r#"^[^"\\%$]+$"#, "text without `\"`, `\\`, `%` and `$`"
+);
+text!(
+    /// A user or a group that a script knows. httpd would take `%` and `$` for the beginning of an expression.
+    Principal, r#"^[^"\\%$]+$"#, "a name without `\"`, `\\`, `%` and `$`"
+);
+text!(
+    /// A name of a handler; httpd knows them in small letters only.
+    HandlerName, "^[a-z0-9_][a-z0-9_.-]{0,63}$", "a name of small letters, digits, `_`, `-` and `.`"
+);
+text!(
+    /// An ending of file names.
+    Extension, r"^\.[A-Za-z0-9_+-]+$", "an ending such as .md"
+);
+text!(
     /// A name of a Python object.
     Callable, "^[A-Za-z_][A-Za-z0-9_]*$", "a Python name"
 );

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::access::{Auth, Decider};
 use super::scalar::{
-    Callable, FilePath, HeaderName, HostName, ModuleReference, Name, Network, PlainPath, Seconds, Size, UpstreamUrl,
-    UrlPath, VariableName,
+    Callable, Extension, FilePath, HandlerName, HeaderName, HostName, ModuleReference, Name, Network, PlainPath,
+    Seconds, Size, UpstreamUrl, UrlPath, VariableName,
 };
 use super::server::Scalar;
 
@@ -27,6 +28,8 @@ pub struct Site {
     /// Files and directories by URL path; they come before applications.
     #[serde(rename = "static")]
     pub statics: BTreeMap<PlainPath, Static>,
+    /// Scripts that serve files of a kind, or whatever lies below a path of `static`.
+    pub handlers: BTreeMap<HandlerName, Handler>,
     /// Limits on requests.
     pub limits: Limits,
     /// Proxies in front of the server whose word is taken.
@@ -150,6 +153,15 @@ pub struct App {
     pub enable_sendfile: Option<bool>,
     /// The only daemons that its requests may reach; `embedded` for Apache's own processes.
     pub restrict_process: Vec<Name>,
+    /// A script that says of each request whether it may come in (`allow_access`). It holds for everything below the path, also
+    /// for files and for other applications that have none of their own.
+    pub access: Option<Decider>,
+    /// Users and their passwords, or `none`. It holds for everything below the path, also for files and for other applications
+    /// that have none of their own.
+    pub auth: Option<Auth>,
+    /// A script that chooses daemon, interpreter and callable for each request. It holds for everything below the path, also for
+    /// other applications that have none of their own; `restrict-process` says which daemons it may choose.
+    pub dispatch: Option<Decider>,
     /// Variables of the request (`SetEnv`), seen in the WSGI environ.
     pub env: BTreeMap<VariableName, Scalar>,
     /// Scripts to import before it, into the same processes and interpreter.
@@ -234,6 +246,32 @@ pub struct Static {
     pub compress: bool,
     /// Whether a directory without an index is listed.
     pub listing: bool,
+    /// One of the site's `handlers`, which serves whatever lies below the path.
+    pub handler: Option<HandlerName>,
+    /// A script that says of each request whether it may come in (`allow_access`).
+    pub access: Option<Decider>,
+    /// Users and their passwords, or `none`.
+    pub auth: Option<Auth>,
+}
+
+/// A script that serves resources which are no scripts themselves (`handle_request`).
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Handler {
+    /// The script.
+    pub script: FilePath,
+    /// The daemon that runs it. Without: Apache's own processes (embedded mode).
+    #[serde(default)]
+    pub daemon: Option<Name>,
+    /// The interpreter: `main` (default), `resource` (one per resource), or a name.
+    #[serde(default)]
+    pub interpreter: Interpreter,
+    /// Whether it sees the Authorization header.
+    #[serde(default)]
+    pub pass_authorization: Option<bool>,
+    /// Endings of the files of this site that it serves.
+    #[serde(default)]
+    pub extensions: Vec<Extension>,
 }
 
 /// Limits on requests.

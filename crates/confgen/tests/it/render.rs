@@ -49,8 +49,8 @@ fn options_of_a_daemon_that_are_ours() {
 }
 
 #[test]
-fn one_process_is_not_said() {
-    assert!(!httpd_conf("daemons: {d: {processes: 1}}").contains("processes"));
+fn the_number_of_processes_is_said_when_it_is_given() {
+    assert!(httpd_conf("daemons: {d: {processes: 1}}").contains("processes=\"1\""));
     assert!(!httpd_conf("daemons: {d: {}}").contains("processes"));
     assert!(httpd_conf("daemons: {d: {processes: 2}}").contains("processes=\"2\""));
 }
@@ -162,6 +162,125 @@ fn applications_within_applications() {
         .nth(1)
         .unwrap()
     );
+}
+
+#[test]
+fn scripts_that_decide_and_handlers() {
+    let text = r#"
+daemons: {d: {}}
+sites:
+  main:
+    health: {path: /healthz}
+    handlers:
+      markdown: {script: /srv/md.py, daemon: d, pass-authorization: true, extensions: [.md, .markdown]}
+      images: {script: /srv/images.py, daemon: d, interpreter: resource}
+    apps:
+      /:
+        script: /srv/app.wsgi
+        daemon: d
+        access: /srv/access.py
+        dispatch: {script: /srv/dispatch.py, interpreter: '%{SERVER}'}
+        auth: {realm: "The shop's back door", script: /srv/users.py}
+        restrict-process: [d]
+      /staff:
+        script: /srv/staff.wsgi
+        daemon: d
+        auth:
+          realm: Staff
+          type: digest
+          script: /srv/users.py
+          interpreter: own
+          users: [anna, night watch]
+          groups: {script: /srv/groups.py, interpreter: own, any-of: [keepers, night watch]}
+      /open: {script: /srv/open.wsgi, daemon: d, auth: none}
+      '~ ^/v[0-9]': {script: /srv/v.wsgi, daemon: d, access: {script: /srv/access.py, interpreter: gate}}
+    static:
+      /files:
+        dir: /srv/files
+        cache: 1h
+        compress: true
+        auth: {realm: Files, script: /srv/users.py, groups: {any-of: [readers]}}
+      /images: {dir: /srv/images, handler: images}
+"#;
+    let tree = rendered(text, &with_users(), &RenderOptions::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    insta::assert_snapshot!(tree.text("httpd.conf").unwrap().split("# daemons.d:").nth(1).unwrap());
+}
+
+/// The machine with the modules for users and passwords.
+fn with_users() -> confgen::facts::Facts {
+    let mut facts = machine();
+    facts.httpd.modules.extend(["auth_basic", "auth_digest"].map(str::to_owned));
+    facts
+}
+
+#[test]
+fn a_handler_of_apache_s_own_processes_needs_python_there() {
+    let text = |daemon: &str| {
+        format!(
+            "daemons: {{d: {{}}}}\nsites: {{s: {{handlers: {{h: {{script: /h.py{daemon}}}}}, apps: {{/: {{script: /a, daemon: d}}}}}}}}"
+        )
+    };
+    assert!(httpd_conf(&text(", daemon: d")).contains("WSGIRestrictEmbedded \"On\""));
+    assert!(!httpd_conf(&text("")).contains("WSGIRestrictEmbedded"));
+}
+
+#[test]
+fn scripts_that_decide_are_judged() {
+    let errors = |text: &str| rendered(text, &with_users(), &RenderOptions::default()).unwrap_err();
+    let site = |app: &str| format!("sites: {{s: {{apps: {{/: {{script: /a, {app}}}}}}}}}");
+    for key in ["access", "dispatch"] {
+        let found = errors(&site(&format!("{key}: {{script: /x.py, interpreter: resource}}")));
+        assert!(found.contains("`resource` is no interpreter that this script could run in"), "{found}");
+    }
+    let found = errors(&site("auth: {realm: r, script: /x.py, groups: {interpreter: resource, any-of: [g]}}"));
+    assert!(found.contains("`resource` is no interpreter"), "{found}");
+    let found = errors(
+        "sites: {s: {handlers: {markdown: {script: /h.py, daemon: e}}, static: {/: {dir: /d, handler: markdwon}}}}",
+    );
+    assert!(found.contains("there is no daemon `e`") && found.contains("did you mean `markdown`?"), "{found}");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.py"), "").unwrap();
+    let near = folder.path().join("b.py").display().to_string();
+    let options = RenderOptions { server_root: None, check_files: Some(true) };
+    let app = folder.path().join("a.py").display().to_string();
+    for keys in [
+        format!("access: {near}"),
+        format!("dispatch: {near}"),
+        format!("auth: {{realm: r, script: {near}}}"),
+        format!("auth: {{realm: r, script: {app}, groups: {{script: {near}, any-of: [g]}}}}"),
+    ] {
+        let text = format!("sites: {{s: {{apps: {{/: {{script: {app}, {keys}}}}}}}}}");
+        let found = rendered(&text, &with_users(), &options).unwrap_err();
+        assert!(found.contains(&format!("there is no file {near}")), "{keys}\n{found}");
+    }
+}
+
+#[test]
+fn one_process_for_a_debugger() {
+    let text = "runtime: {debug: {debugger: true}}\ndaemons:\n  d: {processes: 3, home: /srv, python-path: [/lib], env: {A: 1, B: {secret: {env: B}}}, lang: C.UTF-8, reload: on-change}\n  e: {env: {A: 2}}\nsites: {main: {restrict-process: [d], apps: {/: {script: '/srv/it''s.wsgi', callable: app, daemon: d}, /m: {module: 'a.b:make.app', daemon: e}}}}";
+    let tree = rendered(text, &machine(), &RenderOptions::default()).unwrap();
+    let conf = tree.text("httpd.conf").unwrap();
+    for absent in ["WSGIDaemonProcess", "WSGIRestrictProcess", "WSGIRestrictEmbedded", "monitor.py", "callable-object"]
+    {
+        assert!(!conf.contains(absent), "{absent}\n{conf}");
+    }
+    for line in ["WSGIRestrictStdin \"Off\"", "WSGIPythonPath \"/srv:/lib\"", "WSGIScriptReloading Off"] {
+        assert!(conf.contains(line), "{line}\n{conf}");
+    }
+    assert!(tree.choice.single_process);
+    let said = |name: &str| tree.environment.get(name).map(String::as_str);
+    let names = ["MOD_WSGI_DEBUG_MODE", "MOD_WSGI_DEBUGGER_ENABLED", "A", "LANG"];
+    assert_eq!(names.map(said), [Some("true"), Some("true"), Some("2"), Some("C.UTF-8")]);
+    let warnings: Vec<_> = tree.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("the secret B") && warnings[1].contains("A is that of `e`"), "{warnings:?}");
+    insta::assert_snapshot!(tree.text("debug/main-root.wsgi").unwrap());
+    assert!(tree.text("debug/main-m.wsgi").unwrap().contains("import a.b\n"));
+    // What is wrong without debugging is wrong with it.
+    let wrong = text.replace("daemon: e", "daemon: f");
+    assert!(rendered(&wrong, &machine(), &RenderOptions::default()).unwrap_err().contains("no daemon `f`"));
+    let off = text.replace("{debugger: true}", "false");
+    assert!(!rendered(&off, &machine(), &RenderOptions::default()).unwrap().choice.single_process);
 }
 
 #[test]

@@ -159,6 +159,40 @@ fn an_application_that_does_not_load_ends_the_start() {
 }
 
 #[test]
+fn a_debugger_on_the_terminal_sees_where_an_exception_was_raised() {
+    let place = Place::new();
+    let raising =
+        "def application(environ, start_response):\n    secret = 6 * 7\n    raise LookupError(environ['PATH_INFO'])\n";
+    fs::write(place.site().join("app.wsgi"), raising).unwrap();
+    let module = this_machine().wsgi.module.expect("asserted there").display().to_string();
+    let mut arguments = vec!["start", "app.wsgi", "--port", "0", "--debug", "--module", &module];
+    if nix::unistd::Uid::effective().is_root() {
+        arguments.extend(["--user", "nobody"]);
+    }
+    let mut command = place.confgen(&arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut console = BufReader::new(child.stdout.take().unwrap());
+    let mut input = child.stdin.take().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("serving ") {
+        assert!(errors.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    let url = said.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+    let started = Started { child, errors, url };
+    input.write_all(b"p secret\nc\n").unwrap();
+    assert!(started.get("/there").starts_with("HTTP/1.1 500"));
+    started.interrupt();
+    let (code, rest) = started.end();
+    assert_eq!(code, Some(0), "{said}{rest}");
+    let mut shown = String::new();
+    console.read_to_string(&mut shown).unwrap();
+    for line in ["changed code is loaded by a restart only", "LookupError: /there", "(Pdb) 42"] {
+        assert!(shown.contains(line), "{line} is not in\n{shown}");
+    }
+}
+
+#[test]
 fn an_interrupt_stops_the_server_in_order() {
     let place = Place::new();
     let started = place.start(&["--name", "second"]);

@@ -200,7 +200,7 @@ fn launch(
     if let Some(input) = &cell.launch.input {
         launch = launch.input(input);
     }
-    if cell.launch.single_process {
+    if cell.launch.single_process || tree.choice.single_process {
         // A single process announces nothing.
         launch = launch.single_process().ready_when(Readiness::Accepts(listener));
     }

@@ -45,6 +45,9 @@ pub(super) fn wanted(start: &Start, port: &HeldPort, context: &Context<'_>) -> R
         server["user"] = account.name.clone().into();
     }
     let mut runtime = json!({});
+    if start.debug {
+        runtime["debug"] = json!({"debugger": true});
+    }
     if let Some(module) = &start.module {
         runtime["module"] = module.clone().into();
     }

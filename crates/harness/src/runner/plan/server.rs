@@ -107,7 +107,7 @@ pub(super) fn merge(base: Option<&Node>, patch: Option<&Node>, axes: Axes, modul
     spec
 }
 
-/// Drops every application's daemon, and the daemons themselves, whose search paths become the server's.
+/// Drops the daemon of every application and handler, and the daemons themselves, whose search paths become the server's.
 fn embed(spec: &mut Node) {
     let mut paths: Vec<serde_json::Value> = Vec::new();
     if let Some(root) = spec.as_map_mut() {
@@ -121,9 +121,11 @@ fn embed(spec: &mut Node) {
         }
         let sites = root.get_mut("sites").and_then(Node::as_map_mut).into_iter().flat_map(|sites| &mut sites.entries);
         for site in sites {
-            let apps = site.value.as_map_mut().and_then(|site| site.get_mut("apps")).and_then(Node::as_map_mut);
-            for app in apps.into_iter().flat_map(|apps| &mut apps.entries) {
-                app.value.as_map_mut().and_then(|app| app.remove("daemon"));
+            for kind in ["apps", "handlers"] {
+                let served = site.value.as_map_mut().and_then(|site| site.get_mut(kind)).and_then(Node::as_map_mut);
+                for one in served.into_iter().flat_map(|served| &mut served.entries) {
+                    one.value.as_map_mut().and_then(|one| one.remove("daemon"));
+                }
             }
         }
     }

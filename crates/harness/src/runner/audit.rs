@@ -30,6 +30,10 @@ const RACES: &[&str] = &["AH03092", "AH03093", "AH03094", "AH03095", "AH03096"];
 /// The error with which such a race is logged.
 const CLOSED_POLLSET: &str = "(9)Bad file descriptor";
 
+/// Advice on the group's size, given when a request has waited for a second. On a busy machine any scenario may come to
+/// that; the one that is about it asks for the line.
+const ADVICE: &[&str] = &["WSGI0931"];
+
 /// What may be in a log.
 #[derive(Debug, Default)]
 pub(super) struct Allowed {
@@ -61,7 +65,9 @@ impl Allowed {
     pub(super) fn unexpected(&self, lines: &[LogLine]) -> Vec<Failure> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut owners: HashMap<(Option<u32>, Option<u64>), Owner> = HashMap::new();
-        for line in lines.iter().filter(|line| (line.is_fault() && !is_race(line)) || is_bare_fault(line)) {
+        for line in
+            lines.iter().filter(|line| (line.is_fault() && !is_race(line) && !is_advice(line)) || is_bare_fault(line))
+        {
             let thread = (line.pid, line.tid);
             if self.patterns.iter().any(|pattern| pattern.is_match(&line.raw)) {
                 // An allowed line by its text says nothing about the next one of the thread, unless that is its traceback.
@@ -95,6 +101,10 @@ fn describe(line: &LogLine) -> String {
 
 fn is_race(line: &LogLine) -> bool {
     line.code.as_deref().is_some_and(|code| RACES.contains(&code)) && line.message.starts_with(CLOSED_POLLSET)
+}
+
+fn is_advice(line: &LogLine) -> bool {
+    line.code.as_deref().is_some_and(|code| ADVICE.contains(&code))
 }
 
 fn is_bare_fault(line: &LogLine) -> bool {
@@ -167,6 +177,13 @@ mod tests {
         let race = "[t] [mpm_event:error] [pid 1:tid 2] (9)Bad file descriptor: AH03093: process_socket: apr_pollset_add failure for keep alive";
         assert!(allowed(&[], &[]).unexpected(&lines(race)).is_empty());
         assert_eq!(allowed(&[], &[]).unexpected(&lines(&race.replace("(9)Bad file descriptor: ", ""))).len(), 1);
+    }
+
+    #[test]
+    fn advice_on_a_busy_machine_is_no_fault() {
+        let line = "[t] [wsgi:warn] [pid 1:tid 2] [client 127.0.0.1:1] WSGI0931: All 3 threads of daemon process group 'd' are busy";
+        assert!(allowed(&[], &[]).unexpected(&lines(line)).is_empty());
+        assert_eq!(allowed(&[], &[]).unexpected(&lines(&line.replace("0931", "0932"))).len(), 1);
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::scenario::schema::Log;
 /// How long one wait for new lines lasts before the interruption is looked at.
 const SLICE: Duration = Duration::from_millis(100);
 
+/// How long lines are waited for where nothing else is said: what writes a log may come later than an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What a log must contain, compiled.
 struct Wanted<'a> {
     contains: &'a [String],
@@ -24,8 +27,8 @@ struct Wanted<'a> {
     codes: &'a [String],
 }
 
-/// Looks into a log.
-pub(super) fn run(step: &Log, stage: &Stage, limit: Limit<'_>) -> Produced {
+/// Looks into a log. A soft step, whose lines may well be missing, looks once unless it says how long.
+pub(super) fn run(step: &Log, soft: bool, stage: &Stage, limit: Limit<'_>) -> Produced {
     let opened = Wanted::new(step).and_then(|wanted| {
         Ok((wanted, stage.log_since(step.file, step.since.as_deref()).map_err(|error| ("/since".to_owned(), error))?))
     });
@@ -37,7 +40,8 @@ pub(super) fn run(step: &Log, stage: &Stage, limit: Limit<'_>) -> Produced {
             return produced;
         }
     };
-    let end = Instant::now() + step.within.map_or(Duration::ZERO, Duration::from).min(limit.left());
+    let end = Instant::now()
+        + step.within.map_or(if soft { Duration::ZERO } else { PATIENCE }, Duration::from).min(limit.left());
     let mut lines = Vec::new();
     loop {
         if let Err(error) = read(&mut tail, &mut lines, end) {

@@ -102,7 +102,7 @@ pub(crate) fn run(action: Action<'_>, setting: Setting<'_>) -> Produced {
         Action::Load(step) => load::run(step, &setting),
         Action::Signal(step) => signal::run(step, stage),
         Action::Wait(step) => wait::run(step, &setting),
-        Action::Log(step) => log::run(step, stage, limit),
+        Action::Log(step) => log::run(step, setting.prepared.soft, stage, limit),
         Action::Process(step) => process::run(step, stage, limit),
         Action::File(step) => file::run(step, stage),
         Action::Exec(step) => exec::run(step, stage, limit),

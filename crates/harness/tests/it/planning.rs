@@ -157,6 +157,14 @@ fn cells_with_an_upper_time_bound_run_alone() {
 }
 
 #[test]
+fn long_cells_start_early_as_far_as_anything_is_known() {
+    let text = "takes: 5s\nvariants: {short: {expect: healthy, takes: 1s}, long: {expect: healthy}, longest: {expect: healthy, takes: 9s}, alone: {expect: healthy, takes: 9s, healthy: [a.duration < 1s]}}\n";
+    let planned = planned(text, &machine(), &Selection::default());
+    let order: Vec<_> = planned.order.iter().map(|index| planned.cells[*index].id.variant.as_str()).collect();
+    assert_eq!(order, ["longest", "long", "short", "alone"]);
+}
+
+#[test]
 fn cells_are_selected() {
     let text = "tags: [a]\nmatrix: {mpm: [event, prefork]}\nvariants: {p: {expect: symptom}, w: {expect: healthy}}\n";
     let count = |selection: &Selection| planned(text, &machine(), selection).cells.len();

@@ -76,6 +76,8 @@ pub struct Cell {
     pub allow_log: Vec<LogAllowance>,
     /// The longest time it may take.
     pub timeout: Duration,
+    /// About how long it takes, where the scenario says so.
+    pub takes: Option<Duration>,
     /// Whether it runs alone.
     pub exclusive: bool,
     /// Why it is not run.
@@ -164,6 +166,7 @@ impl Cell {
             healthy,
             allow_log: whole.allow_log.iter().chain(&variant.allow_log).cloned().collect(),
             timeout: variant.timeout.or(whole.timeout).map_or(DEFAULT_TIMEOUT, Duration::from),
+            takes: variant.takes.or(whole.takes).map(Duration::from),
             exclusive,
             skip,
             vars,

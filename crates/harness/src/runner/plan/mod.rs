@@ -19,7 +19,10 @@ use crate::scenario::template::Places;
 pub use cell::{Cell, CellFile, Condition};
 
 /// The longest time of a cell whose scenario names none.
-pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// What a cell is taken to last of which nothing is known.
+const TYPICAL: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Cells to run.
 #[derive(Debug, Clone, Default)]
@@ -98,8 +101,7 @@ pub fn plan(
         cells.extend(made.into_iter().filter(|cell| selection.matches(cell)));
     }
     let mut order: Vec<_> = (0..cells.len()).filter(|index| cells[*index].skip.is_none()).collect();
-    // Unknown ones first: they may be long, and a history begins with them.
-    let expected = |cell: &Cell| history.of(&cell.id.to_string()).unwrap_or(cell.timeout);
+    let expected = |cell: &Cell| history.of(&cell.id.to_string()).or(cell.takes).unwrap_or(TYPICAL);
     order.sort_by_key(|index| (cells[*index].exclusive, std::cmp::Reverse(expected(&cells[*index]))));
     if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok(Plan { cells, order }) }
 }
@@ -199,6 +201,7 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
         symptom: None,
         healthy: None,
         timeout: None,
+        takes: None,
         start: None,
         launch: None,
         before: None,

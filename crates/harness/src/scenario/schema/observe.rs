@@ -49,7 +49,7 @@ pub struct Log {
     /// From where: the beginning (default), or the `id` of an earlier step, from whose start on lines count.
     #[serde(default)]
     pub since: Option<String>,
-    /// Waits so long for what must occur.
+    /// Waits so long for what must occur. Default: 20s, as lines may come later than answers; a `soft` step looks once.
     #[serde(default)]
     pub within: Option<Time>,
 }

@@ -45,9 +45,12 @@ pub struct Scenario {
     /// What the machine must have; what is missing makes a cell SKIP with the reason.
     #[serde(default)]
     pub needs: Needs,
-    /// The longest time one cell may take, the server's start and stop included. Default: 60s.
+    /// The longest time one cell may take, the server's start and stop included. Default: 120s.
     #[serde(default)]
     pub timeout: Option<Time>,
+    /// About how long a cell takes, where that is long: it is started early, as long as no history of runs says better.
+    #[serde(default)]
+    pub takes: Option<Time>,
     /// The axes along which every variant is run.
     #[serde(default)]
     pub matrix: Matrix,
@@ -184,6 +187,9 @@ pub struct Variant {
     /// A time limit in place of the scenario's.
     #[serde(default)]
     pub timeout: Option<Time>,
+    /// About how long it takes, in place of what the scenario says.
+    #[serde(default)]
+    pub takes: Option<Time>,
 }
 
 /// A file below `${dir}`.

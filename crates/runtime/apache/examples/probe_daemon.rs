@@ -199,6 +199,7 @@ impl Probe {
         };
         add("seals", self.seals.to_string());
         add("pid", std::process::id().to_string());
+        add("secret", format!("{:02x?}", self.daemon.secret));
         for name in ["Uid", "Gid", "Groups", "SigBlk", "CapEff", "CapPrm", "Umask"] {
             add(name, status(name));
         }

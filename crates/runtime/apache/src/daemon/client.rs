@@ -30,7 +30,6 @@ use crate::sys;
 
 /// What the server's processes know of the running daemons.
 pub(crate) struct Daemons {
-    secret: Secret,
     /// In the order of the configuration's groups.
     groups: Vec<GroupClient>,
     /// The process that starts daemons, which may be the one that serves (`-X`).
@@ -73,6 +72,7 @@ fn given_or<T: PartialEq + Default>(given: T, otherwise: T) -> T {
 
 struct Running {
     page: Arc<StatusPage>,
+    secret: Secret,
     /// Counts this child's requests.
     tickets: AtomicU32,
     /// This child's row on the page.
@@ -88,8 +88,8 @@ struct Running {
 }
 
 impl Daemons {
-    pub(crate) fn new(secret: Secret, groups: Vec<GroupClient>) -> Self {
-        Self { secret, groups, parent: std::process::id() }
+    pub(crate) fn new(groups: Vec<GroupClient>) -> Self {
+        Self { groups, parent: std::process::id() }
     }
 
     /// The groups' names, and the pages of those that run, in the order of the configuration.
@@ -146,6 +146,7 @@ impl GroupClient {
         let descriptors = [saved.page, saved.log.0, saved.log.1, saved.output.0, saved.output.1];
         let running = Running {
             page,
+            secret: saved.secret,
             tickets: AtomicU32::new(0),
             row: OnceLock::new(),
             paths: saved.slots.iter().map(|slot| path(&slot.listener.path)).collect(),
@@ -193,8 +194,7 @@ pub(crate) fn serve(
     facts: Facts<'_>,
     rules: Rules,
 ) -> Result<Verdict, Failure> {
-    let daemons = registry.daemons().get();
-    let Some((daemons, group)) = daemons.and_then(|daemons| Some((daemons, daemons.groups.get(group)?))) else {
+    let Some(group) = registry.daemons().get().and_then(|daemons| daemons.groups.get(group)) else {
         return Err(Failure::new(
             sys::HTTP_SERVICE_UNAVAILABLE,
             &codes::CONNECT_FAILED,
@@ -222,7 +222,7 @@ pub(crate) fn serve(
         Some(root) => chroot::confine(request, root, &group.name, facts)?,
         None => facts,
     };
-    let answer = running.serve(request, group, &daemons.secret, facts, rules);
+    let answer = running.serve(request, group, facts, rules);
     if let Err(failure) = &answer {
         group.count(kind_of(failure.code));
         if u32::from(failure.status.0) == sys::HTTP_SERVICE_UNAVAILABLE {
@@ -251,14 +251,13 @@ impl Running {
         &self,
         request: Request<'_>,
         group: &GroupClient,
-        secret: &Secret,
         facts: Facts<'_>,
         rules: Rules,
     ) -> Result<Verdict, Failure> {
         let mut facts = facts;
         facts.ticket = self.ticket();
         facts.page = self.page.identity();
-        let mut exchange = match Exchange::begin(request, group, facts, secret, rules) {
+        let mut exchange = match Exchange::begin(request, group, facts, &self.secret, rules) {
             Ok(exchange) => exchange,
             Err(verdict) => return verdict,
         };

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use wsgi_protocol::frame::Secret;
 use wsgi_protocol::launch::LEAVE;
 
 use super::group::{Plan, pipe};
@@ -39,6 +40,7 @@ impl PrepareError {
 /// Makes what a group needs, keeping what an earlier generation left.
 pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPage>, PrepareError> {
     if kept.name.is_empty() {
+        kept.secret = new_secret()?;
         kept.name.clone_from(&plan.name);
         let (writing, reading) = log_writer::packet_pair()?;
         kept.log = (writing.into_raw_fd(), reading.into_raw_fd());
@@ -113,6 +115,13 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
     }
     kept.sockets = plan.sockets.clone();
     Ok(Arc::new(page))
+}
+
+fn new_secret() -> io::Result<Secret> {
+    let mut secret = Secret::default();
+    // SAFETY: room for as many bytes as it says.
+    let count = unsafe { libc::getrandom(secret.as_mut_ptr().cast(), secret.len(), 0) };
+    if usize::try_from(count) == Ok(secret.len()) { Ok(secret) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The configuration has no such group any more.

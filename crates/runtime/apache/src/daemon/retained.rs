@@ -12,7 +12,7 @@ use wsgi_protocol::launch;
 use crate::sys;
 
 /// Changes when [`Saved`] changes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The name under which Apache keeps it.
 const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
@@ -20,7 +20,6 @@ const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
 /// Everything about running daemons.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Saved {
-    pub(crate) secret: Secret,
     /// Counts the starts of processes.
     pub(crate) starts: u32,
     pub(crate) groups: Vec<SavedGroup>,
@@ -32,6 +31,9 @@ pub(crate) struct Saved {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedGroup {
     pub(crate) name: Vec<u8>,
+    /// What a connection begins with. Each group has its own, so that the processes of one cannot have those of another,
+    /// who may be another user, run what they like.
+    pub(crate) secret: Secret,
     /// What the sockets were made with; when it changes they are made anew.
     pub(crate) sockets: Sockets,
     pub(crate) overflow: Option<SavedListener>,

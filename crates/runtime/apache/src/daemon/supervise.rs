@@ -9,7 +9,6 @@ mod ended;
 mod starting;
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -85,10 +84,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         return Ok(());
     }
     let user = serving_user();
-    let mut earlier = match retained {
-        Some(saved) => saved,
-        None => Saved { secret: new_secret().map_err(|error| failed(main, &error))?, ..Saved::default() },
-    };
+    let mut earlier = retained.unwrap_or_default();
     let mut saved = Saved { groups: Vec::new(), ..earlier.clone() };
     let mut groups = Vec::new();
     let mut clients = Vec::new();
@@ -126,7 +122,6 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     saved.groups.extend(earlier.groups.into_iter().filter(|gone| !gone.leaving.is_empty()));
 
     let lives = groups.iter().map(|group| vec![Life::default(); group.plan.processes as usize]).collect();
-    let secret = saved.secret;
     let supervisor = Rc::new(Supervisor {
         main,
         user,
@@ -143,7 +138,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     let at_end = Rc::clone(&supervisor);
     registry.pool().at_end(move || at_end.generation_ends());
     // A second start on one configuration does not happen.
-    let _ = registry.daemons().set(Daemons::new(secret, clients));
+    let _ = registry.daemons().set(Daemons::new(clients));
     watch::hear_of_deaths_at_once();
     supervisor.run();
     if supervisor.saved.borrow().writer.is_none() {
@@ -155,18 +150,6 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         }));
     }
     Ok(())
-}
-
-fn failed(main: Server<'_>, error: &io::Error) -> Failed {
-    log::server(main, &codes::DAEMON_FAILED, format_args!("Daemon mode cannot be started: {error}."));
-    Failed
-}
-
-fn new_secret() -> io::Result<[u8; 32]> {
-    let mut secret = [0u8; 32];
-    // SAFETY: room for as many bytes as it says.
-    let count = unsafe { libc::getrandom(secret.as_mut_ptr().cast(), secret.len(), 0) };
-    if usize::try_from(count) == Ok(secret.len()) { Ok(secret) } else { Err(io::Error::last_os_error()) }
 }
 
 impl Supervisor {

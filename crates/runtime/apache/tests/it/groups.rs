@@ -312,3 +312,22 @@ fn only_root_may_confine_processes() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("Cannot chroot WSGI daemon process when not root."), "{said}");
 }
+
+// Covers: rule:daemon/group-secret
+#[test]
+fn a_group_does_not_know_the_secret_of_another() {
+    let server = Server::start(
+        "secrets",
+        &["app.wsgi"],
+        "WSGIRestrictEmbedded On\nWSGISocketPrefix ROOT/s\nWSGIDaemonProcess web processes=2\nWSGIDaemonProcess other\n\
+         WSGIScriptAlias /web ROOT/app.wsgi process-group=web application-group=%{GLOBAL}\n\
+         WSGIScriptAlias /other ROOT/app.wsgi process-group=other application-group=%{GLOBAL}\n",
+    );
+    let secret = |target: &str| server.get(target).entry("secret").expect("a process answers").to_owned();
+    let before = secret("/web");
+    assert_ne!(before, secret("/other"));
+    // Children and processes of two generations understand each other.
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log("resuming normal operations", 2);
+    assert_eq!(secret("/web"), before);
+}

@@ -82,7 +82,7 @@ impl Supervisor {
     ) -> io::Result<i32> {
         let mut saved = self.saved.borrow_mut();
         saved.starts = saved.starts.wrapping_add(1);
-        let (start, secret) = (saved.starts, saved.secret);
+        let start = saved.starts;
         let saved_group = &saved.groups[group];
         let slot_number = u32::try_from(slot).unwrap_or(0);
         // The latest that served the slot; it is told by its successor, and again if that one fails.
@@ -101,7 +101,7 @@ impl Supervisor {
             inherited_scripts: predecessor.filter(|_| rolls).map(|process| process.scripts).filter(|list| *list >= 0),
             output: saved_group.output.0,
         };
-        let launch: OwnedFd = plan.launch(place, start, &secret, &sources)?;
+        let launch: OwnedFd = plan.launch(place, start, &saved_group.secret, &sources)?;
         sources.launch = launch.as_raw_fd();
         page.starting(place, start, delay.is_zero());
         spawn::start(&plan.program, sources, delay)

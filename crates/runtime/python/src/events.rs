@@ -12,8 +12,8 @@ use crate::interpreter::{Interpreter, Parts};
 use crate::metrics::Meter;
 use crate::names::{Event, Kind, name};
 use crate::object::{
-    Object, Raise, Raised, Stored, borrowed, call_keywords, dict, done, find, float, get, integer, latin1, list_item,
-    list_length, none, put, system_exit, text, tuple, type_name,
+    Object, Raise, Raised, Stored, borrowed, call_keywords, dict, done, find, float, get, integer, latin1, list_length,
+    none, owned, put, system_exit, text, tuple, type_name,
 };
 use crate::traceback::{Destination, is_instance, trace};
 use crate::wsgi::environ::{Moment, seconds};
@@ -74,11 +74,31 @@ fn subscribers<'py>(py: Python<'py>, to: Destination<'_>, list: List) -> Option<
         to.line(py, Level::Error, &format!("WSGI0114: Unable to find event subscribers (mod_wsgi.{name})."));
         return None;
     };
-    let count = list_length(&callbacks);
-    if count == 0 {
+    if list_length(&callbacks) == 0 {
         return None;
     }
-    (0..count).map(|index| list_item(&callbacks, index).ok()).collect()
+    // Without a GIL another thread may shorten the list: a copy has the items of one moment.
+    // SAFETY: a list, alive, attached.
+    let copied = unsafe { owned(py, ffi::PyList_AsTuple(callbacks.as_ptr())) };
+    match copied {
+        Ok(copied) => Some(items_of(&copied)),
+        Err(raised) => {
+            raised.forget(py);
+            None
+        }
+    }
+}
+
+/// The items of a tuple.
+fn items_of<'py>(tuple: &Object<'py>) -> Vec<Object<'py>> {
+    let py = tuple.py();
+    // SAFETY: a tuple, alive, attached; borrowed references to items that it keeps, for indices below its size.
+    unsafe {
+        let count = ffi::PyTuple_Size(tuple.as_ptr());
+        (0..count)
+            .map(|index| pyo3::Bound::from_borrowed_ptr(py, ffi::PyTuple_GetItem(tuple.as_ptr(), index)))
+            .collect()
+    }
 }
 
 /// Whether anybody listens to the events of requests. From the first time on that somebody does, requests of the

@@ -86,5 +86,6 @@ fn add_site_folders(py: Python<'_>, interpreter: &Interpreter, entries: &[Vec<u8
 }
 
 fn items<'py>(list: &Object<'py>) -> Vec<Object<'py>> {
-    (0..list_length(list)).filter_map(|index| list_item(list, index).ok()).collect()
+    let item = |index| list_item(list, index).map_err(|raised| raised.forget(list.py())).ok();
+    (0..list_length(list)).filter_map(item).collect()
 }

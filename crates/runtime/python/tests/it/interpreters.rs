@@ -228,6 +228,32 @@ fn four_inside() {
     engine.stop("done");
 }
 
+#[test]
+fn subscribers_may_come_and_go_on_other_threads() {
+    crate::process::passed("interpreters::churn_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn churn_inside() {
+    let config = Python { free_threading: true, ..crate::server::configuration() };
+    crate::server::start(config).expect("starts");
+    let script = file(
+        "churn.wsgi",
+        b"import threading, mod_wsgi\nrunning = True\ndef churn():\n    while running:\n        def listener(name, **event): pass\n        \
+          mod_wsgi.event_callbacks.append(listener)\n        mod_wsgi.event_callbacks.remove(listener)\n\
+          thread = threading.Thread(target=churn)\nthread.start()\n\
+          def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'served']\n\
+          def end(environ, start_response):\n    global running\n    running = False\n    thread.join()\n    \
+          return application(environ, start_response)\n",
+    );
+    // With a GIL each request has to wait for it.
+    let requests = if cfg!(Py_GIL_DISABLED) { 1000 } else { 10 };
+    let failed = (0..requests).filter(|_| request(&script, Client::default()).text() != "served").count();
+    let end = Client { callable: "end", ..Client::default() };
+    assert_eq!((request(&script, end).text().as_str(), failed), ("served", 0));
+}
+
 // Covers: rule:adapter/signals-forked-children
 #[test]
 fn a_process_that_the_application_forks_may_set_signal_handlers() {

@@ -3,7 +3,7 @@
 use crate::config::ImportScript;
 use crate::directives::daemon_group::DaemonGroup;
 use crate::directives::spec::{Arity, Command, Directive, Fallback, Parse, Place, Refusal};
-use crate::directives::words::{next_option, next_word};
+use crate::directives::words::{nearest, next_option, next_word};
 use crate::directives::{daemon_options, daemon_reading};
 use crate::host::{Target, log, server_relative};
 use crate::tokens::Token;
@@ -89,7 +89,10 @@ fn daemon_process(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     }
     let registry = command.registry();
     if registry.draft().borrow().groups.iter().any(|group| group.name == name) {
-        return Err(Refusal::new("Name duplicates previous WSGI daemon definition."));
+        let name = String::from_utf8_lossy(&name);
+        return Err(Refusal::new(format!(
+            "Name duplicates previous WSGI daemon definition. '{name}' is defined above."
+        )));
     }
     let group = daemon_reading::read(command.pool(), command.server(), name, rest)?;
     registry.draft().borrow_mut().groups.push(group);
@@ -139,7 +142,13 @@ pub(crate) fn check_access(command: &Command, process_group: &[u8]) -> Result<()
     }
     let draft = command.registry().draft().borrow();
     let Some(group) = draft.groups.iter().find(|group| group.name == process_group) else {
-        return Err(Refusal::new("WSGI process group not yet configured."));
+        let wanted = String::from_utf8_lossy(process_group);
+        let known: Vec<_> = draft.groups.iter().map(|group| String::from_utf8_lossy(&group.name)).collect();
+        let hint = nearest(&wanted, known.iter().map(|name| &**name)).map(|near| format!("; did you mean '{near}'?"));
+        return Err(Refusal::new(format!(
+            "WSGI process group not yet configured. No WSGIDaemonProcess above this line defines '{wanted}'{}",
+            hint.unwrap_or_default()
+        )));
     };
     match access(group, command.server()) {
         Access::Allowed => Ok(()),

@@ -25,7 +25,6 @@ pub(crate) enum Value {
 /// One row of the table.
 pub(crate) struct DaemonOption {
     pub(crate) name: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) syntax: &'static str,
     #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) default: &'static str,
@@ -72,6 +71,12 @@ impl DaemonOption {
     pub(super) fn invalid(&self) -> Refusal {
         Refusal::new(format!("Invalid {} for WSGI daemon process.", self.noun))
     }
+
+    /// The same with what was given and what is wanted: the line may hold twenty options.
+    fn about(&self, refusal: &Refusal, value: &[u8]) -> Refusal {
+        let (name, syntax, value) = (self.name, self.syntax, String::from_utf8_lossy(value));
+        Refusal::new(format!("{refusal} Given is {name}={value}, the option is {name}={syntax}"))
+    }
 }
 
 /// A definition while it is read.
@@ -113,7 +118,7 @@ impl Reading<'_> {
             return Err(self.option.invalid());
         }
         user(self.pool, self.text(value))
-            .ok_or_else(|| Refusal::new(format!("bad user name {}", String::from_utf8_lossy(value))))
+            .ok_or_else(|| Refusal::new(format!("bad user name {}.", String::from_utf8_lossy(value))))
     }
 
     pub(super) fn group_id(&self, value: &[u8]) -> Result<u32, Refusal> {
@@ -121,7 +126,7 @@ impl Reading<'_> {
             return Err(self.option.invalid());
         }
         group_id(self.pool, self.text(value))
-            .ok_or_else(|| Refusal::new(format!("bad group name {}", String::from_utf8_lossy(value))))
+            .ok_or_else(|| Refusal::new(format!("bad group name {}.", String::from_utf8_lossy(value))))
     }
 
     /// A group by its name, which a number is turned into.
@@ -171,12 +176,13 @@ pub(crate) fn read(
             Seconds(slot) | Size(slot) => {
                 let number = leading_integer(&value);
                 if value.is_empty() || number < 0 || number == i64::MAX {
-                    return Err(option.invalid());
+                    return Err(option.about(&option.invalid(), &value));
                 }
                 let scale = if matches!(option.value, Seconds(_)) { 1000 } else { 1 };
                 *slot(&mut group) = number.unsigned_abs().saturating_mul(scale);
             }
-            Own(parse) => parse(&mut Reading { group: &mut group, option, pool, root }, &value)?,
+            Own(parse) => parse(&mut Reading { group: &mut group, option, pool, root }, &value)
+                .map_err(|refusal| option.about(&refusal, &value))?,
         }
     }
     Ok(group)
@@ -241,7 +247,12 @@ mod tests {
             ("virtual-memory-limit=-1", "Invalid virtual memory limit for WSGI daemon process."),
             ("server-metrics=maybe", "Invalid server metrics flag for WSGI daemon process."),
         ] {
-            assert_eq!(read_line(line).map(|_| ()), Err(text.to_owned()), "{line}");
+            let refused = read_line(line).expect_err(line);
+            let name = line.split('=').next().unwrap_or_default();
+            assert!(
+                refused.starts_with(&format!("{text} Given is {line}, the option is {name}=")),
+                "{line}: {refused}"
+            );
         }
     }
 
@@ -254,7 +265,7 @@ mod tests {
             "Invalid option to WSGI daemon process definition. Unknown option 'thread'; did you mean 'threads'?"
         );
         let refused = read_line("threads").expect_err("no value");
-        assert!(refused.ends_with("'threads' needs a value, as in threads=VALUE"), "{refused}");
+        assert!(refused.ends_with("definition. Option 'threads' needs a value, as in threads=VALUE"), "{refused}");
     }
 
     #[test]

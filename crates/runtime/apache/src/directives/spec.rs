@@ -203,12 +203,11 @@ impl Refusal {
 
     /// An option that is unknown or has no `=`: the reference's text, then ours.
     pub(crate) fn option(text: &str, given: &str, known: impl IntoIterator<Item = &'static str>) -> Self {
-        let hint = match words::nearest(given, known) {
-            Some(near) if near == given => format!("; '{given}' needs a value, as in {given}=VALUE"),
-            Some(near) => format!("; did you mean '{near}'?"),
-            None => String::new(),
-        };
-        Self::new(format!("{text} Unknown option '{given}'{hint}"))
+        Self::new(match words::nearest(given, known) {
+            Some(near) if near == given => format!("{text} Option '{given}' needs a value, as in {given}=VALUE"),
+            Some(near) => format!("{text} Unknown option '{given}'; did you mean '{near}'?"),
+            None => format!("{text} Unknown option '{given}'"),
+        })
     }
 }
 

@@ -105,7 +105,7 @@ fn examine(expected: &Json, actual: &Value, label: &str, place: &str, found: &mu
 
 /// A comparison such as `< 500ms`, for values that have an order but are no texts.
 fn comparison(text: &str, actual: &Value) -> Option<(Operator, Value)> {
-    if matches!(actual, Value::Text(_)) {
+    if !matches!(actual, Value::Int(_) | Value::Float(_) | Value::Duration(_)) {
         return None;
     }
     let (sign, operator) = SIGNS.iter().find(|(sign, _)| text.starts_with(sign))?;
@@ -161,7 +161,8 @@ fn operate(operator: Operator, operand: &Json, actual: &Value, label: &str, plac
     let subject = || actual.to_text();
     let outcome: Result<bool, String> = match operator {
         Operator::Eq => Ok(equal(actual, operand)),
-        Operator::Ne => Ok(!equal(actual, operand)),
+        // Something else is there, not nothing: a page of errors has no JSON whose member could be the wanted one.
+        Operator::Ne => Ok(!equal(actual, operand) && (*actual != Value::Null || operand.is_null())),
         Operator::Lt | Operator::Le | Operator::Gt | Operator::Ge => {
             let expected = quantity(operand, actual);
             compare(operator, actual, &expected).ok_or_else(|| format!("{} has no order with {operand}", actual.kind()))
@@ -173,15 +174,20 @@ fn operate(operator: Operator, operand: &Json, actual: &Value, label: &str, plac
         Operator::StartsWith => Ok(*actual != Value::Null && subject().starts_with(&text())),
         Operator::EndsWith => Ok(*actual != Value::Null && subject().ends_with(&text())),
         Operator::In => one_of(actual, operand),
-        Operator::NotIn => one_of(actual, operand).map(|is| !is),
+        Operator::NotIn => one_of(actual, operand).map(|is| !is && *actual != Value::Null),
         Operator::Exists => Ok((*actual != Value::Null) == Value::from(operand).truthy()),
         Operator::Length => {
             let length = match actual {
-                Value::List(values) => values.len(),
-                Value::Text(text) => text.chars().count(),
-                other => other.members().map_or(0, indexmap::IndexMap::len),
+                Value::List(values) => Some(values.len()),
+                Value::Text(text) => Some(text.chars().count()),
+                other => other.members().map(indexmap::IndexMap::len),
             };
-            return examine(operand, &length.into(), &format!("the length of {label}"), place, found);
+            match length {
+                Some(length) => {
+                    return examine(operand, &length.into(), &format!("the length of {label}"), place, found);
+                }
+                None => Err(format!("{} has no length", actual.kind())),
+            }
         }
     };
     let message = match outcome {
@@ -278,6 +284,16 @@ mod tests {
         assert!(fits(r#"{"in": [1, 2]}"#, 2_i64) && fits(r#"{"not-in": [1, 2]}"#, 3_i64));
         assert!(fits(r#"{"lt": "1s"}"#, Value::Duration(1)) && fits(r#"{"gt": 3}"#, "4"));
         assert!(!fits(r#"{"lt": 3}"#, Value::Null));
+    }
+
+    #[test]
+    fn what_is_not_there_fits_nothing_but_null() {
+        for matcher in [r#"{"ne": 7}"#, r#"{"not-in": [7]}"#, r#"{"length": 0}"#, r#""!= 0""#, r#""< 3""#] {
+            assert!(!fits(matcher, Value::Null), "{matcher}");
+        }
+        assert!(!fits(r#"{"ne": null}"#, Value::Null) && fits(r#"{"ne": null}"#, 7_i64));
+        assert!(fits(r#"{"length": 0}"#, "") && fits(r#"{"length": 0}"#, Value::List(Vec::new())));
+        assert!(fits(r#""!= 0""#, 7_i64) && !fits(r#""!= 0""#, 0_i64));
     }
 
     #[test]

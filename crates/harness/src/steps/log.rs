@@ -53,8 +53,9 @@ pub(super) fn run(step: &Log, soft: bool, stage: &Stage, limit: Limit<'_>) -> Pr
         let counted = step.count.as_ref().map(|count| assertions::demand("count", count, &fitting.len().into()));
         let missing = counted.unwrap_or_else(|| wanted.missing(&lines));
         let forbidden = wanted.forbidden(&lines);
-        // What must not be there does not go away by waiting.
-        if missing.is_empty() || !forbidden.is_empty() || Instant::now() >= end || limit.check().is_err() {
+        // What must not be there does not go away by waiting; where that is all, it may still come.
+        let settled = missing.is_empty() && !wanted.only_absent(step);
+        if settled || !forbidden.is_empty() || Instant::now() >= end || limit.check().is_err() {
             let mut produced = members(&lines, &fitting);
             produced.failures = missing;
             produced.failures.extend(forbidden);
@@ -107,6 +108,15 @@ impl<'a> Wanted<'a> {
             && (self.codes.is_empty() || line.code.as_ref().is_some_and(|code| self.codes.contains(code)))
     }
 
+    /// Whether nothing has to come, and something must not.
+    fn only_absent(&self, step: &Log) -> bool {
+        !self.absent.is_empty()
+            && self.contains.is_empty()
+            && self.matches.is_empty()
+            && self.codes.is_empty()
+            && step.count.is_none()
+    }
+
     /// What is not there: without a count everything that is named must occur, each on some line.
     fn missing(&self, lines: &[LogLine]) -> Vec<Failure> {
         let mut failures = Vec::new();
@@ -156,6 +166,19 @@ mod tests {
         let lines: Vec<LogLine> = log.lines().map(LogLine::parse).collect();
         let wanted = Wanted::new(&step).unwrap();
         wanted.missing(&lines).into_iter().chain(wanted.forbidden(&lines)).map(|failure| failure.pointer).collect()
+    }
+
+    #[test]
+    fn what_must_not_come_is_waited_for_where_nothing_has_to() {
+        for (step, alone) in [
+            (r#"{"absent": "x", "within": "1s"}"#, true),
+            (r#"{"absent": "x", "contains": "y"}"#, false),
+            (r#"{"absent": "x", "count": 0}"#, false),
+            (r#"{"contains": "y"}"#, false),
+        ] {
+            let step: Log = serde_json::from_str(step).unwrap();
+            assert_eq!(Wanted::new(&step).unwrap().only_absent(&step), alone, "{step:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Produced;
 use super::stage::Stage;
 use super::wire::Limit;
 use crate::assertions;
-use crate::runner::outcome::Failure;
+use crate::runner::outcome::{Failure, FailureKind};
 use crate::scenario::Value;
 use crate::scenario::schema::{Matcher, Process, ProcessRole};
 
@@ -73,6 +73,10 @@ fn judge(step: &Process, produced: &Produced) -> Vec<Failure> {
     let mut require = |matcher: &Option<Matcher>, key: &str, member: &str| {
         let (Some(matcher), Some(value)) = (matcher, produced.members.get(member)) else { return };
         let values = if let Value::List(values) = value { values.as_slice() } else { std::slice::from_ref(value) };
+        if values.is_empty() {
+            // Nobody uses little memory only because nobody is there.
+            failures.push(Failure::new(FailureKind::Check, format!("/{key}"), "there is no such process"));
+        }
         failures.extend(values.iter().flat_map(|value| assertions::demand(key, matcher, value)));
     };
     require(&step.count, "count", "count");
@@ -82,4 +86,16 @@ fn judge(step: &Process, produced: &Produced) -> Vec<Failure> {
     require(&step.memory, "memory", "memory");
     require(&step.name, "name", "names");
     failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn demands_on_processes_need_processes() {
+        let step: Process = serde_json::from_str(r#"{"daemon": "web", "memory": "< 40MiB", "count": 0}"#).unwrap();
+        let messages: Vec<_> = judge(&step, &look(&[])).into_iter().map(|failure| failure.message).collect();
+        assert_eq!(messages, ["there is no such process"]);
+    }
 }

@@ -123,6 +123,8 @@ impl Finished<'_> {
 pub(crate) struct Account {
     pub(crate) current: Option<Current>,
     window: Window,
+    /// When the window began, microseconds since the epoch.
+    opened: i64,
     /// Microseconds of all requests that ended since recording began.
     ended_busy: u64,
 }
@@ -140,10 +142,15 @@ impl Account {
         self.current = Some(Current { begun, counted: begun, active_at_start, described });
     }
 
+    /// Recording begins: no request is busy in the window before that.
+    pub(crate) fn open(&mut self, now: i64) {
+        self.opened = now;
+    }
+
     /// A request ends. `begun` is for one that began before recording did.
     pub(crate) fn finish(&mut self, request: &Finished<'_>, begun: i64) -> Current {
-        let current =
-            self.current.take().unwrap_or(Current { begun, counted: begun, active_at_start: 1, described: None });
+        let counted = begun.max(self.opened);
+        let current = self.current.take().unwrap_or(Current { begun, counted, active_at_start: 1, described: None });
         let window = &mut self.window;
         let tally = request.tally;
         window.requests += 1;
@@ -176,6 +183,7 @@ impl Account {
             self.window.busy += u64::try_from(now - current.counted).unwrap_or(0);
             current.counted = now.max(current.counted);
         }
+        self.opened = now;
         Drained { window: std::mem::take(&mut self.window), elapsed }
     }
 
@@ -211,6 +219,17 @@ mod tests {
             (7_000, 1, [0, 1, 0, 0, 0])
         );
         assert_eq!(account.drain(11_000).window.requests, 0);
+    }
+
+    #[test]
+    fn a_request_that_began_before_recording_is_busy_since_then() {
+        let mut account = Account::default();
+        account.open(5_000);
+        account.finish(&finished(&Tally::default(), 9_000), 2_000);
+        let drained = account.drain(9_500);
+        assert_eq!((drained.window.busy, drained.window.longest), (4_000, 7_000));
+        account.finish(&finished(&Tally::default(), 10_000), 2_000);
+        assert_eq!(account.drain(10_000).window.busy, 500, "its time belongs to the window it ends in, from its start");
     }
 
     #[test]

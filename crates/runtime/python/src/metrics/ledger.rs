@@ -29,14 +29,19 @@ pub(crate) struct Ledger {
 
 /// The end of the last window.
 struct Last {
-    at: Instant,
     stamp: i64,
+    /// Just before and just after `stamp` was read: a window is never shorter than what was counted in it, even if the
+    /// thread had to wait between two looks at a clock.
+    before: Instant,
+    after: Instant,
     cpu: Cpu,
 }
 
 impl Last {
     fn now() -> Self {
-        Self { at: Instant::now(), stamp: now(), cpu: process_cpu() }
+        let before = Instant::now();
+        let stamp = now();
+        Self { stamp, before, after: Instant::now(), cpu: process_cpu() }
     }
 }
 
@@ -129,7 +134,11 @@ impl Ledger {
     /// Records from now on. Without effect when that is already so.
     pub(crate) fn start_recording(&self) {
         if !self.recording.swap(true, Ordering::Relaxed) {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::now();
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Last::now();
+            for record in self.records().iter() {
+                account(record).open(last.stamp);
+            }
         }
     }
 
@@ -227,7 +236,7 @@ impl Ledger {
             active += usize::from(own.requests > 0 || own.busy > 0 || drained.elapsed > 0);
             window.add(own);
         }
-        let period = present.at.duration_since(last.at).as_secs_f64();
+        let period = present.after.duration_since(last.before).as_secs_f64();
         let cpu = present.cpu.since(last.cpu);
         let report = Report {
             start: last.stamp,

@@ -10,10 +10,10 @@ use wsgi_protocol::request::Facts;
 
 use crate::interpreter::{Interpreter, Parts};
 use crate::metrics::Meter;
-use crate::names::{Event, Kind, name};
+use crate::names::{Event, Kind};
 use crate::object::{
-    Object, Raise, Raised, Stored, borrowed, call_keywords, dict, done, find, float, get, integer, latin1, list_length,
-    none, owned, put, system_exit, text, tuple, type_name,
+    Object, Raise, Raised, Stored, call_keywords, dict, done, find_named, float, get, integer, latin1, list_length,
+    owned, put, system_exit, text, tuple, type_name,
 };
 use crate::traceback::{Destination, is_instance, trace};
 use crate::wsgi::environ::{Moment, seconds};
@@ -51,7 +51,7 @@ impl List {
     /// What the module has under the name now: applications may put another list there, or take it away.
     pub(crate) fn present<'py>(self, py: Python<'py>, interpreter: &Interpreter) -> Raise<Option<Object<'py>>> {
         match interpreter.parts() {
-            Some(parts) => find(&parts.module.get(py), self.name()),
+            Some(parts) => find_named(&parts.module, &parts.list_names[self as usize], py),
             None => Ok(None),
         }
     }
@@ -62,8 +62,22 @@ impl List {
     }
 }
 
+/// The callbacks of a list as they were at one moment: a tuple.
+struct Callbacks<'py>(Object<'py>);
+
+impl<'py> Callbacks<'py> {
+    fn each(&self) -> impl Iterator<Item = Object<'py>> {
+        let (py, tuple) = (self.0.py(), self.0.as_ptr());
+        // SAFETY: a tuple, alive, attached; borrowed references to items that it keeps, for indices below its size.
+        unsafe {
+            (0..ffi::PyTuple_Size(tuple))
+                .map(move |index| pyo3::Bound::from_borrowed_ptr(py, ffi::PyTuple_GetItem(tuple, index)))
+        }
+    }
+}
+
 /// The callbacks of a list, when there are any.
-fn subscribers<'py>(py: Python<'py>, to: Destination<'_>, list: List) -> Option<Vec<Object<'py>>> {
+fn subscribers<'py>(py: Python<'py>, to: Destination<'_>, list: List) -> Option<Callbacks<'py>> {
     let present = list.present(py, to.interpreter()).unwrap_or_else(|raised| {
         raised.forget(py);
         None
@@ -81,23 +95,11 @@ fn subscribers<'py>(py: Python<'py>, to: Destination<'_>, list: List) -> Option<
     // SAFETY: a list, alive, attached.
     let copied = unsafe { owned(py, ffi::PyList_AsTuple(callbacks.as_ptr())) };
     match copied {
-        Ok(copied) => Some(items_of(&copied)),
+        Ok(copied) => Some(Callbacks(copied)),
         Err(raised) => {
             raised.forget(py);
             None
         }
-    }
-}
-
-/// The items of a tuple.
-fn items_of<'py>(tuple: &Object<'py>) -> Vec<Object<'py>> {
-    let py = tuple.py();
-    // SAFETY: a tuple, alive, attached; borrowed references to items that it keeps, for indices below its size.
-    unsafe {
-        let count = ffi::PyTuple_Size(tuple.as_ptr());
-        (0..count)
-            .map(|index| pyo3::Bound::from_borrowed_ptr(py, ffi::PyTuple_GetItem(tuple.as_ptr(), index)))
-            .collect()
     }
 }
 
@@ -129,26 +131,16 @@ fn still_wanted(py: Python<'_>, session: &Session) -> bool {
     wanted
 }
 
+/// Calls the callbacks one after the other. `tell` hands one the event and merges what it answers.
 fn publish<'py>(
     py: Python<'py>,
     to: Destination<'_>,
-    callbacks: &[Object<'py>],
+    callbacks: &Callbacks<'py>,
     name: &str,
-    arguments: &Object<'py>,
-    event: &Object<'py>,
+    mut tell: impl FnMut(&Object<'py>) -> Raise<()>,
 ) {
-    for callback in callbacks {
-        let outcome = || -> Raise<()> {
-            let answer = call_keywords(callback, arguments, event)?;
-            // SAFETY: alive, attached; only a dict is merged.
-            unsafe {
-                if ffi::PyDict_Check(answer.as_ptr()) != 0 {
-                    done(ffi::PyDict_Update(event.as_ptr(), answer.as_ptr()))?;
-                }
-            }
-            Ok(())
-        };
-        let Some(exception) = outcome().err().and_then(|raised| raised.take(py)) else {
+    for callback in callbacks.each() {
+        let Some(exception) = tell(&callback).err().and_then(|raised| raised.take(py)) else {
             continue;
         };
         let kind = type_name(&exception);
@@ -178,7 +170,16 @@ fn announce<'py>(
         Ok((tuple(py, &[text(py, name)?])?, event))
     };
     match made() {
-        Ok((arguments, event)) => publish(py, to, &callbacks, name, &arguments, &event),
+        Ok((arguments, event)) => publish(py, to, &callbacks, name, |callback| {
+            let answer = call_keywords(callback, &arguments, &event)?;
+            // SAFETY: alive, attached; only a dict is merged.
+            unsafe {
+                if ffi::PyDict_Check(answer.as_ptr()) != 0 {
+                    done(ffi::PyDict_Update(event.as_ptr(), answer.as_ptr()))?;
+                }
+            }
+            Ok(())
+        }),
         Err(raised) => lost(py, raised, to, name),
     }
 }
@@ -188,23 +189,17 @@ fn announce_request<'py>(
     py: Python<'py>,
     session: &Session,
     kind: Kind,
-    fill: impl FnOnce(&Event<'_, 'py>) -> Raise<()>,
-) -> Option<Object<'py>> {
+    fill: impl FnOnce(&mut Event<'_, 'py>) -> Raise<()>,
+) -> Option<Event<'static, 'py>> {
     let to = Destination::Request(session);
     let callbacks = subscribers(py, to, List::Events)?;
-    let names = &session.interpreter.parts()?.names;
-    let made = || -> Raise<_> {
-        let event = names.event(py, kind)?;
-        event.put(const { name("request_id") }, &request_id(py, session)?)?;
-        event.put(const { name("request_data") }, &request_data(py, session)?)?;
-        fill(&event)?;
-        // SAFETY: an interned text, alive, attached.
-        let name = unsafe { borrowed(py, names.pointer(kind.name()))? };
-        Ok((tuple(py, &[name])?, event.event))
-    };
-    match made() {
-        Ok((arguments, event)) => {
-            publish(py, to, &callbacks, kind.text(), &arguments, &event);
+    let mut event = session.interpreter.parts()?.names.event(py, kind);
+    match fill(&mut event) {
+        Ok(()) => {
+            publish(py, to, &callbacks, kind.text(), |callback| {
+                let answer = event.tell(callback)?;
+                event.merge(&answer)
+            });
             Some(event)
         }
         Err(raised) => {
@@ -232,14 +227,16 @@ pub(crate) fn request_data<'py>(py: Python<'py>, session: &Session) -> Raise<Obj
 
 /// The request's log id, asked for when nobody has it yet.
 pub(crate) fn request_id<'py>(py: Python<'py>, session: &Session) -> Raise<Object<'py>> {
-    let known = session.state.borrow(py).id.clone();
-    if !known.is_empty() {
-        return latin1(py, &known);
+    if let Some(text) = &session.state.borrow(py).id_text {
+        return Ok(text.get(py));
     }
-    let id = session.quick(py, |gateway| gateway.request_id()).unwrap_or_default();
-    let value = latin1(py, &id)?;
-    session.state.borrow_mut(py).id = id;
-    Ok(value)
+    if session.state.borrow(py).id.is_empty() {
+        let id = session.quick(py, |gateway| gateway.request_id()).unwrap_or_default();
+        session.state.borrow_mut(py).id = id;
+    }
+    let text = latin1(py, &session.state.borrow(py).id)?;
+    session.state.borrow_mut(py).id_text = Some(Stored::new(text.clone()));
+    Ok(text)
 }
 
 /// `request_started`: a callback may give another application object.
@@ -252,33 +249,37 @@ pub(crate) fn request_started<'py>(
     application: Object<'py>,
 ) -> Object<'py> {
     let event = announce_request(py, session, Kind::Started, |event| {
-        event.put(const { name("thread_id") }, &integer(py, i64::from(moment.thread))?)?;
-        event.put(const { name("daemon_connects") }, &integer(py, i64::from(facts.connects()))?)?;
-        event.put(const { name("daemon_restarts") }, &integer(py, i64::from(facts.restarts()))?)?;
-        begin_of_request(py, event, facts, moment)?;
-        event.put(const { name("application_start") }, &float(py, seconds(moment.application_start))?)?;
-        event.put(const { name("application_object") }, &application)?;
-        event.put(const { name("callable_object") }, &latin1(py, facts.callable.or_empty())?)?;
-        event.put(const { name("request_environ") }, environ)
+        let [server_pid, request_start, queue_start, daemon_start] = begin_of_request(py, facts, moment)?;
+        event.put(const { Kind::Started.place("request_id") }, request_id(py, session)?);
+        event.put(const { Kind::Started.place("thread_id") }, integer(py, i64::from(moment.thread))?);
+        event.put(const { Kind::Started.place("daemon_connects") }, integer(py, i64::from(facts.connects()))?);
+        event.put(const { Kind::Started.place("daemon_restarts") }, integer(py, i64::from(facts.restarts()))?);
+        event.put(const { Kind::Started.place("server_pid") }, server_pid);
+        event.put(const { Kind::Started.place("request_start") }, request_start);
+        event.put(const { Kind::Started.place("queue_start") }, queue_start);
+        event.put(const { Kind::Started.place("daemon_start") }, daemon_start);
+        event.put(const { Kind::Started.place("application_object") }, application.clone());
+        event.put(const { Kind::Started.place("callable_object") }, latin1(py, facts.callable.or_empty())?);
+        event.put(const { Kind::Started.place("request_environ") }, environ.clone());
+        event.put(const { Kind::Started.place("application_start") }, time_at(py, moment.application_start)?);
+        event.put(const { Kind::Started.place("request_data") }, request_data(py, session)?);
+        Ok(())
     });
-    let (Some(event), Some(parts)) = (event, session.interpreter.parts()) else {
-        return application;
-    };
-    // SAFETY: an exact dict, alive, attached; borrowed or null.
-    let replaced = unsafe {
-        let key = parts.names.pointer(const { name("application_object") });
-        let value = ffi::PyDict_GetItem(event.as_ptr(), key);
-        pyo3::Bound::from_borrowed_ptr_or_opt(py, value)
-    };
-    replaced.unwrap_or(application)
+    let Some(event) = event else { return application };
+    event.value(const { Kind::Started.place("application_object") }).unwrap_or_else(|raised| {
+        raised.forget(py);
+        application
+    })
 }
 
-/// What the first and the last event of a request share.
-fn begin_of_request(py: Python<'_>, event: &Event<'_, '_>, facts: &Facts<'_>, moment: &Moment) -> Raise<()> {
-    event.put(const { name("server_pid") }, &server_pid(py, facts)?)?;
-    event.put(const { name("request_start") }, &float(py, seconds(facts.request_start))?)?;
-    event.put(const { name("queue_start") }, &float(py, seconds(facts.queue_start))?)?;
-    event.put(const { name("daemon_start") }, &float(py, seconds(moment.daemon_start))?)
+/// What the first and the last event of a request share: `server_pid`, `request_start`, `queue_start`, `daemon_start`.
+fn begin_of_request<'py>(py: Python<'py>, facts: &Facts<'_>, moment: &Moment) -> Raise<[Object<'py>; 4]> {
+    Ok([
+        server_pid(py, facts)?,
+        time_at(py, facts.request_start)?,
+        time_at(py, facts.queue_start)?,
+        time_at(py, moment.daemon_start)?,
+    ])
 }
 
 /// `response_started`: each call of `start_response`, before its arguments are validated.
@@ -293,10 +294,14 @@ pub(crate) fn response_started(
         return;
     }
     announce_request(py, session, Kind::Response, |event| {
-        event.put(const { name("response_status") }, status)?;
-        event.put(const { name("response_headers") }, headers)?;
-        let exception = exception.cloned().unwrap_or_else(|| none(py));
-        event.put(const { name("exception_info") }, &exception)
+        event.put(const { Kind::Response.place("request_id") }, request_id(py, session)?);
+        event.put(const { Kind::Response.place("response_status") }, status.clone());
+        event.put(const { Kind::Response.place("response_headers") }, headers.clone());
+        if let Some(exception) = exception {
+            event.put(const { Kind::Response.place("exception_info") }, exception.clone());
+        }
+        event.put(const { Kind::Response.place("request_data") }, request_data(py, session)?);
+        Ok(())
     });
 }
 
@@ -308,7 +313,10 @@ pub(crate) fn request_exception(py: Python<'_>, session: &Session, exception: &O
     announce_request(py, session, Kind::Exception, |event| {
         let traceback = get(exception, c"__traceback__")?;
         let parts = [get(exception, c"__class__")?, exception.clone(), traceback];
-        event.put(const { name("exception_info") }, &tuple(py, &parts)?)
+        event.put(const { Kind::Exception.place("request_id") }, request_id(py, session)?);
+        event.put(const { Kind::Exception.place("exception_info") }, tuple(py, &parts)?);
+        event.put(const { Kind::Exception.place("request_data") }, request_data(py, session)?);
+        Ok(())
     });
 }
 
@@ -320,29 +328,37 @@ pub(crate) fn request_finished(py: Python<'_>, session: &Session, facts: &Facts<
         let meter = &tally.meter;
         let count = |number: u64| integer(py, i64::try_from(number).unwrap_or(i64::MAX));
         let time = |time: Duration| float(py, time.as_secs_f64());
-        let micros = |time: u64| time_of(py, Duration::from_micros(time));
-        event.put(const { name("thread_id") }, &integer(py, i64::from(moment.thread))?)?;
-        begin_of_request(py, event, facts, moment)?;
-        event.put(const { name("input_reads") }, &count(tally.input_reads)?)?;
-        event.put(const { name("input_length") }, &count(tally.input_bytes)?)?;
-        event.put(const { name("input_time") }, &time(meter.input)?)?;
-        event.put(const { name("output_length") }, &count(tally.output_bytes)?)?;
-        event.put(const { name("output_writes") }, &count(tally.output_writes)?)?;
-        event.put(const { name("output_time") }, &time(meter.output)?)?;
-        event.put(const { name("cpu_user_time") }, &micros(cpu.user)?)?;
-        event.put(const { name("cpu_system_time") }, &micros(cpu.system)?)?;
-        event.put(const { name("cpu_time") }, &micros(cpu.total())?)?;
-        event.put(const { name("application_finish") }, &float(py, seconds(finish))?)?;
-        event.put(const { name("application_time") }, &float(py, seconds(finish - moment.application_start))?)?;
+        let micros = |time: u64| time_at(py, i64::try_from(time).unwrap_or(i64::MAX));
         let status = if tally.status == 0 { 500 } else { tally.status };
-        event.put(const { name("status") }, &integer(py, i64::from(status))?)?;
-        event.put(const { name("gil_wait_time") }, &time(meter.gil_wait)?)?;
-        event.put(const { name("gil_wait_count") }, &count(meter.gil_count)?)
+        let [server_pid, request_start, queue_start, daemon_start] = begin_of_request(py, facts, moment)?;
+        event.put(const { Kind::Finished.place("request_id") }, request_id(py, session)?);
+        event.put(const { Kind::Finished.place("thread_id") }, integer(py, i64::from(moment.thread))?);
+        event.put(const { Kind::Finished.place("server_pid") }, server_pid);
+        event.put(const { Kind::Finished.place("request_start") }, request_start);
+        event.put(const { Kind::Finished.place("queue_start") }, queue_start);
+        event.put(const { Kind::Finished.place("daemon_start") }, daemon_start);
+        event.put(const { Kind::Finished.place("input_reads") }, count(tally.input_reads)?);
+        event.put(const { Kind::Finished.place("input_length") }, count(tally.input_bytes)?);
+        event.put(const { Kind::Finished.place("input_time") }, time(meter.input)?);
+        event.put(const { Kind::Finished.place("output_length") }, count(tally.output_bytes)?);
+        event.put(const { Kind::Finished.place("output_writes") }, count(tally.output_writes)?);
+        event.put(const { Kind::Finished.place("output_time") }, time(meter.output)?);
+        event.put(const { Kind::Finished.place("cpu_user_time") }, micros(cpu.user)?);
+        event.put(const { Kind::Finished.place("cpu_system_time") }, micros(cpu.system)?);
+        event.put(const { Kind::Finished.place("cpu_time") }, micros(cpu.total())?);
+        event.put(const { Kind::Finished.place("application_finish") }, time_at(py, finish)?);
+        event.put(const { Kind::Finished.place("application_time") }, time_at(py, finish - moment.application_start)?);
+        event.put(const { Kind::Finished.place("status") }, integer(py, i64::from(status))?);
+        event.put(const { Kind::Finished.place("gil_wait_time") }, time(meter.gil_wait)?);
+        event.put(const { Kind::Finished.place("gil_wait_count") }, count(meter.gil_count)?);
+        event.put(const { Kind::Finished.place("request_data") }, request_data(py, session)?);
+        Ok(())
     });
 }
 
-fn time_of(py: Python<'_>, time: Duration) -> Raise<Object<'_>> {
-    float(py, time.as_secs_f64())
+/// Microseconds as Python's seconds.
+fn time_at(py: Python<'_>, microseconds: i64) -> Raise<Object<'_>> {
+    float(py, seconds(microseconds))
 }
 
 /// `process_stopping`: to subscribers of events and of the shutdown alone.
@@ -363,7 +379,7 @@ pub(crate) fn process_signal(py: Python<'_>, interpreter: &'static Interpreter, 
 }
 
 fn server_pid<'py>(py: Python<'py>, facts: &Facts<'_>) -> Raise<Object<'py>> {
-    let pid = crate::wsgi::environ::entry(facts, wsgi_protocol::keys::id("mod_wsgi.server_pid"));
+    let pid = crate::wsgi::environ::entry(facts, const { wsgi_protocol::keys::id("mod_wsgi.server_pid") });
     let pid = pid.and_then(|pid| std::str::from_utf8(pid).ok()).and_then(|pid| pid.parse().ok());
     integer(py, pid.unwrap_or_else(|| i64::from(std::process::id())))
 }

@@ -11,12 +11,13 @@ use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
 use crate::consult::Aids;
+use crate::events::List;
 use crate::gil_cell::GilCell;
 use crate::logging::Setting;
 use crate::names::Names;
 use crate::object::{
-    Object, Raise, Raised, call_method, dict, float, from_sys, get, import, is_none, owned, raise, set, shown,
-    system_error, system_exit, text, type_name,
+    Object, Raise, Raised, call_method, dict, float, from_sys, get, import, interned, is_none, owned, raise, set,
+    shown, system_error, system_exit, text, type_name,
 };
 use crate::script::Loaded;
 use crate::telemetry::Collections;
@@ -44,6 +45,8 @@ pub(crate) struct Parts {
     pub(crate) event_callbacks: crate::object::Stored,
     pub(crate) shutdown_callbacks: crate::object::Stored,
     pub(crate) signal_callbacks: crate::object::Stored,
+    /// The names of these three in the module, in the order of [`List`].
+    pub(crate) list_names: [crate::object::Stored; 3],
     pub(crate) environs: Environs,
     pub(crate) names: Names,
 }
@@ -248,8 +251,10 @@ impl Interpreter {
         };
         let [events, shutdown, signal] = crate::module::fill(py, self, &module, &file_wrapper, &timeout)?;
         crate::module::apache(py, self)?;
-        let environs = Environs::new(py, config, &self.group, &file_wrapper)?;
         let stored = crate::object::Stored::new;
+        let [of_events, of_shutdown, of_signals] =
+            [List::Events, List::Shutdown, List::Signal].map(|list| interned(py, list.name()).map(stored));
+        let environs = Environs::new(py, config, &self.group, &file_wrapper)?;
         let parts = Parts {
             adapter: stored(wsgi::start_response::make(py, &module)?),
             input: stored(wsgi::input::make(py, &module)?),
@@ -262,6 +267,7 @@ impl Interpreter {
             event_callbacks: stored(events),
             shutdown_callbacks: stored(shutdown),
             signal_callbacks: stored(signal),
+            list_names: [of_events?, of_shutdown?, of_signals?],
             environs,
             names: Names::new(py)?,
         };

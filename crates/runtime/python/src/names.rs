@@ -1,17 +1,15 @@
-//! The names of events and of their keys, interned once per interpreter: an event is made by replacing the values of a
-//! copied template, which costs a third of inserting its keys.
+//! The events of requests: their names and keys, made once per interpreter, and how one is handed to a callback.
+//!
+//! A callback gets an event as keyword arguments. The keys are always the same, so the values go there from an array, with
+//! a tuple of the keys that all calls share: a dict is made only when a callback has something to merge into the event.
 
 use pyo3::{Python, ffi};
 
-use crate::object::{Object, Raise, Stored, dict, done, interned, none, owned};
+use crate::object::{Object, Raise, Stored, borrowed, dict, done, interned, is_none, owned, tuple};
 use crate::slot::c_text;
 
-/// All names, in no order.
-const NAMES: &[&str] = &[
-    "request_started",
-    "response_started",
-    "request_exception",
-    "request_finished",
+/// What `request_started` has, in the order in which callbacks see it.
+const STARTED: &[&str] = &[
     "request_id",
     "thread_id",
     "daemon_connects",
@@ -25,9 +23,22 @@ const NAMES: &[&str] = &[
     "request_environ",
     "application_start",
     "request_data",
-    "response_status",
-    "response_headers",
-    "exception_info",
+];
+
+/// What `response_started` has.
+const RESPONSE: &[&str] = &["request_id", "response_status", "response_headers", "exception_info", "request_data"];
+
+/// What `request_exception` has.
+const EXCEPTION: &[&str] = &["request_id", "exception_info", "request_data"];
+
+/// What `request_finished` has.
+const FINISHED: &[&str] = &[
+    "request_id",
+    "thread_id",
+    "server_pid",
+    "request_start",
+    "queue_start",
+    "daemon_start",
     "input_reads",
     "input_length",
     "input_time",
@@ -42,90 +53,14 @@ const NAMES: &[&str] = &[
     "status",
     "gil_wait_time",
     "gil_wait_count",
-    "event_callbacks",
+    "request_data",
 ];
 
-/// The place of a name in the table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Name(usize);
-
-/// A name that is known when the program is compiled: `const { name("request_id") }`.
-///
-/// # Panics
-/// While compiling, when the name is not in the table.
-pub(crate) const fn name(text: &str) -> Name {
-    let text = text.as_bytes();
-    let mut index = 0;
-    while index < NAMES.len() {
-        let known = NAMES[index].as_bytes();
-        let mut at = 0;
-        while at < text.len() && at < known.len() && known[at] == text[at] {
-            at += 1;
-        }
-        if at == text.len() && at == known.len() {
-            return Name(index);
-        }
-        index += 1;
-    }
-    panic!("not a known name")
-}
-
-/// What `request_started` has, in the order in which callbacks see it.
-const STARTED: &[Name] = &[
-    name("request_id"),
-    name("thread_id"),
-    name("daemon_connects"),
-    name("daemon_restarts"),
-    name("server_pid"),
-    name("request_start"),
-    name("queue_start"),
-    name("daemon_start"),
-    name("application_object"),
-    name("callable_object"),
-    name("request_environ"),
-    name("application_start"),
-    name("request_data"),
-];
-
-/// What `response_started` has.
-const RESPONSE: &[Name] = &[
-    name("request_id"),
-    name("response_status"),
-    name("response_headers"),
-    name("exception_info"),
-    name("request_data"),
-];
-
-/// What `request_exception` has.
-const EXCEPTION: &[Name] = &[name("request_id"), name("exception_info"), name("request_data")];
-
-/// What `request_finished` has.
-const FINISHED: &[Name] = &[
-    name("request_id"),
-    name("thread_id"),
-    name("server_pid"),
-    name("request_start"),
-    name("queue_start"),
-    name("daemon_start"),
-    name("input_reads"),
-    name("input_length"),
-    name("input_time"),
-    name("output_length"),
-    name("output_writes"),
-    name("output_time"),
-    name("cpu_user_time"),
-    name("cpu_system_time"),
-    name("cpu_time"),
-    name("application_finish"),
-    name("application_time"),
-    name("status"),
-    name("gil_wait_time"),
-    name("gil_wait_count"),
-    name("request_data"),
-];
+/// The most keys that an event has.
+const MOST: usize = FINISHED.len();
 
 /// An event of a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Started,
     Response,
@@ -134,22 +69,19 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 4] = [Self::Started, Self::Response, Self::Exception, Self::Finished];
+
     /// The event's name.
-    pub(crate) const fn name(self) -> Name {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
-            Self::Started => const { name("request_started") },
-            Self::Response => const { name("response_started") },
-            Self::Exception => const { name("request_exception") },
-            Self::Finished => const { name("request_finished") },
+            Self::Started => "request_started",
+            Self::Response => "response_started",
+            Self::Exception => "request_exception",
+            Self::Finished => "request_finished",
         }
     }
 
-    /// [`Kind::name`] as text.
-    pub(crate) const fn text(self) -> &'static str {
-        NAMES[self.name().0]
-    }
-
-    const fn keys(self) -> &'static [Name] {
+    const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Started => STARTED,
             Self::Response => RESPONSE,
@@ -157,59 +89,168 @@ impl Kind {
             Self::Finished => FINISHED,
         }
     }
+
+    /// A key's place in the event, found when the program is compiled: `const { Kind::Started.place("request_id") }`.
+    ///
+    /// # Panics
+    /// While compiling, when the event has no such key.
+    pub(crate) const fn place(self, key: &str) -> Place {
+        let keys = self.keys();
+        let key = key.as_bytes();
+        let mut index = 0;
+        while index < keys.len() {
+            let known = keys[index].as_bytes();
+            let mut at = 0;
+            while at < key.len() && at < known.len() && known[at] == key[at] {
+                at += 1;
+            }
+            if at == key.len() && at == known.len() {
+                return Place { kind: self, index };
+            }
+            index += 1;
+        }
+        panic!("the event has no such key")
+    }
+}
+
+/// The place of a key in an event.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    kind: Kind,
+    index: usize,
+}
+
+/// The names of one event.
+struct Named {
+    name: Stored,
+    /// A tuple of the keys.
+    keys: Stored,
 }
 
 /// The names in one interpreter.
-pub(crate) struct Names {
-    names: Vec<Stored>,
-    templates: [Stored; 4],
-}
+pub(crate) struct Names([Named; 4]);
 
 impl Names {
     /// Makes them.
     pub(crate) fn new(py: Python<'_>) -> Raise<Self> {
-        let names: Vec<Stored> =
-            NAMES.iter().map(|text| interned(py, &c_text(text)).map(Stored::new)).collect::<Raise<_>>()?;
-        let template = |kind: Kind| -> Raise<Stored> {
-            let template = dict(py)?;
-            for key in kind.keys() {
-                // SAFETY: all are alive, attached.
-                done(unsafe { ffi::PyDict_SetItem(template.as_ptr(), names[key.0].as_ptr(), none(py).as_ptr()) })?;
-            }
-            Ok(Stored::new(template))
+        let named = |kind: Kind| -> Raise<Named> {
+            let keys = kind.keys().iter().map(|key| interned(py, &c_text(key))).collect::<Raise<Vec<_>>>()?;
+            Ok(Named { name: Stored::new(interned(py, &c_text(kind.text()))?), keys: Stored::new(tuple(py, &keys)?) })
         };
-        let templates = [
-            template(Kind::Started)?,
-            template(Kind::Response)?,
-            template(Kind::Exception)?,
-            template(Kind::Finished)?,
-        ];
-        Ok(Self { names, templates })
+        let [started, response, exception, finished] = Kind::ALL.map(named);
+        Ok(Self([started?, response?, exception?, finished?]))
     }
 
-    /// The `str`, borrowed.
-    pub(crate) fn pointer(&self, name: Name) -> *mut ffi::PyObject {
-        self.names[name.0].as_ptr()
-    }
-
-    /// A new event with all its keys, to be given values.
-    pub(crate) fn event<'py>(&self, py: Python<'py>, kind: Kind) -> Raise<Event<'_, 'py>> {
-        // SAFETY: an exact dict, alive, attached.
-        let event = unsafe { owned(py, ffi::PyDict_Copy(self.templates[kind as usize].as_ptr()))? };
-        Ok(Event { names: self, event })
+    /// A new event. Its values are `None` until they are given.
+    pub(crate) fn event<'py>(&self, py: Python<'py>, kind: Kind) -> Event<'_, 'py> {
+        // SAFETY: attached. `None` lives as long as Python; the slots only borrow it.
+        let nothing = unsafe { ffi::Py_None() };
+        let named = &self.0[kind as usize];
+        let mut slots = [nothing; MOST + 2];
+        slots[NAME] = named.name.as_ptr();
+        Event { py, kind, named, slots, merged: None }
     }
 }
 
-/// An event being made.
+/// The slot of the event's name. The one before is the callee's to use (`PY_VECTORCALL_ARGUMENTS_OFFSET`), those after are
+/// the values in the order of the keys.
+const NAME: usize = 1;
+
+/// An event being made, and then handed to one callback after the other.
 pub(crate) struct Event<'a, 'py> {
-    names: &'a Names,
-    pub(crate) event: Object<'py>,
+    py: Python<'py>,
+    kind: Kind,
+    named: &'a Named,
+    /// The arguments of a call. Values are owned, unless they are `None`; the name is borrowed from `named`.
+    slots: [*mut ffi::PyObject; MOST + 2],
+    /// The event as a dict, since a callback had something to add.
+    merged: Option<Object<'py>>,
 }
 
-impl Event<'_, '_> {
-    /// Gives a key its value.
-    pub(crate) fn put(&self, name: Name, value: &Object<'_>) -> Raise<()> {
-        // SAFETY: all are alive, attached; an exact dict.
-        done(unsafe { ffi::PyDict_SetItem(self.event.as_ptr(), self.names.pointer(name), value.as_ptr()) })
+impl<'py> Event<'_, 'py> {
+    /// Gives a key its value, before anybody is called.
+    pub(crate) fn put(&mut self, place: Place, value: Object<'py>) {
+        debug_assert!(place.kind == self.kind, "a place in another event");
+        if is_none(&value) {
+            return;
+        }
+        let slot = &mut self.slots[NAME + 1 + place.index];
+        debug_assert!(std::ptr::eq(*slot, crate::object::none(self.py).as_ptr()), "given once");
+        *slot = value.into_ptr();
+    }
+
+    /// `callback(name, **event)`
+    pub(crate) fn tell(&mut self, callback: &Object<'py>) -> Raise<Object<'py>> {
+        let arguments = self.slots[NAME..].as_ptr();
+        let one = 1 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        let callback = callback.as_ptr();
+        // SAFETY: attached; name and values are alive during the call, there are as many values as keys, and the slot
+        // before the arguments may be overwritten; keys are an exact tuple of `str`, the merged event an exact dict.
+        unsafe {
+            let answer = match &self.merged {
+                None => ffi::PyObject_Vectorcall(callback, arguments, one, self.named.keys.as_ptr()),
+                Some(merged) => ffi::PyObject_VectorcallDict(callback, arguments, one, merged.as_ptr()),
+            };
+            owned(self.py, answer)
+        }
+    }
+
+    /// Merges what a callback returned, when that is a dict.
+    pub(crate) fn merge(&mut self, answer: &Object<'py>) -> Raise<()> {
+        // SAFETY: alive, attached.
+        if unsafe { ffi::PyDict_Check(answer.as_ptr()) } == 0 {
+            return Ok(());
+        }
+        let merged = match &self.merged {
+            Some(merged) => merged.clone(),
+            None => {
+                let merged = self.as_dict()?;
+                self.merged = Some(merged.clone());
+                merged
+            }
+        };
+        // SAFETY: both are dicts, alive, attached.
+        done(unsafe { ffi::PyDict_Update(merged.as_ptr(), answer.as_ptr()) })
+    }
+
+    fn as_dict(&self) -> Raise<Object<'py>> {
+        let event = dict(self.py)?;
+        for (index, value) in self.slots[NAME + 1..].iter().take(self.kind.keys().len()).enumerate() {
+            // SAFETY: all are alive, attached; an exact dict, and a tuple that has as many items.
+            unsafe {
+                let key = ffi::PyTuple_GetItem(self.named.keys.as_ptr(), crate::object::size(index));
+                done(ffi::PyDict_SetItem(event.as_ptr(), key, *value))?;
+            }
+        }
+        Ok(event)
+    }
+
+    /// A value as the callbacks have left it.
+    pub(crate) fn value(&self, place: Place) -> Raise<Object<'py>> {
+        debug_assert!(place.kind == self.kind, "a place in another event");
+        // SAFETY: all are alive, attached; an exact dict that has every key, and a tuple that has as many items.
+        unsafe {
+            match &self.merged {
+                None => borrowed(self.py, self.slots[NAME + 1 + place.index]),
+                Some(merged) => {
+                    let key = ffi::PyTuple_GetItem(self.named.keys.as_ptr(), crate::object::size(place.index));
+                    borrowed(self.py, ffi::PyDict_GetItemWithError(merged.as_ptr(), key))
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Event<'_, '_> {
+    fn drop(&mut self) {
+        // SAFETY: attached; `put` has stored owned references, and nothing where `None` is.
+        unsafe {
+            let nothing = ffi::Py_None();
+            for value in &self.slots[NAME + 1..] {
+                if *value != nothing {
+                    ffi::Py_DECREF(*value);
+                }
+            }
+        }
     }
 }

@@ -170,10 +170,31 @@ pub(crate) fn get<'py>(object: &Object<'py>, name: &CStr) -> Raise<Object<'py>> 
 
 /// `object.name`, where an `AttributeError` means "there is none".
 pub(crate) fn find<'py>(object: &Object<'py>, name: &CStr) -> Raise<Option<Object<'py>>> {
-    match get(object, name) {
+    found(object.py(), get(object, name))
+}
+
+/// [`find`] with an interned name, which is quick when the object is a module.
+pub(crate) fn find_named<'py>(object: &Stored, name: &Stored, py: Python<'py>) -> Raise<Option<Object<'py>>> {
+    let (object, name) = (object.as_ptr(), name.as_ptr());
+    // SAFETY: both are alive, attached; a module's dict is an exact dict as long as the module lives. What it lends is
+    // counted before another thread can take it away, which takes a GIL.
+    unsafe {
+        if cfg!(not(Py_GIL_DISABLED)) && ffi::PyModule_CheckExact(object) != 0 {
+            let value = ffi::PyDict_GetItemWithError(ffi::PyModule_GetDict(object), name);
+            if !value.is_null() {
+                return borrowed(py, value).map(Some);
+            }
+            Raised.forget(py);
+        }
+        found(py, owned(py, ffi::PyObject_GetAttr(object, name)))
+    }
+}
+
+fn found<'py>(py: Python<'py>, got: Raise<Object<'py>>) -> Raise<Option<Object<'py>>> {
+    match got {
         Ok(value) => Ok(Some(value)),
-        Err(raised) if matches(object.py(), attribute_error()) => {
-            raised.forget(object.py());
+        Err(raised) if matches(py, attribute_error()) => {
+            raised.forget(py);
             Ok(None)
         }
         Err(raised) => Err(raised),

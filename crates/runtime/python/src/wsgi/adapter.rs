@@ -79,9 +79,9 @@ impl Bundle {
 
     /// Gives the objects up.
     pub(crate) fn release(self, py: Python<'_>) {
-        let data = self.session.state.borrow_mut(py).data.take();
-        if let Some(data) = data {
-            data.release(py);
+        let own = self.session.state.borrow_mut(py).take_objects();
+        for object in own.into_iter().flatten() {
+            object.release(py);
         }
         for object in [self.adapter, self.start_response, self.input, self.errors, self.errors_buffer] {
             object.release(py);
@@ -211,10 +211,10 @@ fn prepare(py: Python<'_>, session: &Session, facts: &Facts<'_>, moment: &Moment
         state.client.clear();
         state.client.extend_from_slice(environ::client(facts).unwrap_or_default());
     }
-    let data = state.data.take();
+    let own = state.take_objects();
     drop(state);
-    if let Some(data) = data {
-        data.release(py);
+    for object in own.into_iter().flatten() {
+        object.release(py);
     }
 }
 

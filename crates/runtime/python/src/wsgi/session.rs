@@ -150,6 +150,8 @@ pub(crate) struct State {
     pub(crate) data: Option<Stored>,
     /// `mod_wsgi.request_id`.
     pub(crate) id: Vec<u8>,
+    /// The same as Python's text, once somebody asked.
+    pub(crate) id_text: Option<Stored>,
     /// `WSGILogFormat json` for the request's virtual host.
     pub(crate) json: bool,
     /// The client's address, for records in JSON.
@@ -161,6 +163,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// The Python objects that were made for one request alone, for the caller to release.
+    pub(crate) fn take_objects(&mut self) -> [Option<Stored>; 2] {
+        [self.data.take(), self.id_text.take()]
+    }
+
     /// What was measured of the request.
     pub(crate) fn tally(&self, application_start: i64) -> Tally {
         let response = &self.response;

@@ -59,6 +59,31 @@ fn request_data_outside_of_a_request_refuses() {
     assert_eq!(reply.text(), "no active request for thread");
 }
 
+// Covers: rule:api/callback-merge
+#[test]
+fn a_callback_sees_what_the_ones_before_it_have_merged() {
+    let script = file(
+        "merged.wsgi",
+        b"import functools, mod_wsgi\nseen = []\nclass Callable:\n    def __call__(self, name, **event):\n        \
+          seen.append((name, list(event), event.get('extra'), event['request_id']))\n        event.clear()\n        \
+          return {}\nmod_wsgi.subscribe_events(Callable())\n@mod_wsgi.subscribe_events\ndef merging(name, **event):\n    \
+          event['lost'] = 1\n    return {'extra': name, 'request_id': 'mine'} if name != 'request_started' else None\n\
+          mod_wsgi.subscribe_events(functools.partial(Callable().__call__))\n\
+          def application(e, s):\n    past = list(seen)\n    seen.clear()\n    s('201 OK', [])\n    \
+          return ['\\n'.join(map(repr, past)).encode()]\n",
+    );
+    request(&script, Client::group("merged"));
+    let text = request(&script, Client::group("merged")).text();
+    let lines: Vec<&str> = text.lines().collect();
+    let [first, merged, finished, with_extra, started, again] = lines[..] else { panic!("{text}") };
+    let keys = "['request_id', 'response_status', 'response_headers', 'exception_info', 'request_data'";
+    assert!(first.starts_with(&format!("('response_started', {keys}], None, '")) && !first.contains("mine"), "{text}");
+    assert_eq!(merged, format!("('response_started', {keys}, 'extra'], 'response_started', 'mine')"));
+    assert!(finished.contains("'request_data'], None, '") && !finished.contains("mine"), "{text}");
+    assert!(with_extra.ends_with("'request_data', 'extra'], 'request_finished', 'mine')"), "{text}");
+    assert_eq!(started, again, "nothing was merged");
+}
+
 // Covers: rule:api/subscribe-returns, rule:api/callback-exception, rule:api/request-started,
 // rule:api/application-replaced, rule:api/response-started, rule:api/request-exception, rule:api/request-finished,
 // event:request_started, event:response_started, event:request_exception, event:request_finished,

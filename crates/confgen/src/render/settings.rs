@@ -13,88 +13,31 @@ pub(super) struct MpmSetting {
 const ALL: &[Mpm] = &[Mpm::Event, Mpm::Worker, Mpm::Prefork];
 const THREADED: &[Mpm] = &[Mpm::Event, Mpm::Worker];
 
-/// In the order in which httpd wants limits before what they limit.
-pub(super) const MPM: &[MpmSetting] = &[
-    MpmSetting { directive: "ServerLimit", key: "server-limit", mpms: ALL, value: |s| s.server_limit.map(Into::into) },
-    MpmSetting {
-        directive: "ThreadLimit",
-        key: "thread-limit",
-        mpms: THREADED,
-        value: |s| s.thread_limit.map(Into::into),
-    },
-    MpmSetting {
-        directive: "StartServers",
-        key: "start-servers",
-        mpms: ALL,
-        value: |s| s.start_servers.map(Into::into),
-    },
-    MpmSetting {
-        directive: "ThreadsPerChild",
-        key: "threads-per-child",
-        mpms: THREADED,
-        value: |s| s.threads_per_child.map(Into::into),
-    },
-    MpmSetting {
-        directive: "MaxRequestWorkers",
-        key: "max-request-workers",
-        mpms: ALL,
-        value: |s| s.max_request_workers.map(Into::into),
-    },
-    MpmSetting {
-        directive: "MinSpareServers",
-        key: "min-spare-servers",
-        mpms: &[Mpm::Prefork],
-        value: |s| s.min_spare_servers.map(Into::into),
-    },
-    MpmSetting {
-        directive: "MaxSpareServers",
-        key: "max-spare-servers",
-        mpms: &[Mpm::Prefork],
-        value: |s| s.max_spare_servers.map(Into::into),
-    },
-    MpmSetting {
-        directive: "MinSpareThreads",
-        key: "min-spare-threads",
-        mpms: THREADED,
-        value: |s| s.min_spare_threads.map(Into::into),
-    },
-    MpmSetting {
-        directive: "MaxSpareThreads",
-        key: "max-spare-threads",
-        mpms: THREADED,
-        value: |s| s.max_spare_threads.map(Into::into),
-    },
-    MpmSetting {
-        directive: "MaxConnectionsPerChild",
-        key: "max-connections-per-child",
-        mpms: ALL,
-        value: |s| s.max_connections_per_child.map(Into::into),
-    },
-    MpmSetting {
-        directive: "AsyncRequestWorkerFactor",
-        key: "async-request-worker-factor",
-        mpms: &[Mpm::Event],
-        value: |s| s.async_request_worker_factor.map(Into::into),
-    },
-    MpmSetting {
-        directive: "ThreadStackSize",
-        key: "thread-stack-size",
-        mpms: THREADED,
-        value: |s| s.thread_stack_size.map(|size| size.0),
-    },
-    MpmSetting {
-        directive: "ListenBackLog",
-        key: "listen-backlog",
-        mpms: ALL,
-        value: |s| s.listen_backlog.map(Into::into),
-    },
-    MpmSetting {
-        directive: "GracefulShutdownTimeout",
-        key: "graceful-shutdown-timeout",
-        mpms: ALL,
-        value: |s| s.graceful_shutdown_timeout.map(|time| time.0),
-    },
-];
+macro_rules! mpm_settings {
+    ($($directive:literal [$key:literal] $mpms:expr, $value:expr;)+) => {
+        /// In the order in which httpd wants limits before what they limit.
+        pub(super) const MPM: &[MpmSetting] = &[
+            $(MpmSetting { directive: $directive, key: $key, mpms: $mpms, value: $value },)+
+        ];
+    };
+}
+
+mpm_settings! {
+    "ServerLimit" ["server-limit"] ALL, |s| s.server_limit.map(Into::into);
+    "ThreadLimit" ["thread-limit"] THREADED, |s| s.thread_limit.map(Into::into);
+    "StartServers" ["start-servers"] ALL, |s| s.start_servers.map(Into::into);
+    "ThreadsPerChild" ["threads-per-child"] THREADED, |s| s.threads_per_child.map(Into::into);
+    "MaxRequestWorkers" ["max-request-workers"] ALL, |s| s.max_request_workers.map(Into::into);
+    "MinSpareServers" ["min-spare-servers"] &[Mpm::Prefork], |s| s.min_spare_servers.map(Into::into);
+    "MaxSpareServers" ["max-spare-servers"] &[Mpm::Prefork], |s| s.max_spare_servers.map(Into::into);
+    "MinSpareThreads" ["min-spare-threads"] THREADED, |s| s.min_spare_threads.map(Into::into);
+    "MaxSpareThreads" ["max-spare-threads"] THREADED, |s| s.max_spare_threads.map(Into::into);
+    "MaxConnectionsPerChild" ["max-connections-per-child"] ALL, |s| s.max_connections_per_child.map(Into::into);
+    "AsyncRequestWorkerFactor" ["async-request-worker-factor"] &[Mpm::Event], |s| s.async_request_worker_factor.map(Into::into);
+    "ThreadStackSize" ["thread-stack-size"] THREADED, |s| s.thread_stack_size.map(|size| size.0);
+    "ListenBackLog" ["listen-backlog"] ALL, |s| s.listen_backlog.map(Into::into);
+    "GracefulShutdownTimeout" ["graceful-shutdown-timeout"] ALL, |s| s.graceful_shutdown_timeout.map(|time| time.0);
+}
 
 /// A key that becomes a directive of the main server; each of the values becomes a line of its own.
 pub(super) struct GlobalSetting {
@@ -103,128 +46,45 @@ pub(super) struct GlobalSetting {
     pub(super) values: fn(&Model) -> Vec<String>,
 }
 
-pub(super) const GLOBAL: &[GlobalSetting] = &[
-    GlobalSetting {
-        directive: "WSGIRestrictStdin",
-        key: &["runtime", "restrict", "stdin"],
-        values: |m| flag(m.runtime.restrict.stdin),
-    },
-    GlobalSetting {
-        directive: "WSGIRestrictStdout",
-        key: &["runtime", "restrict", "stdout"],
-        values: |m| flag(m.runtime.restrict.stdout),
-    },
-    GlobalSetting {
-        directive: "WSGIRestrictSignal",
-        key: &["runtime", "restrict", "signal"],
-        values: |m| flag(m.runtime.restrict.signal),
-    },
-    GlobalSetting {
-        directive: "WSGIRestrictEmbedded",
-        key: &["runtime", "restrict", "embedded"],
-        values: |m| flag(restrict_embedded(m)),
-    },
-    GlobalSetting {
-        directive: "WSGIPython",
-        key: &["runtime", "python", "version"],
-        values: |m| one(m.runtime.python.version.as_ref()),
-    },
-    GlobalSetting {
-        directive: "WSGIPythonHome",
-        key: &["runtime", "python", "venv"],
-        values: |m| one(m.runtime.python.venv.as_ref()),
-    },
-    GlobalSetting {
-        directive: "WSGIPythonHome",
-        key: &["runtime", "python", "home"],
-        values: |m| one(m.runtime.python.home.as_ref()),
-    },
-    GlobalSetting {
-        directive: "WSGIPythonPath",
-        key: &["runtime", "python", "path"],
-        values: |m| joined(&m.runtime.python.path),
-    },
-    GlobalSetting {
-        directive: "WSGIPythonEggs",
-        key: &["runtime", "python", "eggs"],
-        values: |m| one(m.runtime.python.eggs.as_ref()),
-    },
-    GlobalSetting {
-        directive: "WSGIPythonOptimize",
-        key: &["runtime", "python", "optimize"],
-        values: |m| one(m.runtime.python.optimize),
-    },
-    GlobalSetting {
-        directive: "WSGIPythonWarnings",
-        key: &["runtime", "python", "warnings"],
-        values: |m| m.runtime.python.warnings.clone(),
-    },
-    GlobalSetting {
-        directive: "WSGIDontWriteBytecode",
-        key: &["runtime", "python", "dont-write-bytecode"],
-        values: |m| flag(m.runtime.python.dont_write_bytecode),
-    },
-    GlobalSetting {
-        directive: "WSGIPythonHashSeed",
-        key: &["runtime", "python", "hash-seed"],
-        values: |m| one(m.runtime.python.hash_seed.as_ref()),
-    },
-    GlobalSetting {
-        directive: "WSGISwitchInterval",
-        key: &["runtime", "python", "switch-interval"],
-        values: |m| one(m.runtime.python.switch_interval),
-    },
-    GlobalSetting {
-        directive: "WSGIPerInterpreterGIL",
-        key: &["runtime", "python", "per-interpreter-gil"],
-        values: |m| flag(m.runtime.python.per_interpreter_gil),
-    },
-    GlobalSetting {
-        directive: "WSGIFreeThreading",
-        key: &["runtime", "python", "free-threading"],
-        values: |m| flag(m.runtime.python.free_threading),
-    },
-    GlobalSetting {
-        directive: "WSGIDestroyInterpreter",
-        key: &["runtime", "destroy-interpreters"],
-        values: |m| flag(m.runtime.destroy_interpreters),
-    },
-    GlobalSetting {
-        directive: "WSGIServerMetrics",
-        key: &["runtime", "server-metrics"],
-        values: |m| flag(m.runtime.server_metrics),
-    },
-    GlobalSetting {
-        directive: "WSGIVerboseDebugging",
-        key: &["runtime", "verbose"],
-        values: |m| flag(m.runtime.verbose),
-    },
-    GlobalSetting {
-        directive: "WSGITelemetryOptions",
-        key: &["runtime", "telemetry", "options"],
-        values: |m| m.runtime.telemetry.as_ref().map(|telemetry| telemetry.options.clone()).unwrap_or_default(),
-    },
-    GlobalSetting {
-        directive: "WSGISlowRequests",
-        key: &["runtime", "telemetry", "slow-requests"],
-        values: |m| one(m.runtime.telemetry.as_ref().and_then(|telemetry| telemetry.slow_requests)),
-    },
-    GlobalSetting {
-        directive: "WSGIMaximumInterpreters",
-        key: &["runtime", "maximum-interpreters"],
-        values: |m| one(m.runtime.maximum_interpreters),
-    },
-    GlobalSetting {
-        directive: "WSGILogFormat",
-        key: &["runtime", "log-format"],
-        values: |m| {
-            one(m.runtime.log_format.map(|format| match format {
-                RecordFormat::Text => "text",
-                RecordFormat::Json => "json",
-            }))
-        },
-    },
-];
+macro_rules! global_settings {
+    ($($directive:literal [$($key:literal).+] $values:expr;)+) => {
+        /// In the order in which they are rendered.
+        pub(super) const GLOBAL: &[GlobalSetting] = &[
+            $(GlobalSetting { directive: $directive, key: &[$($key),+], values: $values },)+
+        ];
+    };
+}
+
+global_settings! {
+    "WSGIRestrictStdin" ["runtime"."restrict"."stdin"] |m| flag(m.runtime.restrict.stdin);
+    "WSGIRestrictStdout" ["runtime"."restrict"."stdout"] |m| flag(m.runtime.restrict.stdout);
+    "WSGIRestrictSignal" ["runtime"."restrict"."signal"] |m| flag(m.runtime.restrict.signal);
+    "WSGIRestrictEmbedded" ["runtime"."restrict"."embedded"] |m| flag(restrict_embedded(m));
+    "WSGIPython" ["runtime"."python"."version"] |m| one(m.runtime.python.version.as_ref());
+    "WSGIPythonHome" ["runtime"."python"."venv"] |m| one(m.runtime.python.venv.as_ref());
+    "WSGIPythonHome" ["runtime"."python"."home"] |m| one(m.runtime.python.home.as_ref());
+    "WSGIPythonPath" ["runtime"."python"."path"] |m| joined(&m.runtime.python.path);
+    "WSGIPythonEggs" ["runtime"."python"."eggs"] |m| one(m.runtime.python.eggs.as_ref());
+    "WSGIPythonOptimize" ["runtime"."python"."optimize"] |m| one(m.runtime.python.optimize);
+    "WSGIPythonWarnings" ["runtime"."python"."warnings"] |m| m.runtime.python.warnings.clone();
+    "WSGIDontWriteBytecode" ["runtime"."python"."dont-write-bytecode"] |m| flag(m.runtime.python.dont_write_bytecode);
+    "WSGIPythonHashSeed" ["runtime"."python"."hash-seed"] |m| one(m.runtime.python.hash_seed.as_ref());
+    "WSGISwitchInterval" ["runtime"."python"."switch-interval"] |m| one(m.runtime.python.switch_interval);
+    "WSGIPerInterpreterGIL" ["runtime"."python"."per-interpreter-gil"] |m| flag(m.runtime.python.per_interpreter_gil);
+    "WSGIFreeThreading" ["runtime"."python"."free-threading"] |m| flag(m.runtime.python.free_threading);
+    "WSGIDestroyInterpreter" ["runtime"."destroy-interpreters"] |m| flag(m.runtime.destroy_interpreters);
+    "WSGIServerMetrics" ["runtime"."server-metrics"] |m| flag(m.runtime.server_metrics);
+    "WSGIVerboseDebugging" ["runtime"."verbose"] |m| flag(m.runtime.verbose);
+    "WSGITelemetryOptions" ["runtime"."telemetry"."options"] |m| m.runtime.telemetry.as_ref().map(|telemetry| telemetry.options.clone()).unwrap_or_default();
+    "WSGISlowRequests" ["runtime"."telemetry"."slow-requests"] |m| one(m.runtime.telemetry.as_ref().and_then(|telemetry| telemetry.slow_requests));
+    "WSGIMaximumInterpreters" ["runtime"."maximum-interpreters"] |m| one(m.runtime.maximum_interpreters);
+    "WSGILogFormat" ["runtime"."log-format"] |m| {
+        one(m.runtime.log_format.map(|format| match format {
+            RecordFormat::Text => "text",
+            RecordFormat::Json => "json",
+        }))
+    };
+}
 
 /// Apache's children need no Python when every application has a daemon.
 fn restrict_embedded(model: &Model) -> Option<bool> {

@@ -50,6 +50,28 @@ fn level_of(number: i64) -> Level {
     Level::from_number(u8::try_from(number).unwrap_or(u8::MAX))
 }
 
+/// Where a record comes from.
+struct Origin {
+    level: Level,
+    file: Vec<u8>,
+    number: u32,
+}
+
+impl Origin {
+    /// Out of the arguments: the level is the first, file and line are the third and fourth.
+    fn of(py: Python<'_>, arguments: &Arguments<'_>) -> Raise<Self> {
+        Ok(Self {
+            level: level_of(arguments.size(py, 0, 0)?),
+            file: arguments.get(py, 2).and_then(|file| path_of(&file)).unwrap_or_default(),
+            number: u32::try_from(arguments.size(py, 3, 0)?).unwrap_or(0),
+        })
+    }
+
+    fn source(&self) -> Option<(&[u8], u32)> {
+        (!self.file.is_empty()).then_some((self.file.as_slice(), self.number))
+    }
+}
+
 unsafe extern "C" fn logs_slot(
     bound: *mut ffi::PyObject,
     first: *mut *mut ffi::PyObject,
@@ -96,19 +118,16 @@ unsafe extern "C" fn log_json_slot(
             let interpreter = interpreter_of(bound)?;
             let arguments = Arguments::new("_log_json", first, count);
             arguments.between(py, 6, 6)?;
-            let level = level_of(arguments.size(py, 0, 0)?);
+            let origin = Origin::of(py, &arguments)?;
             let text = |index| arguments.get(py, index).and_then(|value| text_of(&value)).unwrap_or_default();
-            let file = arguments.get(py, 2).and_then(|file| path_of(&file)).unwrap_or_default();
-            let number = u32::try_from(arguments.size(py, 3, 0)?).unwrap_or(0);
-            let source = (!file.is_empty()).then_some((file.as_slice(), number));
             let session = current(interpreter);
             let object = match &session {
-                Some(session) => session.object(py, level),
-                None => interpreter.object(level),
+                Some(session) => session.object(py, origin.level),
+                None => interpreter.object(origin.level),
             };
             let object = object.text("logger", text(4).as_bytes()).text("message", text(1).as_bytes());
-            let object = crate::json::source(object, source).some("exception", text(5).as_bytes()).finish();
-            let record = crate::logging::object(level, &object);
+            let object = crate::json::source(object, origin.source()).some("exception", text(5).as_bytes()).finish();
+            let record = crate::logging::object(origin.level, &object);
             match session {
                 Some(session) => session.log(py, &record),
                 None => interpreter.setting.process.log(&record),
@@ -130,14 +149,11 @@ unsafe extern "C" fn log_slot(
             let interpreter = interpreter_of(bound)?;
             let arguments = Arguments::new("_log", first, count);
             arguments.between(py, 4, 4)?;
-            let level = level_of(arguments.size(py, 0, 0)?);
+            let origin = Origin::of(py, &arguments)?;
             let line = arguments.get(py, 1).and_then(|line| text_of(&line)).unwrap_or_default();
-            let file = arguments.get(py, 2).and_then(|file| path_of(&file)).unwrap_or_default();
-            let number = u32::try_from(arguments.size(py, 3, 0)?).unwrap_or(0);
-            let source = (!file.is_empty()).then_some((file.as_slice(), number));
             match current(interpreter) {
-                Some(session) => session.log_line(py, level, line.as_bytes(), source),
-                None => interpreter.log_line(level, line.as_bytes(), source),
+                Some(session) => session.log_line(py, origin.level, line.as_bytes(), origin.source()),
+                None => interpreter.log_line(origin.level, line.as_bytes(), origin.source()),
             }
             Ok(none(py))
         })

@@ -148,9 +148,7 @@ unsafe fn subscribe(
     unsafe {
         entered(|py| {
             let interpreter = interpreter_of(bound)?;
-            let arguments = Arguments::new(function, first, count);
-            arguments.between(py, 1, 1)?;
-            let Some(callback) = arguments.get(py, 0) else { return Err(Raised) };
+            let callback = Arguments::new(function, first, count).only(py)?;
             if list == List::Signal && interpreter.setting.embedded() {
                 let message = "mod_wsgi.subscribe_signals() called outside daemon mode; the callback will not be \
                                invoked. Signal callbacks are only delivered in daemon mode processes.";
@@ -345,9 +343,8 @@ unsafe extern "C" fn getattr_slot(
     unsafe {
         entered(|py| {
             let interpreter = interpreter_of(bound)?;
-            let arguments = Arguments::new("__getattr__", first, count);
-            arguments.between(py, 1, 1)?;
-            let Some(name) = arguments.get(py, 0).and_then(|name| text_of(&name)) else { return Err(Raised) };
+            let name = Arguments::new("__getattr__", first, count).only(py)?;
+            let Some(name) = text_of(&name) else { return Err(Raised) };
             let bound: Object<'_> = pyo3::Bound::from_borrowed_ptr(py, bound);
             match name.as_str() {
                 "LogHandler" => log_handler::make(py, interpreter, &bound),

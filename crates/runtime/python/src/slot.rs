@@ -95,6 +95,11 @@ impl<'a> Arguments<'a> {
         Self { function, values }
     }
 
+    /// The function's name.
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
+    }
+
     /// Checks their number, with the wording of CPython's own argument parser.
     pub(crate) fn between(&self, py: Python<'_>, least: usize, most: usize) -> Raise<()> {
         let given = self.values.len();
@@ -114,6 +119,12 @@ impl<'a> Arguments<'a> {
         let function = self.function;
         let message = format!("{function}() takes {bound} {number} argument{plural} ({given} given)");
         Err(raise(py, type_error(), &message))
+    }
+
+    /// The argument of a function that takes exactly one.
+    pub(crate) fn only<'py>(&self, py: Python<'py>) -> Raise<Object<'py>> {
+        self.between(py, 1, 1)?;
+        self.get(py, 0).ok_or(Raised)
     }
 
     /// The argument at `index`, when it was given.

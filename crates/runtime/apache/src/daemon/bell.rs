@@ -7,8 +7,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use super::log_writer::settle;
-use crate::guard::wall;
+use super::helper::{self, settle};
 use crate::host::ServingUser;
 
 /// How long it waits before it listens, so that a daemon which rings without end costs the server little: at first, and
@@ -67,33 +66,13 @@ pub(super) fn start(
     rest: Duration,
     patience: Option<Duration>,
 ) -> io::Result<(libc::pid_t, RawFd)> {
-    let (reading, writing) = super::group::pipe()?;
-    // SAFETY: the child never returns from here.
-    unsafe {
-        let pid = libc::fork();
-        match pid {
-            0 => {
-                wall("the bell of daemon processes", (), || {
-                    let settled = settle(c"wsgi:bell", vec![pipe, reading], user);
-                    std::thread::sleep(rest);
-                    if settled {
-                        wait(pipe, reading, patience);
-                    }
-                });
-                libc::_exit(0);
-            }
-            1.. => {
-                libc::close(reading);
-                Ok((pid, writing))
-            }
-            _ => {
-                let error = io::Error::last_os_error();
-                libc::close(reading);
-                libc::close(writing);
-                Err(error)
-            }
+    helper::fork("the bell of daemon processes", |control| {
+        let settled = settle(c"wsgi:bell", vec![pipe, control], user);
+        std::thread::sleep(rest);
+        if settled {
+            wait(pipe, control, patience);
         }
-    }
+    })
 }
 
 fn wait(pipe: RawFd, control: RawFd, patience: Option<Duration>) {

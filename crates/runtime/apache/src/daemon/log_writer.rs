@@ -13,9 +13,8 @@ use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::line::{self, MAX_LINE};
 use wsgi_protocol::scoreboard;
 
-use super::board;
-use super::spawn::close_from;
-use crate::guard::wall;
+use super::helper::settle;
+use super::{board, helper};
 use crate::host::log::Target;
 use crate::host::{Server, ServingUser};
 use crate::{module, sys};
@@ -41,27 +40,7 @@ pub(crate) fn start(
     channels: &[Channel],
     user: &ServingUser,
 ) -> io::Result<(libc::pid_t, RawFd)> {
-    let (reading, writing) = super::group::pipe()?;
-    // SAFETY: the child never returns from `write_on`.
-    unsafe {
-        let pid = libc::fork();
-        match pid {
-            0 => {
-                wall("the log writer", (), || write_on(main, channels, reading, user));
-                libc::_exit(0);
-            }
-            1.. => {
-                libc::close(reading);
-                Ok((pid, writing))
-            }
-            _ => {
-                let error = io::Error::last_os_error();
-                libc::close(reading);
-                libc::close(writing);
-                Err(error)
-            }
-        }
-    }
+    helper::fork("the log writer", |control| write_on(main, channels, control, user))
 }
 
 /// Whether the log's lines have Apache's own form, which can be written for another process.
@@ -86,40 +65,6 @@ fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &
     if settle(c"wsgi:log", keep, user) {
         Writer { channels, control, partial: HashMap::new() }.run();
     }
-}
-
-/// Makes a fork of the server a process of its own that keeps these descriptors and no privileges. `false`: it could
-/// not give them up.
-pub(super) fn settle(name: &CStr, mut keep: Vec<RawFd>, user: &ServingUser) -> bool {
-    keep.sort_unstable();
-    keep.dedup();
-    // SAFETY: plain calls on this process.
-    unsafe {
-        libc::setpgid(0, 0);
-        libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0);
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        // Ended by its pipes: a signal for the server's process group must not cut off the last lines.
-        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGPIPE, libc::SIGWINCH] {
-            libc::signal(signal, libc::SIG_IGN);
-        }
-        // Everything between the descriptors that are kept.
-        let mut first = 0;
-        for kept in keep.iter().copied().chain([RawFd::MAX]) {
-            close_from(first, kept - 1);
-            first = kept.wrapping_add(1);
-        }
-        if libc::geteuid() == 0 {
-            let failed = libc::setgroups(1, &raw const user.group) < 0
-                || libc::setresgid(user.group, user.group, user.group) < 0
-                || libc::setresuid(user.id, user.id, user.id) < 0;
-            if failed {
-                return false;
-            }
-        }
-    }
-    true
 }
 
 struct Writer<'c> {

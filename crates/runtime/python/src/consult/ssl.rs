@@ -61,10 +61,7 @@ unsafe extern "C" fn var_lookup_slot(
         entered(|py| {
             let auth = value_of::<Auth>(object);
             auth.expired(py)?;
-            let arguments = Arguments::new("ssl_var_lookup", first, count);
-            arguments.between(py, 1, 1)?;
-            let Some(name) = arguments.get(py, 0) else { return Err(Raised) };
-            let name = variable_name(py, &name)?;
+            let name = variable_name(py, &Arguments::new("ssl_var_lookup", first, count).only(py)?)?;
             match auth.0.quick(py, |gateway| gateway.ssl_variable(&name)) {
                 Some(Some(value)) => latin1(py, &value),
                 Some(None) => Ok(none(py)),

@@ -212,9 +212,7 @@ unsafe extern "C" fn write_slot(
     unsafe {
         entered(|py| {
             let log = value_of::<Log>(object);
-            let arguments = Arguments::new("write", first, count);
-            arguments.between(py, 1, 1)?;
-            let Some(value) = arguments.get(py, 0) else { return Err(Raised) };
+            let value = Arguments::new("write", first, count).only(py)?;
             let written = with_bytes(py, &value, |data| log.write(py, data, "write").map(|()| data.len()))?;
             integer(py, i64::try_from(written).unwrap_or(i64::MAX))
         })
@@ -230,9 +228,7 @@ unsafe extern "C" fn writelines_slot(
     unsafe {
         entered(|py| {
             let log = value_of::<Log>(object);
-            let arguments = Arguments::new("writelines", first, count);
-            arguments.between(py, 1, 1)?;
-            let Some(lines) = arguments.get(py, 0) else { return Err(Raised) };
+            let lines = Arguments::new("writelines", first, count).only(py)?;
             let lines = match owned(py, ffi::PyObject_GetIter(lines.as_ptr())) {
                 Ok(lines) => lines,
                 Err(raised) => {

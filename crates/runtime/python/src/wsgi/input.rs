@@ -69,6 +69,22 @@ pub(crate) fn make<'py>(py: Python<'py>, module: &Object<'py>) -> Raise<Object<'
     native_type::<Input>(py, module, &NativeType { name: c"mod_wsgi.Input", slots: &slots })
 }
 
+/// A reading of so many bytes; without an argument the number is -1.
+///
+/// # Safety
+/// `object` is a live `mod_wsgi.Input`, for as long as what is returned.
+unsafe fn begun<'a, 'py>(
+    py: Python<'py>,
+    object: *mut ffi::PyObject,
+    arguments: Arguments<'_>,
+) -> Raise<(Reading<'a, 'py>, i64)> {
+    arguments.between(py, 0, 1)?;
+    let size = arguments.size(py, 0, -1)?;
+    // SAFETY: promised by the caller.
+    let session = unsafe { &value_of::<Input>(object).0 };
+    Ok((Reading::begin(py, session, arguments.function())?, size))
+}
+
 unsafe extern "C" fn read_slot(
     object: *mut ffi::PyObject,
     first: *mut *mut ffi::PyObject,
@@ -77,10 +93,7 @@ unsafe extern "C" fn read_slot(
     // SAFETY: CPython calls with an object of the type and its arguments.
     unsafe {
         entered(|py| {
-            let arguments = Arguments::new("read", first, count);
-            arguments.between(py, 0, 1)?;
-            let limit = arguments.size(py, 0, -1)?;
-            let reading = Reading::begin(py, &value_of::<Input>(object).0, "read")?;
+            let (reading, limit) = begun(py, object, Arguments::new("read", first, count))?;
             reading.read(usize::try_from(limit).ok())
         })
     }
@@ -94,10 +107,7 @@ unsafe extern "C" fn readline_slot(
     // SAFETY: CPython calls with an object of the type and its arguments.
     unsafe {
         entered(|py| {
-            let arguments = Arguments::new("readline", first, count);
-            arguments.between(py, 0, 1)?;
-            let limit = arguments.size(py, 0, -1)?;
-            let reading = Reading::begin(py, &value_of::<Input>(object).0, "readline")?;
+            let (reading, limit) = begun(py, object, Arguments::new("readline", first, count))?;
             reading.line(usize::try_from(limit).ok())
         })
     }
@@ -111,10 +121,7 @@ unsafe extern "C" fn readlines_slot(
     // SAFETY: CPython calls with an object of the type and its arguments.
     unsafe {
         entered(|py| {
-            let arguments = Arguments::new("readlines", first, count);
-            arguments.between(py, 0, 1)?;
-            let hint = arguments.size(py, 0, -1)?;
-            let reading = Reading::begin(py, &value_of::<Input>(object).0, "readlines")?;
+            let (reading, hint) = begun(py, object, Arguments::new("readlines", first, count))?;
             let lines = list(py)?;
             let mut total = 0;
             loop {

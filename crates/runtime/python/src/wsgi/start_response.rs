@@ -141,9 +141,7 @@ unsafe extern "C" fn write_slot(
             if session.state.borrow(py).finished {
                 return Err(raise(py, runtime_error(), "write() called after request completed"));
             }
-            let arguments = Arguments::new("write", first, count);
-            arguments.between(py, 1, 1)?;
-            let Some(data) = arguments.get(py, 0) else { return Err(Raised) };
+            let data = Arguments::new("write", first, count).only(py)?;
             let Some(block) = bytes_of(&data) else {
                 let message = format!("write() argument must be bytes, not {}", full_type_name(&data));
                 return Err(raise(py, type_error(), &message));

@@ -53,7 +53,7 @@ pub(super) fn run(step: &Log, soft: bool, stage: &Stage, limit: Limit<'_>) -> Pr
         let counted = step.count.as_ref().map(|count| assertions::demand("count", count, &fitting.len().into()));
         let missing = counted.unwrap_or_else(|| wanted.missing(&lines));
         let forbidden = wanted.forbidden(&lines);
-        // What must not be there does not go away by waiting; where that is all, it may still come.
+        // What must not be there does not go away by waiting; where that is all, it may still come in the time that is given.
         let settled = missing.is_empty() && !wanted.only_absent(step);
         if settled || !forbidden.is_empty() || Instant::now() >= end || limit.check().is_err() {
             let mut produced = members(&lines, &fitting);
@@ -108,9 +108,10 @@ impl<'a> Wanted<'a> {
             && (self.codes.is_empty() || line.code.as_ref().is_some_and(|code| self.codes.contains(code)))
     }
 
-    /// Whether nothing has to come, and something must not.
+    /// Whether nothing has to come, and something must not within a time.
     fn only_absent(&self, step: &Log) -> bool {
-        !self.absent.is_empty()
+        step.within.is_some()
+            && !self.absent.is_empty()
             && self.contains.is_empty()
             && self.matches.is_empty()
             && self.codes.is_empty()
@@ -172,8 +173,9 @@ mod tests {
     fn what_must_not_come_is_waited_for_where_nothing_has_to() {
         for (step, alone) in [
             (r#"{"absent": "x", "within": "1s"}"#, true),
-            (r#"{"absent": "x", "contains": "y"}"#, false),
-            (r#"{"absent": "x", "count": 0}"#, false),
+            (r#"{"absent": "x"}"#, false),
+            (r#"{"absent": "x", "within": "1s", "contains": "y"}"#, false),
+            (r#"{"absent": "x", "within": "1s", "count": 0}"#, false),
             (r#"{"contains": "y"}"#, false),
         ] {
             let step: Log = serde_json::from_str(step).unwrap();

@@ -4,7 +4,7 @@
 #   setup/generate.sh [--check]
 #
 # The directive tables' pages are written and compared by the module's own tests; here are the schemas that the two
-# programs print, and docs/coverage.md, which is made from the tables and the annotations of all tests.
+# programs print, the page of a spec's keys, and docs/coverage.md, which is made from the tables and the annotations of all tests.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,19 +29,22 @@ generated() {
     fi
 }
 
+python=${PYTHON:-/usr/bin/python3}
 check=no
 if [ "${1:-}" = --check ]; then check=yes; fi
 stale=no
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
+keys() { "$dist/confgen" schema | "$python" -B "$here/confgen_keys.py"; }
+
 generated docs/confgen.schema.json "$dist/confgen" schema
+generated docs/confgen-keys.md keys
 generated scenarios/schema.json "$dist/harness" schema
 if [ "$check" = no ]; then
     UPDATE_GENERATED=1 "${CARGO:-cargo}" test --quiet --locked --package mod_wsgi_rs generated
 fi
 
-python=${PYTHON:-/usr/bin/python3}
 if [ "$check" = yes ]; then
     "$python" "$here/coverage.py" --check --complete || stale=yes
 else

@@ -23,8 +23,7 @@ pub struct Daemon {
     pub umask: Option<Umask>,
     /// The directory to change the root to; needs a start as root.
     pub chroot: Option<FilePath>,
-    /// How many processes. Unset: one. Any number that is given, also 1, makes `wsgi.multiprocess` True, as it does with the
-    /// option of mod_wsgi.
+    /// How many processes. Default: 1, which is not rendered: the option makes `wsgi.multiprocess` true whatever its number.
     #[schemars(range(min = 1, max = 10000))]
     pub processes: Option<u32>,
     /// Threads per process that serve requests. Default: the module's (15).

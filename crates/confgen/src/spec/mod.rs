@@ -60,7 +60,7 @@ pub struct Model {
     pub sites: BTreeMap<Name, Site>,
     /// Patches (RFC 7396) that `--profile NAME` applies.
     pub profiles: BTreeMap<Name, BTreeMap<String, serde_json::Value>>,
-    /// How `confgen lint` judges this server. Nothing of it is rendered.
+    /// Which warnings about this spec are errors, and which are meant. Nothing of it is rendered.
     pub lint: Lint,
     /// Lines of httpd's own language at named places.
     pub raw: Vec<Raw>,

@@ -2,6 +2,7 @@
 
 mod against_httpd;
 mod cli;
+mod documents;
 mod fixture;
 mod httpd;
 mod refused;

@@ -25,9 +25,33 @@ static ENGINE: OnceLock<&'static Engine> = OnceLock::new();
 static NEXT_THREAD: AtomicU32 = AtomicU32::new(1);
 
 thread_local! {
-    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    static WORKER: Own = const { Own(RefCell::new(None)) };
     /// Workers of requests inside of requests.
-    static SPARE: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };
+    static SPARE: Spare = const { Spare(RefCell::new(Vec::new())) };
+}
+
+/// A thread's worker; retired when the thread ends.
+struct Own(RefCell<Option<Worker>>);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.0.get_mut().take().into_iter().for_each(retire);
+    }
+}
+
+/// The same for its further ones.
+struct Spare(RefCell<Vec<Worker>>);
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.0.get_mut().drain(..).for_each(retire);
+    }
+}
+
+fn retire(worker: Worker) {
+    if let Some(engine) = ENGINE.get() {
+        guarded((), || engine.retire(worker));
+    }
 }
 
 static TABLE: EngineTable = EngineTable {
@@ -141,13 +165,13 @@ unsafe extern "C" fn stop() {
 /// Uses this thread's worker, made on first use. A filter of the response that an application is sending may make
 /// requests of its own on the same thread (`<!--#include virtual="…" -->`): they get a second worker.
 fn with_worker<R>(engine: &'static Engine, work: impl FnOnce(&mut Worker) -> R) -> R {
-    WORKER.with(|worker| match worker.try_borrow_mut() {
+    WORKER.with(|own| match own.0.try_borrow_mut() {
         Ok(mut worker) => work(worker.get_or_insert_with(|| engine.worker(0))),
         Err(_) => {
-            let spare = SPARE.with_borrow_mut(Vec::pop);
+            let spare = SPARE.with(|spare| spare.0.borrow_mut().pop());
             let mut worker = spare.unwrap_or_else(|| engine.worker(0));
             let result = gilstate::kept(|| session::kept(|| work(&mut worker)));
-            SPARE.with_borrow_mut(|spare| spare.push(worker));
+            SPARE.with(|spare| spare.0.borrow_mut().push(worker));
             result
         }
     })

@@ -7,7 +7,7 @@ mod serving;
 mod watched;
 mod watching;
 
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::ThreadId;
 
@@ -23,7 +23,7 @@ use crate::keeper::Keeper;
 use crate::logging::Setting;
 use crate::telemetry::Reporter;
 pub use crate::thread::Worker;
-use crate::thread::{Record, State, gilstate};
+use crate::thread::{Record, State, enter, gilstate};
 
 /// Python in this process. There is one, and it lives as long as the process.
 pub struct Engine {
@@ -37,6 +37,8 @@ pub struct Engine {
     making: Mutex<()>,
     keeper: OnceLock<Option<Keeper>>,
     workers: Mutex<Vec<Arc<Record>>>,
+    /// Those of them whose threads have ended: the next threads get them, so that they do not become more and more.
+    vacant: Mutex<Vec<Arc<Record>>>,
     stopping: AtomicBool,
     /// Held by threads that visit interpreters; taken for good before interpreters end, as a thread that wants the GIL
     /// of a Python that is no more would be ended in the middle of its Rust code.
@@ -89,6 +91,7 @@ impl Engine {
             making: Mutex::new(()),
             keeper: OnceLock::new(),
             workers: Mutex::new(Vec::new()),
+            vacant: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
             visiting: RwLock::new(()),
             reporter: OnceLock::new(),
@@ -105,13 +108,45 @@ impl Engine {
     /// Makes the worker of the calling thread. `number` is `mod_wsgi.thread_id`, from 1.
     #[must_use]
     pub fn worker(&'static self, number: u32) -> Worker {
-        let record = Record::new(number);
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&record));
-        self.setting.ledger.enlist(&record);
+        let vacant = self.vacant.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let record = match vacant {
+            Some(record) => {
+                record.take_over();
+                record
+            }
+            None => {
+                let record = Record::new(number);
+                self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&record));
+                self.setting.ledger.enlist(&record);
+                record
+            }
+        };
         let mut worker = Worker::new(record);
         if std::thread::current().id() == self.main_thread {
             worker.adopt(self.main, self.main_state);
         }
         worker
+    }
+
+    /// The calling thread ends, which this was the worker of: what it has in the interpreters goes with it. (mod_http2
+    /// ends threads that have nothing to do for a while, and makes others later.)
+    pub(crate) fn retire(&'static self, mut worker: Worker) {
+        let record = Arc::clone(&worker.record);
+        // In the middle of a request this is no end of a thread but that of the process, or of a child that the
+        // application forked.
+        let amiss = record.busy.load(Ordering::SeqCst) || std::process::id() != self.setting.pid;
+        if amiss || self.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(_visit) = self.visiting.try_read() else { return };
+        for state in worker.surrender() {
+            // SAFETY: this thread's own state, which is not attached and nobody else's any more; the interpreter lives, as
+            // the visit shows.
+            unsafe {
+                enter(state, |_| ffi::PyThreadState_Clear(state.0));
+                ffi::PyThreadState_Delete(state.0);
+            }
+        }
+        self.vacant.lock().unwrap_or_else(PoisonError::into_inner).push(record);
     }
 }

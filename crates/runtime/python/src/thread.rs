@@ -61,12 +61,18 @@ pub(crate) fn detached<R>(_py: Python<'_>, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// `threading.get_ident()` of the calling thread.
+fn own_ident() -> u64 {
+    // SAFETY: no preconditions.
+    unsafe { libc::pthread_self() as u64 }
+}
+
 /// What the engine knows of a serving thread, shared with the threads that watch it.
 pub(crate) struct Record {
     /// `mod_wsgi.thread_id`; 0 until the thread serves.
     number: AtomicU32,
-    /// `threading.get_ident()`.
-    pub(crate) ident: u64,
+    /// See [`Record::ident`].
+    ident: AtomicU64,
     /// The index of the interpreter whose application runs, plus one. Written with that interpreter's GIL held.
     pub(crate) serving: AtomicUsize,
     /// `RequestTimeout` was sent to the thread. Written with that interpreter's GIL held.
@@ -88,8 +94,7 @@ impl Record {
     pub(crate) fn new(number: u32) -> Arc<Self> {
         Arc::new(Self {
             number: AtomicU32::new(number),
-            // SAFETY: no preconditions.
-            ident: unsafe { libc::pthread_self() } as u64,
+            ident: AtomicU64::new(own_ident()),
             serving: AtomicUsize::new(0),
             interrupted: AtomicBool::new(false),
             busy: AtomicBool::new(false),
@@ -99,6 +104,16 @@ impl Record {
             account: Mutex::default(),
             states: Mutex::new(Vec::new()),
         })
+    }
+
+    /// `threading.get_ident()`.
+    pub(crate) fn ident(&self) -> u64 {
+        self.ident.load(Ordering::Relaxed)
+    }
+
+    /// The thread that it stood for has ended: from now on it stands for the calling one.
+    pub(crate) fn take_over(&self) {
+        self.ident.store(own_ident(), Ordering::Relaxed);
     }
 
     /// `mod_wsgi.thread_id`.
@@ -161,6 +176,12 @@ impl Worker {
     /// The interpreter with this application group, when the thread has served it before.
     pub(crate) fn known(&self, group: &[u8]) -> Option<&'static Interpreter> {
         self.states.iter().map(|(interpreter, _)| *interpreter).find(|interpreter| interpreter.group == group)
+    }
+
+    /// Its states in all interpreters, for its end; not that of the thread that started Python, which is the engine's.
+    pub(crate) fn surrender(&mut self) -> Vec<State> {
+        let record = &self.record;
+        self.states.drain(..).filter_map(|(interpreter, _)| record.surrender(interpreter.index)).collect()
     }
 
     /// Gives the thread the state that it already has, as the thread that started Python.

@@ -113,7 +113,7 @@ impl Engine {
                 record.serving.store(0, Ordering::Relaxed);
                 if record.interrupted.swap(false, Ordering::Relaxed) {
                     // An exception that came too late must not hit the next request.
-                    ffi::PyThreadState_SetAsyncExc(ident(record.ident), std::ptr::null_mut());
+                    ffi::PyThreadState_SetAsyncExc(ident(record.ident()), std::ptr::null_mut());
                 }
                 ended
             })

@@ -43,7 +43,7 @@ impl Engine {
             let timeout = parts.timeout.get(py);
             record.interrupted.store(true, Ordering::Relaxed);
             // SAFETY: attached to the interpreter of that thread's request; the class is alive.
-            unsafe { ffi::PyThreadState_SetAsyncExc(ident(record.ident), timeout.as_ptr()) == 1 }
+            unsafe { ffi::PyThreadState_SetAsyncExc(ident(record.ident()), timeout.as_ptr()) == 1 }
         });
         interrupted.unwrap_or(false)
     }
@@ -63,7 +63,7 @@ impl Engine {
         let workers: Vec<Arc<Record>> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for interpreter in self.all() {
             let name = |thread: u64| {
-                let known = workers.iter().find(|record| record.ident == thread);
+                let known = workers.iter().find(|record| record.ident() == thread);
                 match which {
                     Stacks::All => Some(known.map_or(thread.to_string(), |record| record.number().to_string())),
                     Stacks::Worker(number) => {

@@ -82,10 +82,15 @@ pub(crate) fn open<'py>(kind: &Object<'py>, wrapper: &Object<'py>, log: Log) -> 
     Ok((buffer, stream))
 }
 
+/// Takes the line that this thread has begun on a stream.
+fn take_begun(stream: Stream) -> Vec<u8> {
+    BEGUN.try_with(|begun| std::mem::take(&mut begun.borrow_mut()[stream as usize])).unwrap_or_default()
+}
+
 /// Logs the lines that this thread has begun on the standard streams: its request is over.
 pub(crate) fn flush_streams(py: Python<'_>, interpreter: &'static Interpreter) {
     for stream in [Stream::Stderr, Stream::Stdout] {
-        let begun = BEGUN.with_borrow_mut(|begun| std::mem::take(&mut begun[stream as usize]));
+        let begun = take_begun(stream);
         if !begun.is_empty() {
             emit_stream(py, interpreter, &begun);
         }
@@ -137,7 +142,9 @@ impl Log {
                 }
             }
             Self::Stream(interpreter, stream) => {
-                let lines = BEGUN.with_borrow_mut(|begun| complete_lines(&mut begun[*stream as usize], data));
+                let lines = BEGUN.try_with(|begun| complete_lines(&mut begun.borrow_mut()[*stream as usize], data));
+                // At the end of its thread there is nothing that a line could wait in.
+                let lines = lines.unwrap_or_else(|_| complete_lines(&mut Vec::new(), data));
                 for line in lines {
                     emit_stream(py, interpreter, &line);
                 }
@@ -159,7 +166,7 @@ impl Log {
                 flush_request(py, session);
             }
             Self::Stream(interpreter, stream) => {
-                let begun = BEGUN.with_borrow_mut(|begun| std::mem::take(&mut begun[*stream as usize]));
+                let begun = take_begun(*stream);
                 if !begun.is_empty() {
                     emit_stream(py, interpreter, &begun);
                 }

@@ -240,7 +240,9 @@ thread_local! {
 
 /// The request that this thread serves in the interpreter it is attached to.
 pub(crate) fn current(interpreter: &Interpreter) -> Option<Arc<Session>> {
-    CURRENT.with_borrow(|current| current.clone()).filter(|session| std::ptr::eq(session.interpreter, interpreter))
+    // What a thread leaves in an interpreter may run code when the thread ends, after this has gone.
+    let current = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+    current.filter(|session| std::ptr::eq(session.interpreter, interpreter))
 }
 
 /// Runs `work`, after which this thread's request is the one that it was before.

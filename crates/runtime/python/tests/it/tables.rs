@@ -334,3 +334,41 @@ fn consult_inside() {
         assert_eq!(ask(&script, Access, "yes", b"").0, Advice::Unavailable);
     }
 }
+
+#[test]
+fn threads_that_end_leave_nothing_behind() {
+    crate::process::passed("tables::threads_inside", "");
+}
+
+#[test]
+#[ignore = "runs in a process of its own"]
+fn threads_inside() {
+    // SAFETY: the table is static.
+    let engine = unsafe { &*mod_wsgi_rs_engine(&raw const HOST) };
+    let script = file(
+        "threads.wsgi",
+        b"import threading\nlocal = threading.local()\nended = []\nclass Kept:\n    def __del__(self):\n        \
+          ended.append(1)\n        print('closed')\ndef application(e, s):\n    local.kept = Kept()\n    \
+          s('200 %d %d' % (e['mod_wsgi.thread_id'], len(ended)), [])\n    return []\n",
+    );
+    // SAFETY: the engine's functions, called with what they ask for.
+    unsafe {
+        let config = Python { destroy_interpreter: true, ..Python::default() };
+        assert_eq!((engine.start)(Bytes::new(&launch::encode(&config).expect("small"))), 0);
+        for ended in 0..20 {
+            let path = script.clone();
+            let thread = std::thread::spawn(move || {
+                let mut facts = Facts::new(&[]);
+                facts.script = Bytes::new(path.as_os_str().as_bytes());
+                facts.application_group = Bytes::new(if ended % 2 == 0 { b"" } else { b"sub" });
+                facts.callable = Bytes::new(b"application");
+                (engine.serve)(&raw const facts)
+            });
+            assert_eq!(thread.join().expect("serves"), SERVED);
+            let lines = told();
+            let wanted = format!("head 200 200 1 {}", ended / 2);
+            assert!(lines.iter().any(|line| line.trim_end() == wanted), "{wanted}: {lines:?}");
+        }
+        (engine.stop)();
+    }
+}

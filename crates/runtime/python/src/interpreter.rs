@@ -94,6 +94,12 @@ pub(crate) struct Interpreter {
 
 impl Interpreter {
     /// Describes the interpreter that the thread is attached to.
+    /// Whether it has a GIL that it shares with no other interpreter of the engine's but, if it is the main one, with those
+    /// that have none.
+    pub(crate) fn owns_gil(&self) -> bool {
+        self.own_gil
+    }
+
     pub(crate) fn new(_py: Python<'_>, setting: &'static Setting, index: usize, group: &[u8], own_gil: bool) -> Self {
         let label = if group.is_empty() {
             "main interpreter".to_owned()

@@ -38,6 +38,8 @@ pub(super) struct Board {
     finished: AtomicU64,
     activity: AtomicU64,
     watchdog: AtomicU64,
+    /// The same of the locks that interpreters have of their own; 0 while nobody tries them.
+    prober: AtomicU64,
     startup: AtomicU64,
     /// The number of finished requests from which the monitor wants to hear of each.
     announce_from: AtomicU64,
@@ -53,6 +55,7 @@ impl Board {
             finished: AtomicU64::new(0),
             activity: AtomicU64::new(0),
             watchdog: AtomicU64::new(0),
+            prober: AtomicU64::new(0),
             startup: AtomicU64::new(0),
             announce_from: AtomicU64::new(announce_from),
             monitor,
@@ -102,6 +105,10 @@ impl Board {
         self.watchdog.store(self.now(), Ordering::Relaxed);
     }
 
+    pub(super) fn prober(&self) {
+        self.prober.store(self.now(), Ordering::Relaxed);
+    }
+
     /// Everything at this moment.
     pub(super) fn observe(&self, connections: usize) -> Observation {
         let some = |value: u64| (value > 0).then_some(value);
@@ -112,7 +119,9 @@ impl Board {
             active,
             finished,
             activity: self.activity.load(Ordering::Relaxed),
-            watchdog: self.watchdog.load(Ordering::Relaxed),
+            watchdog: some(self.prober.load(Ordering::Relaxed))
+                .unwrap_or(u64::MAX)
+                .min(self.watchdog.load(Ordering::Relaxed)),
             startup: some(self.startup.load(Ordering::Relaxed)),
             connections,
         }

@@ -33,7 +33,7 @@ pub(super) struct Observation {
     pub(super) used: bool,
     /// The last reading or writing of a request.
     pub(super) activity: u64,
-    /// When the watchdog last held the GIL.
+    /// When the watchdog last held the GIL, and those that interpreters have of their own.
     pub(super) watchdog: u64,
     /// Since when a script that a request waits for has been loading for the first time.
     pub(super) startup: Option<u64>,

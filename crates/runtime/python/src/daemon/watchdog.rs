@@ -25,6 +25,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(super) struct Watchdog {
     tasks: Sender<Task>,
     thread: JoinHandle<()>,
+    /// Tries the locks of interpreters that have one of their own: not the same thread, as one that is kept must not hold
+    /// up what is to be done in others. It ends when the sender is dropped.
+    prober: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Watchdog {
@@ -35,7 +38,14 @@ impl Watchdog {
     pub(super) fn start(server: &'static Server, engine: &'static Engine) -> std::io::Result<Self> {
         let (tasks, queue) = channel();
         let thread = std::thread::Builder::new().spawn(move || run(server, engine, &queue))?;
-        Ok(Self { tasks, thread })
+        let prober = if server.timeouts.deadlock > 0 && engine.expects_own_gils() {
+            let (alive, ended) = channel();
+            server.board.prober();
+            Some((alive, std::thread::Builder::new().spawn(move || probe(server, engine, &ended))?))
+        } else {
+            None
+        };
+        Ok(Self { tasks, thread, prober })
     }
 
     /// Has a task done, when its turn comes.
@@ -48,6 +58,10 @@ impl Watchdog {
     pub(super) fn stop(self) {
         drop(self.tasks);
         let _ = self.thread.join();
+        if let Some((alive, thread)) = self.prober {
+            drop(alive);
+            let _ = thread.join();
+        }
     }
 }
 
@@ -66,6 +80,13 @@ fn run(server: &Server, engine: &'static Engine, queue: &Receiver<Task>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         server.board.watchdog();
+    }
+}
+
+fn probe(server: &Server, engine: &'static Engine, ended: &Receiver<()>) {
+    while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+        engine.probe_own_gils();
+        server.board.prober();
     }
 }
 

@@ -27,6 +27,21 @@ impl Engine {
         }
     }
 
+    /// Whether there may be interpreters with a GIL of their own.
+    #[must_use]
+    pub fn expects_own_gils(&self) -> bool {
+        self.setting.config.scopes.iter().any(|scope| scope.own_gil == Some(true))
+    }
+
+    /// Returns once the GIL of each such interpreter was held.
+    pub fn probe_own_gils(&'static self) {
+        for interpreter in self.all().into_iter().skip(1).filter(|interpreter| interpreter.owns_gil()) {
+            if !self.stopping.load(Ordering::SeqCst) {
+                self.visit(interpreter, |_| ());
+            }
+        }
+    }
+
     /// Sends `mod_wsgi.RequestTimeout` into the application that the worker with this number is running. False: it is
     /// running none.
     #[must_use]

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Breaks what `make build` made, under load, in every way we know of.
 #
-#   setup/faults.sh [kill] [crash] [sockets] [page] [frames] [strangers] [disk] [descriptors]      FAULT_SECONDS=20
+#   setup/faults.sh [kill] [crash] [rolling] [sockets] [page] [frames] [strangers] [disk] [descriptors]      FAULT_SECONDS=20
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

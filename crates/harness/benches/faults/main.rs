@@ -3,31 +3,28 @@
 //! `make faults` builds what is tested and calls this; it takes minutes. Every fault happens while fifty clients send requests,
 //! each with a mark of its own that its answer has to carry. Afterwards: no client waited for ever, no answer belonged to
 //! another request, every failure is in the log, other groups noticed nothing, and nothing stayed behind.
+//!
+//! Root starts itself once more as the web server's user for the faults that depend on who the server runs as.
 
 #[path = "../numbers/client.rs"]
 mod client;
+mod ordinary;
 mod sabotage;
 mod server;
 mod storm;
 mod verdict;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anstream::{eprintln, println};
 
-use sabotage::FAULTS;
+use sabotage::{FAULTS, Fault};
 use server::Stage;
 
 /// What went wrong, as text: nobody reacts to kinds of failures here.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where things are.
-struct Places {
-    /// What `make build` made.
-    dist: PathBuf,
-}
 
 /// How long each fault goes on, unless `FAULT_SECONDS` says otherwise.
 const SECONDS: u64 = 20;
@@ -40,14 +37,16 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
-    let places = Places { dist: root.join("target/dist") };
+    let dist = ordinary::given_dist().unwrap_or_else(|| root.join("target/dist"));
     let seconds = duration();
     let mut good = true;
     let mut total = 0;
-    for fault in FAULTS.iter().filter(|fault| wanted.is_empty() || wanted.iter().any(|name| name == fault.name)) {
+    let chosen: Vec<&Fault> =
+        FAULTS.iter().filter(|fault| wanted.is_empty() || wanted.iter().any(|name| name == fault.name)).collect();
+    for fault in &chosen {
         let length = seconds * fault.weight;
         eprintln!("{}: {} s …", fault.name, length.as_secs());
-        match Stage::new(&places).and_then(|stage| storm::run(stage, fault, length)) {
+        match Stage::new(&dist, fault.options).and_then(|stage| storm::run(stage, fault, length)) {
             Ok(verdict) => {
                 total += verdict.requests();
                 good &= verdict.holds();
@@ -60,6 +59,14 @@ fn main() -> ExitCode {
         }
     }
     println!("{total} requests in all");
+    let again: Vec<&str> = chosen.iter().filter(|fault| fault.again).map(|fault| fault.name).collect();
+    match ordinary::run(&dist, &again) {
+        Ok(well) => good &= well,
+        Err(failure) => {
+            good = false;
+            println!("nothing could be tried as an ordinary user: {failure}");
+        }
+    }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

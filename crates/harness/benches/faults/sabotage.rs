@@ -24,20 +24,31 @@ pub(crate) struct Fault {
     pub(crate) weight: u32,
     /// Whether requests to the group may fail at all.
     pub(crate) may_fail: bool,
+    /// Whether answers of the group's own processes may be damaged, though never mixed up.
+    pub(crate) may_damage: bool,
+    /// Whether an ordinary user's server is to be tried too.
+    pub(crate) again: bool,
+    /// Further options of the group.
+    pub(crate) options: &'static str,
     /// Does it, again and again until then, and leaves the server able to heal.
     pub(crate) inflict: fn(&Stage, Instant) -> Result<(), Failure>,
 }
 
+const USUAL: Fault =
+    Fault { name: "", weight: 1, may_fail: true, may_damage: false, again: false, options: "", inflict: kill };
+
 /// All of them.
 pub(crate) const FAULTS: &[Fault] = &[
-    Fault { name: "kill", weight: 6, may_fail: true, inflict: kill },
-    Fault { name: "crash", weight: 1, may_fail: true, inflict: crash },
-    Fault { name: "sockets", weight: 1, may_fail: true, inflict: sockets },
-    Fault { name: "page", weight: 1, may_fail: true, inflict: page },
-    Fault { name: "frames", weight: 1, may_fail: true, inflict: frames },
-    Fault { name: "strangers", weight: 1, may_fail: false, inflict: strangers },
-    Fault { name: "disk", weight: 1, may_fail: false, inflict: disk },
-    Fault { name: "descriptors", weight: 1, may_fail: true, inflict: descriptors },
+    Fault { name: "kill", weight: 6, ..USUAL },
+    Fault { name: "crash", inflict: crash, ..USUAL },
+    Fault { name: "rolling", weight: 2, options: "rolling=On", inflict: rolling, ..USUAL },
+    Fault { name: "sockets", inflict: sockets, ..USUAL },
+    Fault { name: "page", inflict: page, ..USUAL },
+    // What is written between the frames of other requests may be taken for data: Apache cannot tell who of a process wrote it.
+    Fault { name: "frames", may_damage: true, inflict: frames, ..USUAL },
+    Fault { name: "strangers", may_fail: false, inflict: strangers, ..USUAL },
+    Fault { name: "disk", may_fail: false, again: true, inflict: disk, ..USUAL },
+    Fault { name: "descriptors", again: true, inflict: descriptors, ..USUAL },
 ];
 
 /// Calls it with growing numbers until the time is up.
@@ -72,6 +83,36 @@ fn kill(stage: &Stage, until: Instant) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// Processes are killed while they are replaced: those that load, those that have just begun to serve and those that leave.
+fn rolling(stage: &Stage, until: Instant) -> Result<(), Failure> {
+    const PROCESSES: usize = 4;
+    let script = fs::read(stage.script())?;
+    again_and_again(until, Duration::from_millis(200), |number| {
+        if number % 5 == 0 {
+            fs::write(stage.script(), &script)?;
+        }
+        let mut victims = stage.victims();
+        victims.sort_unstable();
+        // The newest, the oldest, and nobody at times, so that some get on.
+        let chosen = match number % 3 {
+            0 => victims.last(),
+            1 => victims.first(),
+            _ => None,
+        };
+        if let Some(pid) = chosen {
+            signal(*pid, libc::SIGKILL);
+        }
+        Ok(())
+    })?;
+    // What was asked for last is still carried out, one process after the other.
+    let (began, mut settled) = (Instant::now(), 0);
+    while settled < 30 && began.elapsed() < Duration::from_secs(30) {
+        thread::sleep(Duration::from_millis(100));
+        settled = if stage.victims().len() == PROCESSES { settled + 1 } else { 0 };
+    }
+    Ok(())
 }
 
 /// Requests of the saboteur that failed: they are in the log as well.

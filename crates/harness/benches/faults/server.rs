@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use confgen::httpd::{Account, HeldPort, Httpd, Launch, Readiness, Server, ServerRoot, Signal};
 
-use crate::{Failure, Places};
+use crate::Failure;
 
 /// The group that suffers, and the one that must not notice.
 pub(crate) const VICTIM: &str = "victim";
@@ -83,10 +83,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts it.
-    pub(crate) fn new(places: &Places) -> Result<Self, Failure> {
+    pub(crate) fn new(dist: &Path, options: &str) -> Result<Self, Failure> {
         let httpd = Httpd::locate(None, None)?;
         let modules = ServerRoot::temporary(None)?;
-        for entry in fs::read_dir(&places.dist)? {
+        for entry in fs::read_dir(dist)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name == "mod_wsgi_rs.so" || name.starts_with("wsgi_python-") || name.starts_with("wsgi-daemon-") {
@@ -98,7 +98,7 @@ impl Stage {
         let root = ServerRoot::temporary(None)?;
         let port = HeldPort::loopback()?;
         fs::write(root.path().join("app.wsgi"), APPLICATION)?;
-        let config = configuration(&httpd, &modules.path().join("mod_wsgi_rs.so"), root.path(), port.port());
+        let config = configuration(&httpd, &modules.path().join("mod_wsgi_rs.so"), root.path(), port.port(), options);
         fs::write(root.path().join("httpd.conf"), config)?;
         let server = Launch::new(&httpd.binary, root.path())
             .ready_when(Readiness::Answers(port.address()))
@@ -110,6 +110,11 @@ impl Stage {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Its application's script.
+    pub(crate) fn script(&self) -> PathBuf {
+        self.root.path().join("app.wsgi")
     }
 
     /// The folder of its logs.
@@ -137,7 +142,7 @@ impl Stage {
     }
 }
 
-fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16) -> String {
+fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, options: &str) -> String {
     let mut text = String::new();
     let mut line = |content: String| {
         text.push_str(&content);
@@ -165,7 +170,8 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16) -> String
     for (group, processes) in [(VICTIM, 4), (BYSTANDER, 2)] {
         line(format!(
             "WSGIDaemonProcess {group} processes={processes} threads=5 display-name=%{{GROUP}} connect-timeout=5 \
-             shutdown-timeout=2 socket-timeout=5"
+             shutdown-timeout=2 socket-timeout=5 {}",
+            if group == VICTIM { options } else { "" }
         ));
         line(format!(
             "WSGIScriptAlias /{group} \"{root}/app.wsgi\" process-group={group} application-group=%{{GLOBAL}}"

@@ -21,9 +21,7 @@ static MARKS: AtomicU64 = AtomicU64::new(0x1000_0000);
 
 /// Breaks things for so long while clients are under way; then looks at what is left.
 pub(crate) fn run(stage: Stage, fault: &Fault, length: Duration) -> Result<Verdict, Failure> {
-    // What a server keeps for good is there after the first requests.
-    load(&stage, Duration::from_secs(2), |_| Ok(()))?;
-    let before = Leftovers::of(&stage)?;
+    let before = warm(&stage)?;
     let (victims, bystanders) = load(&stage, length, |stage| (fault.inflict)(stage, Instant::now() + length))?;
     // Everything heals: requests after the fault are answered as those before.
     let (healed, meanwhile) = heals(&stage)?;
@@ -33,6 +31,20 @@ pub(crate) fn run(stage: Stage, fault: &Fault, length: Duration) -> Result<Verdi
     let ending = stage.stop().err().map(|error| error.to_string());
     let own_failures = OWN_FAILURES.swap(0, Ordering::Relaxed);
     Ok(Verdict::new(fault, Seen { victims, bystanders, healed, before, after, log, own_failures, ending }))
+}
+
+/// What a server keeps for good is there after the first requests, once all processes run.
+fn warm(stage: &Stage) -> Result<Leftovers, Failure> {
+    let mut before = Leftovers::default();
+    for _ in 0..20 {
+        load(stage, Duration::from_secs(1), |_| Ok(()))?;
+        let now = Leftovers::of(stage)?;
+        if now.is_steady(&before) {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Ok(before)
 }
 
 /// How long it takes until a whole round of requests is answered, and what clients saw meanwhile.
@@ -103,7 +115,7 @@ fn client(stage: &Stage, group: &str, number: usize, stop: &AtomicBool) -> Count
             Ok(200) => {
                 let repeated = format!("{mark}\n").into_bytes().repeat(number_of(&mark) % 700 + 1);
                 if content.strip_prefix(body) != Some(&repeated[..]) {
-                    counts.mixed_up += 1;
+                    if has_other_mark(&content, &mark) { counts.mixed_up += 1 } else { counts.damaged += 1 }
                 }
                 kept = number.is_multiple_of(2).then_some(connection);
             }
@@ -119,6 +131,12 @@ fn client(stage: &Stage, group: &str, number: usize, stop: &AtomicBool) -> Count
         thread::sleep(PAUSE);
     }
     counts
+}
+
+/// Whether an answer has a whole mark that is not its own.
+fn has_other_mark(content: &[u8], mark: &str) -> bool {
+    let is_mark = |line: &&[u8]| line.len() == mark.len() && line.iter().all(u8::is_ascii_hexdigit);
+    content.split(|byte| *byte == b'\n').filter(is_mark).any(|line| line != mark.as_bytes())
 }
 
 fn number_of(mark: &str) -> usize {

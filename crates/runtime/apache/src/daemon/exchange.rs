@@ -59,6 +59,8 @@ pub(crate) struct Exchange<'e> {
     body: Body<'e>,
     /// The status of a body that could not be read.
     body_failed: Option<u16>,
+    /// Why the process could not be given what it had asked for. It may have something to say all the same.
+    body_unsent: Option<io::Error>,
     response: Response<'e>,
     ending: Ending<'e>,
     accepted: bool,
@@ -109,6 +111,7 @@ impl<'e> Exchange<'e> {
             };
         }
         self.accepted = false;
+        self.body_unsent = None;
         if let Err(failure) = self.wait_for_group(connection, claim) {
             return self.done(Err(failure));
         }
@@ -261,12 +264,9 @@ impl<'e> Exchange<'e> {
         Ok(match connection.send(&out) {
             Ok(()) => None,
             Err(error) => {
-                log::request(
-                    self.request,
-                    &codes::BODY_WRITE_FAILED,
-                    format_args!("Request data write error when proxying data to daemon process: {error}."),
-                );
-                // What it had to say before it closed the connection can still be read.
+                // What it had to say before it closed the connection can still be read. When that is nothing, the end of
+                // the connection is what is logged.
+                self.body_unsent = Some(error);
                 None
             }
         })

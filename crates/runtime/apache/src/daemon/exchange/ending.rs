@@ -14,6 +14,7 @@ use crate::{codes, environ, sys};
 impl Exchange<'_> {
     /// The response is complete.
     pub(super) fn complete(&mut self, keep: bool) -> Turn {
+        self.log_unsent_body();
         let verdict = match self.ending {
             Ending::Gone => Verdict::Done,
             Ending::Status(status) => Verdict::Http(Status(status)),
@@ -37,8 +38,20 @@ impl Exchange<'_> {
         Turn::Done { verdict: Ok(verdict), keep }
     }
 
+    /// The process has answered without the whole body.
+    fn log_unsent_body(&mut self) {
+        if let Some(error) = self.body_unsent.take() {
+            log::request(
+                self.request,
+                &codes::BODY_WRITE_FAILED,
+                format_args!("Request data write error when proxying data to daemon process: {error}."),
+            );
+        }
+    }
+
     /// The process says that there is no response, or no more of it.
     pub(super) fn failure(&mut self, code: FailureCode, text: &str, keep: bool) -> Turn {
+        self.log_unsent_body();
         let verdict = match code {
             FailureCode::Rejected => return Turn::Rejected,
             FailureCode::QueueTimeout => Err(self.queue_timeout()),

@@ -56,6 +56,7 @@ impl<'e> Exchange<'e> {
             tries: (1, 0),
             body,
             body_failed: None,
+            body_unsent: None,
             response: Response::new(request, group.flush_after),
             ending: Ending::Normal,
             accepted: false,

@@ -79,9 +79,16 @@ impl Crew {
             if others == 0 || self.now() < self.eager_until.load(Ordering::Relaxed) || self.ended() {
                 return;
             }
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            self.rest();
+            if !self.steps_back() {
+                self.rest();
+            }
         }
+    }
+
+    /// Counts out a worker that has only looked. `true`: whoever was waiting has gone meanwhile, and could not tell that
+    /// it left nobody behind, as this one was counted; it must not rest.
+    fn steps_back(&self) -> bool {
+        self.waiting.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
     /// Called by a worker (the kernel's number of its thread) that the poller has let go.
@@ -264,6 +271,20 @@ mod tests {
         crew.took(NOBODY);
         assert!(heard.recv_timeout(SOON).is_ok(), "nobody waits for events");
         crew.end();
+    }
+
+    #[test]
+    fn whoever_looks_while_the_only_one_leaves_takes_its_place() {
+        let crew = Crew::new();
+        crew.turn();
+        let others = crew.waiting.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(others, 1, "one waits, so this one need not");
+        crew.took(NOBODY);
+        assert!(crew.steps_back(), "nobody waits, and nobody was told");
+        crew.turn();
+        assert_eq!(crew.waiting.load(Ordering::SeqCst), 1);
+        crew.waiting.fetch_add(1, Ordering::SeqCst);
+        assert!(!crew.steps_back(), "another one waits");
     }
 
     #[test]

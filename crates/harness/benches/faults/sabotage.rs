@@ -187,11 +187,9 @@ fn strangers(stage: &Stage, until: Instant) -> Result<(), Failure> {
     again_and_again(until, Duration::from_millis(20), |number| {
         let files = socket_files(stage)?;
         let path = files.get(number % files.len().max(1)).ok_or("the group has no sockets")?;
-        // A full backlog refuses him, which is fine.
-        if let Ok(mut stream) = UnixStream::connect(path) {
-            let _ = stream.write_all(kinds[number % kinds.len()]);
-            silent.push(stream);
-        }
+        let mut stream = UnixStream::connect(path)?;
+        let _ = stream.write_all(kinds[number % kinds.len()]);
+        silent.push(stream);
         if silent.len() > 60 {
             silent.drain(..30);
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use confgen::httpd::{Instance, Stat, process};
+use confgen::httpd::{Instance, Signal, Stat, process};
 
 use crate::steps::exec;
 use crate::steps::wire::Limit;
@@ -17,6 +17,9 @@ const EACH: Duration = Duration::from_secs(4);
 
 /// How many processes are looked at.
 const MOST_PROCESSES: usize = 6;
+
+/// The state of a process that a signal has stopped.
+const STOPPED: char = 'T';
 
 /// How many lines of a debugger's output are kept per process.
 const MOST_LINES: usize = 120;
@@ -46,13 +49,24 @@ pub(super) fn dump(server: &Instance) -> Vec<String> {
             ),
             ("Python", "py-spy", vec!["dump", "--pid"]),
         ] {
-            lines.extend(debugger(what, program, &arguments, stat.pid, end));
+            lines.extend(debugger(what, program, &arguments, stat, end));
         }
     }
     if processes.len() > MOST_PROCESSES {
         lines.push(format!("and {} more processes", processes.len() - MOST_PROCESSES));
     }
     lines
+}
+
+/// Lets a process go on that a debugger may have left stopped when it was killed while it attached itself.
+fn resume(stat: &Stat) {
+    if stat.state != STOPPED
+        && let Ok(handle) = process::Handle::open(stat.pid)
+        && handle.id() == stat.id()
+    {
+        // One that has ended meanwhile needs nothing.
+        let _ = handle.signal(Signal::SIGCONT);
+    }
 }
 
 /// What the kernel says of each thread: where it sleeps, and in which system call.
@@ -76,16 +90,17 @@ fn kernel(pid: u32) -> Vec<String> {
     lines
 }
 
-fn debugger(what: &str, program: &str, arguments: &[&str], pid: u32, end: Instant) -> Vec<String> {
+fn debugger(what: &str, program: &str, arguments: &[&str], stat: &Stat, end: Instant) -> Vec<String> {
     let left = end.saturating_duration_since(Instant::now()).min(EACH);
     if left.is_zero() {
         return vec![format!("  {what} stacks: no time left")];
     }
     let mut command = exec::command(program);
-    command.args(arguments).arg(pid.to_string());
+    command.args(arguments).arg(stat.pid.to_string());
     let never = AtomicBool::new(false);
     let ended = exec::finish(command, None, Limit::new(Instant::now() + left, &never));
     if let Some(error) = ended.error {
+        resume(stat);
         return vec![format!("  no {what} stacks: {error}")];
     }
     let text = String::from_utf8_lossy(&ended.stdout).into_owned();
@@ -112,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_debugger_that_is_not_there_is_named() {
-        let lines = debugger("Python", "no-such-debugger", &[], 1, Instant::now() + Duration::from_secs(5));
+        let own = process::stat(std::process::id()).unwrap();
+        let lines = debugger("Python", "no-such-debugger", &[], &own, Instant::now() + Duration::from_secs(5));
         assert!(lines[0].starts_with("  no Python stacks: cannot run no-such-debugger"), "{lines:?}");
     }
 }

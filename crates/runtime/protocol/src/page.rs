@@ -114,7 +114,7 @@ pub struct ProcessSlot {
     pub starts: AtomicU32,
     /// Python interpreters of the process, the main one included.
     pub interpreters: AtomicU32,
-    /// 1 after a request was withdrawn from it, until it next takes one: others are to be preferred.
+    /// 1 after a request was withdrawn from it, until it next takes one or throws one away: others are to be preferred.
     pub stuck: AtomicU32,
     /// Whether it wants a successor (`rolling=On`): a [`Wish`].
     pub wish: AtomicU32,

@@ -152,16 +152,19 @@ impl StatusPage {
     /// Takes a request back from the process at a place, which is not to be preferred for a while. `false`: there is no
     /// room to say so. Whether the process has taken it all the same is to be looked at afterwards.
     pub(crate) fn withdraw(&self, ticket: u64, place: u32) -> bool {
-        let entered = self.page.withdrawals().add(ticket, place);
-        if entered && let Some(process) = self.page.process(place) {
-            process.stuck.store(1, Ordering::Relaxed);
+        if let Some(process) = self.page.process(place) {
+            // Before the ticket is there, at which the process says that it goes on.
+            process.stuck.store(1, Ordering::Release);
         }
-        entered
+        self.page.withdrawals().add(ticket, place)
     }
 
     /// A request that was taken back was served all the same.
-    pub(crate) fn keep_after_all(&self, ticket: u64) {
+    pub(crate) fn keep_after_all(&self, ticket: u64, place: u32) {
         self.page.withdrawals().take(ticket);
+        if let Some(process) = self.page.process(place) {
+            process.stuck.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether a process other than the one at `place` has a free thread.
@@ -508,6 +511,10 @@ mod tests {
         let claims: Vec<_> = (0..2).map(|_| Claim::choose(&page, None, true)).collect();
         assert!(claims.iter().all(|claim| claim.target() == Target::Place(2)));
         assert!(!page.has_room_elsewhere(0) && !page.has_room_elsewhere(2));
+        drop(claims);
+        page.keep_after_all(7, 0);
+        assert!(page.has_room_elsewhere(2), "it was not stuck");
+        assert!(page.withdraw(8, 0));
         page.started(0, 10);
         page.ended(0, 10);
         assert!(!page.page.withdrawals().any(), "it can serve nothing any more");

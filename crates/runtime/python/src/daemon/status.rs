@@ -75,15 +75,18 @@ impl Status {
     pub(super) fn take(&self, worker: u32, ticket: u64) -> bool {
         let (Some(thread), Some(process)) = (self.thread(worker), self.process()) else { return false };
         thread.ticket.store(ticket, Ordering::SeqCst);
-        if process.stuck.load(Ordering::Relaxed) != 0 {
-            process.stuck.store(0, Ordering::Relaxed);
-        }
+        not_stuck(process);
         true
     }
 
-    /// Whether the child has taken a request back, which is forgotten then.
+    /// Whether the child has taken a request back, which is forgotten then. A process that comes to it goes on: without
+    /// that it would not be given another request, by which it could show it, as long as there are others.
     pub(super) fn is_withdrawn(&self, ticket: u64) -> bool {
-        self.page.withdrawals().take(ticket)
+        let withdrawn = self.page.withdrawals().take(ticket);
+        if withdrawn && let Some(process) = self.process() {
+            not_stuck(process);
+        }
+        withdrawn
     }
 
     /// Whether there are requests of the group that were taken back and not yet thrown away.
@@ -190,3 +193,10 @@ impl Status {
 
 const METHOD: keys::KeyId = keys::id("REQUEST_METHOD");
 const URI: keys::KeyId = keys::id("REQUEST_URI");
+
+/// Written to only where it changes: the line belongs to all who choose a process.
+fn not_stuck(process: &ProcessSlot) {
+    if process.stuck.load(Ordering::Relaxed) != 0 {
+        process.stuck.store(0, Ordering::Relaxed);
+    }
+}

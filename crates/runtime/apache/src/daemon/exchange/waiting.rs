@@ -129,7 +129,7 @@ impl Exchange<'_> {
         }
         // In this order: a thread that has another ticket by now has sent this one's response before.
         if page.has_taken(self.ticket) || connection.has_frame() {
-            page.keep_after_all(self.ticket);
+            page.keep_after_all(self.ticket, place);
             return Withdrawn::No;
         }
         Withdrawn::Yes

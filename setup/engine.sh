@@ -40,7 +40,7 @@ if [ "${1:-}" = --test ]; then
     if $cargo nextest --version >/dev/null 2>&1; then
         exec $cargo nextest run --locked --package wsgi_python --target-dir "$target" --no-fail-fast --status-level fail
     fi
-    exec $cargo test --locked --package wsgi_python --target-dir "$target" --no-fail-fast
+    exec env RUST_TEST_THREADS=1 $cargo test --locked --package wsgi_python --target-dir "$target" --no-fail-fast
 fi
 PYO3_PYTHON=$python $cargo build --locked --profile "$profile" --package wsgi_python --target-dir "$target"
 case $profile in

@@ -66,7 +66,8 @@ rust_tests() {
     if $cargo nextest --version >/dev/null 2>&1; then
         $cargo nextest run --locked --workspace --no-fail-fast --status-level fail
     else
-        $cargo test --locked --workspace --no-fail-fast
+        # Without nextest the tests of a package share a process: those that fork must not do it beside others.
+        env RUST_TEST_THREADS=1 $cargo test --locked --workspace --no-fail-fast
     fi
 }
 

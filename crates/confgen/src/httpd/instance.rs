@@ -176,13 +176,21 @@ impl Instance {
         self.sorted().1
     }
 
-    /// The direct children of the parent: those of httpd, and daemon processes. The module's own helpers are neither.
+    /// The direct children of the parent: those of httpd, and daemon processes, with those that a loader has forked. The module's
+    /// own helpers, loaders among them, are neither.
     fn sorted(&self) -> (Vec<Stat>, Vec<Daemon>) {
         let parent = self.pid();
         let command = process::arguments(parent);
         let mut started = None;
         let (mut children, mut daemons) = (Vec::new(), Vec::new());
-        for stat in process::descendants(parent).into_iter().filter(|stat| stat.parent == parent) {
+        let all = process::descendants(parent);
+        let loaders: Vec<u32> =
+            all.iter().filter(|stat| stat.parent == parent && is_loader(stat)).map(|stat| stat.pid).collect();
+        let own = |stat: &Stat| match stat.parent {
+            direct if direct == parent => !is_loader(stat),
+            other => loaders.contains(&other) && daemon_group(stat).is_some(),
+        };
+        for stat in all.into_iter().filter(own) {
             if is_helper(&stat, || process::arguments(stat.pid), &command) {
                 continue;
             }
@@ -250,8 +258,17 @@ fn is_helper(stat: &Stat, arguments: impl FnOnce() -> Vec<String>, parent: &[Str
     }
 }
 
+/// Whether a process is the one that a group's processes are forked from (`fork-after-load=On`). It shows the name that they
+/// inherit, and says what it is in the short one.
+fn is_loader(stat: &Stat) -> bool {
+    stat.name.starts_with("load:")
+}
+
 /// The group of a daemon process, from the name it shows: `(wsgi:NAME)` as argument 0, or `wsgi:NAME` as argument 0 or short name.
 fn daemon_group(stat: &Stat) -> Option<String> {
+    if is_loader(stat) {
+        return None;
+    }
     let title = process::title(stat.pid);
     let shown = title.as_deref().and_then(|title| {
         let title = title.strip_prefix('(').unwrap_or(title);
@@ -310,6 +327,7 @@ mod tests {
     fn daemons_are_known_by_their_short_name_too() {
         assert_eq!(daemon_group(&stat("wsgi:web")).as_deref(), Some("web"));
         assert_eq!(daemon_group(&stat("apache2")), None);
+        assert_eq!(daemon_group(&stat("load:web")), None);
     }
 
     #[test]

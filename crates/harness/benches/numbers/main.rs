@@ -82,6 +82,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "restarts", run: restarts::compare },
     Measurement { name: "pythons", run: pythons::scale },
     Measurement { name: "memory", run: memory::compare },
+    Measurement { name: "shared", run: memory::shared },
     Measurement { name: "render", run: tools::render },
     Measurement { name: "cell", run: tools::trivial_cell },
     Measurement { name: "catalogue", run: tools::catalogue },

@@ -4,6 +4,7 @@ use confgen::httpd::process;
 
 use crate::pair::{Mode, Module, Modules, Served, Site};
 use crate::report::{Bound, Row};
+use crate::start::Project;
 use crate::statistics::median;
 use crate::{Failure, Places};
 
@@ -35,6 +36,54 @@ pub(crate) fn compare(places: &Places) -> Result<Vec<Row>, Failure> {
         });
     }
     Ok(rows)
+}
+
+/// Processes of the group whose memory is shared, the clients that keep all of them busy, and requests of each.
+const PROCESSES: usize = 8;
+const CLIENTS: usize = 16;
+const EACH: usize = 100;
+
+/// A group of processes that are forked after the application was loaded, against one where each loads it.
+pub(crate) fn shared(places: &Places) -> Result<Vec<Row>, Failure> {
+    let modules = Modules::new(places)?;
+    let project = Project::django(places)?;
+    let (mut forked, mut loaded) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        forked.push(cost_of_group(&modules, &project, "On")?);
+        loaded.push(cost_of_group(&modules, &project, "Off")?);
+    }
+    let (forked, loaded) = (median(&forked), median(&loaded));
+    let requests = CLIENTS * EACH;
+    Ok(vec![Row {
+        what: format!("memory of {PROCESSES} processes of a Django project with fork-after-load=On against Off"),
+        value: forked / loaded,
+        unit: "×",
+        bound: Bound::AtMost(0.6),
+        detail: format!(
+            "Pss {forked:.1} (the loader included) against {loaded:.1} MiB after {requests} requests, medians of {ROUNDS} \
+             starts"
+        ),
+    }])
+}
+
+/// The sum of Pss of all processes, in MiB.
+fn cost_of_group(modules: &Modules, project: &Project, fork_after_load: &str) -> Result<f64, Failure> {
+    let options = format!("{} processes={PROCESSES} fork-after-load={fork_after_load}", project.options);
+    let site = Site { options: &options, ..Site::new(Mode::Daemon, &project.script) };
+    let served = Served::start(modules, Some(Module::Ours), &site)?;
+    std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| scope.spawn(|| served.request(EACH).map_err(|failure| failure.to_string()))).collect();
+        clients.into_iter().try_for_each(|client| client.join().map_err(|_| "a client panicked".to_owned())?)
+    })?;
+    let processes = served.processes_of_group();
+    let expected = PROCESSES + usize::from(fork_after_load == "On");
+    if processes.len() != expected {
+        return Err(format!("expected {expected} processes of the group, found {processes:?}").into());
+    }
+    let bytes = processes.into_iter().map(|pid| process::memory(pid, "Pss")).sum::<Result<u64, _>>()?;
+    served.stop()?;
+    Ok(bytes as f64 / f64::from(1 << 20))
 }
 
 /// Pss + Private_Dirty in MiB.

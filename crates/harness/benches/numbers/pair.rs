@@ -165,6 +165,13 @@ impl Served {
         }
     }
 
+    /// All processes of the daemon group, with the one that others are forked from.
+    pub(crate) fn processes_of_group(&self) -> Vec<u32> {
+        let names = [format!("wsgi:{GROUP}"), format!("load:{GROUP}")];
+        let members = self.server.members().into_iter();
+        members.filter(|stat| names.contains(&stat.name)).map(|stat| stat.pid).collect()
+    }
+
     /// Restarts it gracefully and waits until the new generation has begun.
     pub(crate) fn restart_gracefully(&self) -> Result<(), Failure> {
         const LIMIT: Duration = Duration::from_secs(20);

@@ -19,17 +19,35 @@ const ROUNDS: usize = 11;
 pub(crate) fn compare(places: &Places) -> Result<Vec<Row>, Failure> {
     let modules = Modules::new(places)?;
     let mut rows = vec![row(&modules, "hello world", &Site::hello(Mode::Daemon))?];
-    let folder = ServerRoot::temporary(None)?;
-    let project = folder.path().join("project");
-    copy(&places.django, &project)?;
-    let script = fs::read_to_string(project.join("app.wsgi"))?;
-    let options = format!(
-        "threads=15 python-home=\"{}\" python-path=\"{}\"",
-        places.venv.canonicalize()?.display(),
-        project.display()
-    );
-    rows.push(row(&modules, "a Django project", &Site { options: &options, ..Site::new(Mode::Daemon, &script) })?);
+    let project = Project::django(places)?;
+    let site = Site { options: &project.options, ..Site::new(Mode::Daemon, &project.script) };
+    rows.push(row(&modules, "a Django project", &site)?);
     Ok(rows)
+}
+
+/// A copy of a project that the serving user may write to.
+pub(crate) struct Project {
+    /// The text of the script that loads it.
+    pub(crate) script: String,
+    /// The options that its daemon group needs.
+    pub(crate) options: String,
+    _folder: ServerRoot,
+}
+
+impl Project {
+    /// The Django project.
+    pub(crate) fn django(places: &Places) -> Result<Self, Failure> {
+        let folder = ServerRoot::temporary(None)?;
+        let project = folder.path().join("project");
+        copy(&places.django, &project)?;
+        let script = fs::read_to_string(project.join("app.wsgi"))?;
+        let options = format!(
+            "threads=15 python-home=\"{}\" python-path=\"{}\"",
+            places.venv.canonicalize()?.display(),
+            project.display()
+        );
+        Ok(Self { script, options, _folder: folder })
+    }
 }
 
 fn row(modules: &Modules, what: &str, site: &Site<'_>) -> Result<Row, Failure> {

@@ -186,6 +186,9 @@ pub struct Daemon {
     pub dumpable: bool,
     /// `rolling=On`: the process goes on serving until a successor that it asked for serves.
     pub rolling: bool,
+    /// `fork-after-load=On`: the process is the group's loader ([`crate::loader`]), whose [`Descriptors::control`] is
+    /// the socket to the server. What belongs to one process of the group comes with the order to fork it.
+    pub loader: bool,
     /// Options of later versions by name, so that an older engine may ignore them knowingly.
     pub extra: BTreeMap<String, Vec<u8>>,
 }
@@ -233,7 +236,7 @@ impl Timeouts {
 /// The descriptors that a daemon inherits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptors {
-    /// This process's own listening socket.
+    /// This process's own listening socket; a loader has none.
     pub listener: i32,
     /// The group's overflow listener, polled while a thread is free.
     pub overflow: Option<i32>,
@@ -245,7 +248,8 @@ pub struct Descriptors {
     pub control: i32,
     /// The writing end of the predecessor's control pipe, told to leave once this process accepts.
     pub predecessor: Option<i32>,
-    /// Where a rolling process asks the server to look for processes that want a successor: the writing end of a pipe.
+    /// Where a rolling process asks the server to look for processes that want a successor, and a loader to read its
+    /// reports: the writing end of a pipe.
     pub bell: Option<i32>,
     /// The memfd where a rolling process notes the scripts that it has loaded ([`crate::scripts`]).
     pub scripts: Option<i32>,

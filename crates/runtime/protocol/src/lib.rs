@@ -12,6 +12,7 @@
 //! | [`keys`] | both | numbers for environ keys that nearly every request has |
 //! | [`launch`] | both | what a process that runs Python has to know before it starts |
 //! | [`line`] | daemon mode | log records of a daemon that belong to no request |
+//! | [`loader`] | daemon mode | orders to the process that forks a group's processes, and its reports |
 //! | [`scoreboard`] | both | Apache's scoreboard for `mod_wsgi.server_metrics()` |
 //! | [`page`] | daemon mode | the status page: shared memory between parent, children and the daemons of one group |
 //! | [`tally`] | daemon mode | what the status page counts for a whole group |
@@ -27,6 +28,7 @@ pub mod head;
 pub mod keys;
 pub mod launch;
 pub mod line;
+pub mod loader;
 pub mod page;
 pub mod request;
 pub mod scoreboard;

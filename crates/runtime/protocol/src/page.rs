@@ -130,8 +130,8 @@ pub enum Wish {
     Script = 1,
     /// A signal or a timer says so.
     Any = 2,
-    /// There was one, which ended before it served.
-    Failed = 3,
+    /// It has one, or had one that ended before it served: the same is not asked for again.
+    Answered = 3,
 }
 
 impl Wish {
@@ -141,7 +141,7 @@ impl Wish {
         match number {
             1 => Self::Script,
             2 => Self::Any,
-            3 => Self::Failed,
+            3 => Self::Answered,
             _ => Self::None,
         }
     }

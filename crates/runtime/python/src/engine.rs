@@ -1,6 +1,7 @@
 //! The engine: Python in this process, from its start to its end.
 
 mod ending;
+mod forking;
 mod imports;
 mod interpreters;
 mod serving;
@@ -15,6 +16,7 @@ use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch;
 
+pub(crate) use self::forking::{OtherThreads, Version};
 pub use self::watching::Stacks;
 pub use crate::config::StartFailure;
 use crate::gateway::Process;
@@ -59,6 +61,16 @@ impl Engine {
     /// # Errors
     /// When Python cannot be started. The reason was logged; the process may go on without Python.
     pub fn start(config: launch::Python, process: &'static dyn Process) -> Result<&'static Self, StartFailure> {
+        let engine = Self::load(config, process)?;
+        engine.begin();
+        Ok(engine)
+    }
+
+    /// Starts Python, but no thread of the engine's own: for a process that is forked before it serves.
+    ///
+    /// # Errors
+    /// As for [`Engine::start`].
+    pub(crate) fn load(config: launch::Python, process: &'static dyn Process) -> Result<&'static Self, StartFailure> {
         let setting: &'static Setting = Box::leak(Box::new(Setting::new(config, process)));
         let phrases = &setting.phrases;
         setting.log(Level::Info, &format!("Initializing Python runtime {}.", phrases.in_process));
@@ -99,10 +111,13 @@ impl Engine {
             full: AtomicBool::new(false),
             own_groups: AtomicU32::new(0),
         };
-        setting.process.interpreters(1);
-        let engine: &'static Self = Box::leak(Box::new(engine));
-        engine.reporter.get_or_init(|| Reporter::start(engine, setting));
-        Ok(engine)
+        Ok(Box::leak(Box::new(engine)))
+    }
+
+    /// Starts what runs beside the workers.
+    pub(crate) fn begin(&'static self) {
+        self.setting.process.interpreters(1);
+        self.reporter.get_or_init(|| Reporter::start(self, self.setting));
     }
 
     /// Makes the worker of the calling thread. `number` is `mod_wsgi.thread_id`, from 1.

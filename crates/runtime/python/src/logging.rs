@@ -1,5 +1,7 @@
 //! Log records, and the texts that name where something happened.
 
+use std::sync::atomic::AtomicU32;
+
 use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::launch;
 
@@ -49,7 +51,7 @@ pub(crate) struct Setting {
     pub(crate) config: launch::Python,
     pub(crate) phrases: Phrases,
     /// The process that started Python. Children that an application forks differ.
-    pub(crate) pid: u32,
+    pub(crate) pid: AtomicU32,
     /// What was measured.
     pub(crate) ledger: Ledger,
 }
@@ -58,7 +60,7 @@ impl Setting {
     pub(crate) fn new(config: launch::Python, process: &'static dyn Process) -> Self {
         let phrases = Phrases::new(&config.process_group);
         let ledger = Ledger::new(config.telemetry.as_ref());
-        Self { process, config, phrases, pid: std::process::id(), ledger }
+        Self { process, config, phrases, pid: AtomicU32::new(std::process::id()), ledger }
     }
 
     /// Whether this is embedded mode.

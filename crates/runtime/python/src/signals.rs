@@ -4,6 +4,8 @@
 //! The function in `_signal` is replaced, which `signal.signal` calls: so the `signal` module (and `enum`, which it
 //! drags along) is imported only by those who want it.
 
+use std::sync::atomic::Ordering;
+
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 
@@ -61,7 +63,7 @@ unsafe extern "C" fn call_slot(
             let intercept = value_of::<Intercept>(object);
             let setting = intercept.interpreter.setting;
             // A child that the application forked is its own.
-            if std::process::id() != setting.pid {
+            if std::process::id() != setting.pid.load(Ordering::Relaxed) {
                 return crate::object::owned(py, ffi::PyObject_Call(intercept.original.as_ptr(), arguments, keywords));
             }
             let count = ffi::PyTuple_Size(arguments);

@@ -249,19 +249,28 @@ pub(crate) mod gilstate {
 #[cfg(not(Py_3_12))]
 pub(crate) mod gilstate {
     use std::ffi::c_void;
-    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use pyo3::ffi;
 
     use super::State;
 
-    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
+    /// No key has this number.
+    const UNKNOWN: u32 = u32::MAX;
+
+    /// Found anew in a forked process, where Python has made itself another one.
+    static KEY: AtomicU32 = AtomicU32::new(UNKNOWN);
+
+    fn key() -> Option<libc::pthread_key_t> {
+        Some(KEY.load(Ordering::Relaxed)).filter(|key| *key != UNKNOWN)
+    }
 
     unsafe extern "C" {
         fn pthread_getspecific(key: libc::pthread_key_t) -> *mut c_void;
     }
 
-    /// Finds the key. Call right after Python was initialised, attached, on the initialising thread.
+    /// Finds the key. Call right after Python was initialised, or the process was forked, attached, on the initialising
+    /// thread.
     pub(crate) fn discover() {
         // SAFETY: reads and, for a moment, replaces thread-local pointers of this thread that nobody else looks at; a
         // key that does not exist gives null. The wrong key is put back at once.
@@ -284,7 +293,7 @@ pub(crate) mod gilstate {
                 let found = ffi::PyGILState_GetThisThreadState().cast::<c_void>() == mark;
                 libc::pthread_setspecific(key, own.cast());
                 if found {
-                    let _ = KEY.set(key);
+                    KEY.store(key, Ordering::Relaxed);
                     return;
                 }
             }
@@ -293,21 +302,21 @@ pub(crate) mod gilstate {
 
     /// Makes `state` the one that the GILState API finds on this thread.
     pub(crate) fn bind(state: State) {
-        if let Some(key) = KEY.get() {
+        if let Some(key) = key() {
             // SAFETY: the key is Python's, found by `discover`; the value is a thread state of this thread, as Python
             // itself would store. A failure (no memory) leaves the state that was there.
-            unsafe { libc::pthread_setspecific(*key, state.0.cast()) };
+            unsafe { libc::pthread_setspecific(key, state.0.cast()) };
         }
     }
 
     /// Runs `work`, after which the GILState API finds on this thread what it found before.
     pub(crate) fn kept<R>(work: impl FnOnce() -> R) -> R {
-        let Some(key) = KEY.get() else { return work() };
+        let Some(key) = key() else { return work() };
         // SAFETY: the key is Python's.
-        let before = unsafe { pthread_getspecific(*key) };
+        let before = unsafe { pthread_getspecific(key) };
         let result = work();
         // SAFETY: as above; the value is what Python or `bind` stored for this thread.
-        unsafe { libc::pthread_setspecific(*key, before) };
+        unsafe { libc::pthread_setspecific(key, before) };
         result
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) rolling: bool,
     /// How long a successor that a process asked for may take until it serves.
     pub(crate) loading: Duration,
+    /// `fork-after-load=On`
+    pub(crate) fork_after_load: bool,
     launch: Daemon,
 }
 
@@ -114,6 +116,7 @@ impl Plan {
             processes: group.processes,
             server_metrics: group.server_metrics,
             rolling: group.rolling && group.threads > 0,
+            fork_after_load: group.fork_after_load,
             program: Program {
                 group: group.display().into_owned(),
                 arguments: arguments(group, &engine.version)?,
@@ -145,8 +148,9 @@ impl Plan {
         daemon.index = place;
         daemon.generation = start;
         daemon.secret = *secret;
+        daemon.loader = sources.listener.is_none();
         daemon.descriptors = Descriptors {
-            listener: number::LISTENER,
+            listener: sources.listener.map_or(-1, |_| number::LISTENER),
             overflow: sources.overflow.map(|_| number::OVERFLOW),
             log: number::LOG,
             page: number::PAGE,

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use wsgi_protocol::frame::Secret;
 use wsgi_protocol::launch::LEAVE;
+use wsgi_protocol::loader::Order;
 
 use super::group::{Plan, pipe};
 use super::log_writer;
-use super::retained::{SavedGroup, SavedListener, SavedProcess, SavedSlot};
+use super::orders;
+use super::retained::{SavedGroup, SavedListener, SavedLoader, SavedProcess, SavedSlot};
 use super::sockets::{self, ListenError};
 use super::status_page::StatusPage;
 use crate::codes;
@@ -68,8 +70,7 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
         if let Some(slot) = kept.slots.pop() {
             discard(slot.listener);
             if let Some(process) = slot.process {
-                tell_to_leave(process);
-                kept.leaving.push(process);
+                dismiss(process, &mut kept.leaving);
             }
         }
     }
@@ -129,18 +130,23 @@ pub(super) fn retire(group: &mut SavedGroup) {
     for slot in group.slots.drain(..) {
         discard(slot.listener);
         if let Some(process) = slot.process {
-            tell_to_leave(process);
-            group.leaving.push(process);
+            dismiss(process, &mut group.leaving);
         }
     }
+    group.loaders.iter_mut().for_each(retire_loader);
     if let Some(overflow) = group.overflow.take() {
         discard(overflow);
     }
     close(group.page);
     group.page = -1;
-    if group.leaving.is_empty() {
+    if !is_inhabited(group) {
         close_channels(group);
     }
+}
+
+/// Whether a process of the group is left.
+pub(super) fn is_inhabited(group: &SavedGroup) -> bool {
+    !group.leaving.is_empty() || !group.loaders.is_empty()
 }
 
 /// Closes a group's ways to the log.
@@ -179,7 +185,22 @@ pub(super) fn release(process: SavedProcess) {
 }
 
 /// Asks a process to finish what it has and end.
-fn tell_to_leave(process: SavedProcess) {
+fn dismiss(process: SavedProcess, leaving: &mut Vec<SavedProcess>) {
+    if process.is_ordered() {
+        // Should it be forked all the same, it finds that nobody wants it.
+        release(process);
+        return;
+    }
     // SAFETY: writes one byte from one; a process that has ended needs no telling.
     unsafe { libc::write(process.control, [LEAVE].as_ptr().cast(), 1) };
+    leaving.push(process);
+}
+
+/// Has a loader fork no more, and end after its last process.
+pub(super) fn retire_loader(loader: &mut SavedLoader) {
+    if !loader.retired {
+        // One that has ended, or does not read, needs no telling: it forks nothing that anybody wants.
+        let _ = orders::send(loader.socket, Order::Retire, &[]);
+        loader.retired = true;
+    }
 }

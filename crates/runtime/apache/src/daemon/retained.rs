@@ -12,7 +12,7 @@ use wsgi_protocol::launch;
 use crate::sys;
 
 /// Changes when [`Saved`] changes.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The name under which Apache keeps it.
 const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
@@ -47,6 +47,8 @@ pub(crate) struct SavedGroup {
     pub(crate) slots: Vec<SavedSlot>,
     /// Processes that were told to leave and have not ended.
     pub(crate) leaving: Vec<SavedProcess>,
+    /// With `fork-after-load=On`: those that fork the processes. All but the last are retired.
+    pub(crate) loaders: Vec<SavedLoader>,
 }
 
 /// See [`SavedGroup::sockets`].
@@ -78,6 +80,7 @@ pub(crate) struct SavedSlot {
 /// A running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedProcess {
+    /// 0 while a loader has not reported it. What a loader reports is for display, never for signals.
     pub(crate) pid: i32,
     /// The writing end of its control pipe.
     pub(crate) control: RawFd,
@@ -85,6 +88,32 @@ pub(crate) struct SavedProcess {
     pub(crate) place: u32,
     /// The memory where it notes its scripts, or -1.
     pub(crate) scripts: RawFd,
+    /// Who forks it and waits for its end: the pid of a loader; `None` is the server itself.
+    pub(crate) loader: Option<i32>,
+    /// Which start of a process it is.
+    pub(crate) start: u32,
+}
+
+impl SavedProcess {
+    /// A child of the server that serves no requests.
+    pub(crate) fn aide(pid: i32, control: RawFd) -> Self {
+        Self { pid, control, place: 0, scripts: -1, loader: None, start: 0 }
+    }
+
+    /// A loader is to fork it, and has not said that it did.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.loader.is_some() && self.pid == 0
+    }
+}
+
+/// A loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedLoader {
+    pub(crate) pid: i32,
+    /// The server's end of the socket.
+    pub(crate) socket: RawFd,
+    /// It forks no more, and ends after its last process.
+    pub(crate) retired: bool,
 }
 
 /// The process that waits for daemons which want a successor.

@@ -67,7 +67,7 @@ pub(super) fn make_list() -> io::Result<RawFd> {
 impl Supervisor {
     /// Starts to listen to daemons, or goes on where an earlier generation left off.
     pub(super) fn hang_bell(&self) {
-        if !self.groups.iter().any(|group| group.plan.rolling) {
+        if !self.groups.iter().any(|group| group.plan.rolling || group.plan.fork_after_load) {
             if let Some(bell) = self.saved.borrow_mut().bell.take() {
                 close(bell.pipe.0);
                 close(bell.pipe.1);
@@ -87,7 +87,7 @@ impl Supervisor {
             self.saved.borrow_mut().bell = Some(bell);
             if bell.process.is_none() {
                 let (pid, control) = bell::start(bell.pipe.0, &self.user, self.rings.get().rest(), self.patience())?;
-                bell.process = Some(SavedProcess { pid, control, place: 0, scripts: -1 });
+                bell.process = Some(SavedProcess::aide(pid, control));
             }
             Ok(bell)
         };
@@ -113,10 +113,11 @@ impl Supervisor {
         {
             release(process);
         }
+        let reported = self.hear_loaders();
         let ended = self.end_late_ones();
         let started = (0..self.groups.len()).filter(|group| self.roll(*group)).count();
         let mut rings = self.rings.get();
-        rings.rung(ended || started > 0, Instant::now());
+        rings.rung(reported || ended || started > 0, Instant::now());
         self.rings.set(rings);
         self.hang_bell();
         self.save();
@@ -129,8 +130,9 @@ impl Supervisor {
         groups
             .flat_map(|(number, ((group, saved_group), lives))| {
                 saved_group.slots.iter().zip(lives).filter_map(move |(slot, life)| {
-                    let process =
-                        slot.process.filter(|process| slot.rolls && !group.page.has_started(process.place))?;
+                    let loads =
+                        |process: &SavedProcess| !process.is_ordered() && !group.page.has_started(process.place);
+                    let process = slot.process.filter(|process| slot.rolls && loads(process))?;
                     let limit = group.plan.loading + MARGIN;
                     // A start that is put off lies in the future.
                     let left =
@@ -153,7 +155,10 @@ impl Supervisor {
             let plan = &self.groups[*group].plan;
             let pid = process.pid;
             self.asked.borrow_mut().push(pid);
-            watch::force(pid);
+            match process.loader {
+                None => watch::force(pid),
+                Some(_) => self.signal(*process, libc::SIGKILL),
+            }
             log::server(
                 plan.server,
                 &codes::SUCCESSOR_LATE,
@@ -212,6 +217,8 @@ impl Supervisor {
             let mut saved = self.saved.borrow_mut();
             let saved_group = &mut saved.groups[group];
             let Some(process) = saved_group.slots[slot].process.take() else { return false };
+            // Now, not when the successor ends: what is asked for meanwhile is something else, such as the mended script.
+            page.set_wish(process.place, Wish::Answered);
             saved_group.leaving.push(process);
             saved_group.slots[slot].rolls = true;
             other_place(process.place)
@@ -220,7 +227,7 @@ impl Supervisor {
         self.start_process(group, slot, place, delay);
         if self.saved.borrow().groups[group].slots[slot].process.is_none() {
             // It was logged. What was there goes on.
-            self.reinstate(group, slot, Wish::Failed);
+            self.reinstate(group, slot);
         }
         let bell = self.saved.borrow().bell;
         if let Some(bell) = bell.filter(|bell| bell.process.is_some()) {
@@ -236,8 +243,7 @@ impl Supervisor {
         if !self.saved.borrow().groups[group].slots[slot].rolls || page.has_started(process.place) {
             return false;
         }
-        // Not none: what the old process has asked for it shall not ask for again.
-        if !self.reinstate(group, slot, Wish::Failed) {
+        if self.reinstate(group, slot).is_none() {
             return false;
         }
         release(process);
@@ -268,17 +274,16 @@ impl Supervisor {
         true
     }
 
-    /// Gives a slot back to the process that was about to be replaced. `false`: it is gone.
-    fn reinstate(&self, group: usize, slot: usize, wish: Wish) -> bool {
+    /// Gives a slot back to the process that was about to be replaced, and returns its place; `None`: it is gone.
+    fn reinstate(&self, group: usize, slot: usize) -> Option<u32> {
         let mut saved = self.saved.borrow_mut();
         let saved_group = &mut saved.groups[group];
         let here = |process: &SavedProcess| slot_of(process.place) as usize == slot;
-        let Some(position) = saved_group.leaving.iter().rposition(here) else { return false };
+        let position = saved_group.leaving.iter().rposition(here)?;
         let process = saved_group.leaving.remove(position);
         saved_group.slots[slot].process = Some(process);
         saved_group.slots[slot].rolls = false;
-        self.groups[group].page.set_wish(process.place, wish);
-        true
+        Some(process.place)
     }
 
     /// A new generation begins: successors that do not serve yet are of the one before. Their predecessors are the ones
@@ -292,10 +297,15 @@ impl Supervisor {
                     slot.process.filter(|process| slot.rolls && !group.page.has_started(process.place))
                 };
                 let Some(successor) = successor else { continue };
-                if self.reinstate(number, slot, Wish::None) {
+                if let Some(place) = self.reinstate(number, slot) {
+                    group.page.set_wish(place, Wish::None);
+                    if successor.is_ordered() {
+                        release(successor);
+                        continue;
+                    }
                     // Before the predecessor, which is to be found first.
                     self.saved.borrow_mut().groups[number].leaving.push(successor);
-                    self.end(successor.pid);
+                    self.end_process(successor);
                 }
             }
         }

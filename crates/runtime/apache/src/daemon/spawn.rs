@@ -63,7 +63,8 @@ pub(crate) struct Program {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sources {
     pub(crate) launch: RawFd,
-    pub(crate) listener: RawFd,
+    /// `None`: the process is a loader.
+    pub(crate) listener: Option<RawFd>,
     pub(crate) log: RawFd,
     pub(crate) page: RawFd,
     pub(crate) control: RawFd,
@@ -186,15 +187,16 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
-    wait(delay);
+    wait(delay, sources.listener.is_none());
     let (group, threads) = (&program.group, program.threads);
+    let what = if sources.listener.is_some() { "daemon process" } else { "the loader of daemon process group" };
     say(
         Level::Info,
         &match &program.identity {
             Some(Identity { user, group: gid, .. }) => {
-                format!("Starting daemon process '{group}' with uid={user}, gid={gid} and threads={threads}.")
+                format!("Starting {what} '{group}' with uid={user}, gid={gid} and threads={threads}.")
             }
-            None => format!("Starting daemon process '{group}' with threads={threads}."),
+            None => format!("Starting {what} '{group}' with threads={threads}."),
         },
     );
     // SAFETY: no pointers.
@@ -256,12 +258,12 @@ fn place_descriptors(program: &Program, sources: Sources, input: RawFd) -> Resul
         (sources.output, 1),
         (sources.output, 2),
         (sources.launch, LAUNCH_DESCRIPTOR),
-        (sources.listener, number::LISTENER),
         (sources.log, number::LOG),
         (sources.page, number::PAGE),
         (sources.control, number::CONTROL),
         (program.engine, number::ENGINE),
     ];
+    moves.extend(sources.listener.map(|source| (source, number::LISTENER)));
     moves.extend(sources.overflow.map(|source| (source, number::OVERFLOW)));
     moves.extend(sources.predecessor.map(|source| (source, number::PREDECESSOR)));
     moves.extend(sources.bell.map(|source| (source, number::BELL)));
@@ -320,12 +322,12 @@ unsafe fn close_one_by_one(first: RawFd, last: RawFd) {
     }
 }
 
-/// Waits, or ends with the server.
-fn wait(delay: Duration) {
+/// Waits, or ends with the server. Orders for a loader may come meanwhile.
+fn wait(delay: Duration, loader: bool) {
     if delay.is_zero() {
         return;
     }
-    let mut entry = libc::pollfd { fd: number::CONTROL, events: libc::POLLIN, revents: 0 };
+    let mut entry = libc::pollfd { fd: number::CONTROL, events: if loader { 0 } else { libc::POLLIN }, revents: 0 };
     let milliseconds = c_int::try_from(delay.as_millis()).unwrap_or(c_int::MAX);
     // SAFETY: one entry.
     unsafe {

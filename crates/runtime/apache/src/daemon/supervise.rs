@@ -1,11 +1,12 @@
 //! The parent's side: takes over or starts the processes of all groups, and starts again what ends
-//! ([`starting`], [`ended`]).
+//! ([`starting`], [`ended`]), by itself or through a group's loader ([`loading`]).
 //!
 //! Apache tells of the end of a process by a callback, which each generation of the configuration registers anew,
 //! because the module's code moves. On a restart nothing is ended: the next generation finds the running processes in
 //! [`retained`], starts a successor for each, and the successor itself tells its predecessor to leave once it accepts.
 
 mod ended;
+mod loading;
 mod starting;
 
 use std::cell::{Cell, RefCell};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::bell::Rings;
 use super::client::{Daemons, GroupClient};
 use super::group::Plan;
-use super::holdings::{close, prepare, release, retire, unlink};
+use super::holdings::{close, is_inhabited, prepare, release, retire, unlink};
 use super::log_writer::{self, Channel};
 use super::retained::{self, Saved, SavedProcess};
 use super::status_page::StatusPage;
@@ -50,6 +51,8 @@ pub(crate) struct Supervisor {
     pub(super) rings: Cell<Rings>,
     /// Per group and slot.
     pub(super) lives: RefCell<Vec<Vec<Life>>>,
+    /// Per group.
+    loadings: RefCell<Vec<loading::Loading>>,
     /// Processes that were asked to end. A second signal could cut short what the first one began.
     pub(super) asked: RefCell<Vec<i32>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
@@ -119,7 +122,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     for gone in &mut earlier.groups {
         retire(gone);
     }
-    saved.groups.extend(earlier.groups.into_iter().filter(|gone| !gone.leaving.is_empty()));
+    saved.groups.extend(earlier.groups.into_iter().filter(is_inhabited));
 
     let lives = groups.iter().map(|group| vec![Life::default(); group.plan.processes as usize]).collect();
     let supervisor = Rc::new(Supervisor {
@@ -129,6 +132,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         rolled: RefCell::new(vec![0; groups.len()]),
         rings: Cell::default(),
         lives: RefCell::new(lives),
+        loadings: RefCell::new(vec![loading::Loading::default(); groups.len()]),
         asked: RefCell::default(),
         groups,
         saved: RefCell::new(saved),
@@ -167,19 +171,23 @@ impl Supervisor {
             let saved = self.saved.borrow();
             let slots = saved.groups.iter().flat_map(|group| group.slots.iter().filter_map(|slot| slot.process));
             let leaving = saved.groups.iter().flat_map(|group| group.leaving.iter().copied());
-            slots.chain(leaving).map(|process| process.pid).collect()
+            let own = slots.chain(leaving).filter(|process| process.loader.is_none()).map(|process| process.pid);
+            own.chain(saved.groups.iter().flat_map(|group| &group.loaders).map(|loader| loader.pid)).collect()
         };
         for pid in running {
             self.watch(pid);
         }
         self.replace_writer();
         self.hang_bell();
+        self.retire_loaders();
         self.abandon_successors();
         for group in 0..self.groups.len() {
             for slot in 0..self.groups[group].plan.processes as usize {
                 self.hand_over(group, slot);
             }
         }
+        // What loaders have reported meanwhile.
+        self.hear_loaders();
         self.save();
     }
 
@@ -226,7 +234,7 @@ impl Supervisor {
         }
         match log_writer::start(self.main, &channels, &self.user) {
             Ok((pid, control)) => {
-                self.saved.borrow_mut().writer = Some(SavedProcess { pid, control, place: 0, scripts: -1 });
+                self.saved.borrow_mut().writer = Some(SavedProcess::aide(pid, control));
                 self.watch(pid);
             }
             Err(error) => log::server(
@@ -247,6 +255,14 @@ impl Supervisor {
         }
     }
 
+    /// Asks a process to end, whoever has started it.
+    pub(super) fn end_process(&self, process: SavedProcess) {
+        if process.loader.is_none() {
+            return self.end(process.pid);
+        }
+        self.signal(process, libc::SIGTERM);
+    }
+
     /// The configuration is thrown away: for a restart everything goes on; at the end of the server everything ends.
     fn generation_ends(&self) {
         if std::process::id() != self.parent || main_state() == MainState::DestroyConfig {
@@ -257,8 +273,12 @@ impl Supervisor {
         let processes: Vec<i32> = saved
             .groups
             .iter()
-            .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied()))
-            .map(|process| process.pid)
+            .flat_map(|group| {
+                let all = group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied());
+                // A loader ends those that it has forked.
+                let own = all.filter(|process| process.loader.is_none()).map(|process| process.pid);
+                own.chain(group.loaders.iter().map(|loader| loader.pid))
+            })
             .collect();
         // shutdown-timeout=0 means that a process is never forced; a server that ends cannot wait for ever.
         let patience = if longest.is_zero() { LONGEST_DELAY } else { longest + Duration::from_secs(1) };
@@ -301,4 +321,5 @@ pub(crate) fn close_control_pipes() {
     for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
         release(process);
     }
+    saved.groups.iter().flat_map(|group| &group.loaders).for_each(|loader| close(loader.socket));
 }

@@ -63,6 +63,8 @@ pub(crate) struct DaemonGroup {
     pub(crate) server_metrics: bool,
     /// Restarts that the processes decide on wait for the successor.
     pub(crate) rolling: bool,
+    /// One process loads the application and is forked into those that serve.
+    pub(crate) fork_after_load: bool,
     /// `setenv=`, in order.
     pub(crate) environment: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) environment_file: Option<Vec<u8>>,
@@ -111,6 +113,7 @@ impl DaemonGroup {
             virtual_memory_limit: 0,
             server_metrics: false,
             rolling: false,
+            fork_after_load: false,
             environment: Vec::new(),
             environment_file: None,
         }

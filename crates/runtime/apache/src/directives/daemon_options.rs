@@ -500,10 +500,12 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         "Off",
         "fork-after-load flag",
         "Load once, then fork the workers.",
-        Own(|reading, value| flag(value).map(|_| ()).ok_or_else(|| reading.option.invalid())),
+        Own(|reading, value| {
+            reading.group.fork_after_load = flag(value).ok_or_else(|| reading.option.invalid())?;
+            Ok(())
+        }),
     )
     .syntax("On|Off")
-    .known()
     .extension(),
 ];
 

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use crate::directives::daemon_group::DaemonGroup;
 use crate::directives::daemon_options::{NAMES, OPTIONS};
-use crate::directives::spec::{Refusal, Support};
+use crate::directives::spec::Refusal;
 use crate::directives::words::{leading_integer, next_option};
 use crate::host::{Pool, Server, User, group_id, group_name, user};
 
@@ -30,7 +30,6 @@ pub(crate) struct DaemonOption {
     pub(crate) default: &'static str,
     /// What the reference calls it in `Invalid … for WSGI daemon process.`
     pub(crate) noun: &'static str,
-    pub(crate) support: Support,
     #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
     pub(crate) extension: bool,
     #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that tests generate"))]
@@ -52,11 +51,7 @@ impl DaemonOption {
             Value::Size(_) => "BYTES",
             Value::Own(_) => "VALUE",
         };
-        Self { name, syntax, default, noun, support: Support::Supported, extension: false, help, value }
-    }
-
-    pub(super) const fn known(self) -> Self {
-        Self { support: Support::Known, ..self }
+        Self { name, syntax, default, noun, extension: false, help, value }
     }
 
     pub(super) const fn extension(self) -> Self {
@@ -167,9 +162,6 @@ pub(crate) fn read(
         let Some(option) = OPTIONS.iter().find(|option| option.name == name) else {
             return Err(Refusal::option(INVALID, &name, NAMES.iter().copied()));
         };
-        if option.support == Support::Known {
-            return Err(Refusal::new(format!("Option '{name}' of WSGIDaemonProcess is known, not supported yet.")));
-        }
         match option.value {
             // An empty text is as good as none.
             Text(slot) => *slot(&mut group) = Some(value).filter(|value| !value.is_empty()),
@@ -184,6 +176,11 @@ pub(crate) fn read(
             Own(parse) => parse(&mut Reading { group: &mut group, option, pool, root }, &value)
                 .map_err(|refusal| option.about(&refusal, &value))?,
         }
+    }
+    if group.fork_after_load && group.threads == 0 {
+        return Err(Refusal::new(
+            "fork-after-load=On needs threads: a group with threads=0 loads nothing that its processes could share.",
+        ));
     }
     Ok(group)
 }
@@ -268,9 +265,16 @@ mod tests {
         assert!(refused.ends_with("definition. Option 'threads' needs a value, as in threads=VALUE"), "{refused}");
     }
 
+    // Covers: option:WSGIDaemonProcess/fork-after-load
     #[test]
-    fn a_known_option_is_refused_by_name() {
-        let refused = read_line("fork-after-load=On").expect_err("not yet");
-        assert_eq!(refused, "Option 'fork-after-load' of WSGIDaemonProcess is known, not supported yet.");
+    fn a_service_has_nothing_to_fork_after() {
+        assert!(read_line("fork-after-load=On").expect("a good definition").fork_after_load);
+        assert!(read_line("threads=0 fork-after-load=Off").is_ok());
+        for line in ["fork-after-load=On threads=0", "threads=0 fork-after-load=On"] {
+            let refused = read_line(line).map(|_| ()).expect_err("no threads");
+            assert!(refused.starts_with("fork-after-load=On needs threads: "), "{refused}");
+        }
+        let refused = read_line("fork-after-load=maybe").map(|_| ()).expect_err("no flag");
+        assert_eq!(refused, "Invalid fork-after-load flag for WSGI daemon process.");
     }
 }

@@ -58,7 +58,7 @@ fn everything() -> Value {
             "default": (!option.default.is_empty()).then_some(option.default),
             "options": [],
             "extension": option.extension,
-            "status": status(option.support),
+            "status": "supported",
             "help": option.help,
         })
     }));

@@ -164,9 +164,6 @@ fn options(names: &str, text: &mut String) {
         if option.extension {
             meaning.push_str(" *Ours.*");
         }
-        if option.support == Support::Known {
-            meaning.push_str(" *Not supported yet: refused by name.*");
-        }
         let syntax = option.syntax.replace('|', "\\|");
         let _ = writeln!(text, "| `{name}={syntax}` | {unit} | {} | {meaning} |", option.default);
     }

@@ -12,6 +12,7 @@ use crate::sys;
 
 /// Whether this version does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "for the table that tests write"))]
 pub(crate) enum Support {
     /// It does.
     Supported,

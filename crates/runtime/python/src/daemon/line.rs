@@ -21,6 +21,11 @@ impl ServerLog {
         Self { socket, level }
     }
 
+    /// Another writing end of the same.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, level: self.level })
+    }
+
     /// The highest level number that is written.
     pub(super) fn level(&self) -> u8 {
         self.level

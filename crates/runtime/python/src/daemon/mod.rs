@@ -4,6 +4,9 @@
 //! Python and the worker threads, and then becomes the monitor: it drives the [`timers`] and ends the process. The
 //! worker threads of [`pool`] wait in one epoll set for new connections and for requests on kept ones, read a request
 //! ([`connection`]), and serve it ([`exchange`]). They meet in the shared [`server::Server`].
+//!
+//! With `fork-after-load=On` the executable is the group's [`loader`], which starts Python and is forked into processes
+//! that go on as above.
 
 mod board;
 mod confine;
@@ -12,6 +15,7 @@ mod crew;
 mod exchange;
 mod fork;
 mod line;
+mod loader;
 mod loading;
 mod monitor;
 mod poller;

@@ -16,7 +16,7 @@ use super::timers::{Notice, Reason, Step, Timers};
 use super::watchdog::{Task, Watchdog};
 
 /// The exit status of a process that had to be aborted.
-const ABORTED: i32 = 255;
+pub(super) const ABORTED: i32 = 255;
 
 /// See the module.
 pub(super) struct Monitor {
@@ -192,16 +192,29 @@ impl Monitor {
 
 /// Aborts the process after a time, unless the returned value is dropped before.
 pub(super) fn reaper(server: &'static Server, after: Duration) -> io::Result<Sender<()>> {
-    let (alive, ended) = channel::<()>();
-    std::thread::Builder::new().spawn(move || {
-        if ended.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
-            server.say(&format!("Shutdown timeout expired; aborting daemon process '{}'.", server.group));
-            if let Some(engine) = server.engine() {
-                engine.aborted();
-            }
-            // SAFETY: nothing may run any more, neither clean-ups nor other threads.
-            unsafe { libc::_exit(ABORTED) };
+    let (alive, _) = abort_after(after, ABORTED, move || {
+        server.say(&format!("Shutdown timeout expired; aborting daemon process '{}'.", server.group));
+        if let Some(engine) = server.engine() {
+            engine.aborted();
         }
     })?;
     Ok(alive)
+}
+
+/// Calls `last` and aborts the process with this status after a time, unless the returned sender is dropped before. The
+/// thread that waits for that can be joined then.
+pub(super) fn abort_after(
+    after: Duration,
+    status: i32,
+    last: impl FnOnce() + Send + 'static,
+) -> io::Result<(Sender<()>, JoinHandle<()>)> {
+    let (alive, ended) = channel::<()>();
+    let thread = std::thread::Builder::new().spawn(move || {
+        if ended.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
+            last();
+            // SAFETY: nothing may run any more, neither clean-ups nor other threads.
+            unsafe { libc::_exit(status) };
+        }
+    })?;
+    Ok((alive, thread))
 }

@@ -16,6 +16,7 @@ use wsgi_protocol::scoreboard::Snapshot;
 use super::connection::Connection;
 use super::crew::Crew;
 use super::line::ServerLog;
+use super::loader::Stale;
 use super::poller::{Poller, Token, Wakeup};
 use super::rolling::Rolling;
 use super::status::Status;
@@ -144,6 +145,8 @@ pub(super) struct Server {
     pub(super) listener: UnixListener,
     pub(super) overflow: Option<UnixListener>,
     pub(super) rolling: Option<Rolling>,
+    /// Where to say that what the loader has loaded is out of date.
+    stale: Option<Stale>,
     /// Connections that wait for a request.
     idle: Mutex<HashMap<i32, Connection>>,
     /// No connection is kept any more.
@@ -167,6 +170,7 @@ pub(super) struct Parts {
     pub(super) listener: UnixListener,
     pub(super) overflow: Option<UnixListener>,
     pub(super) rolling: Option<Rolling>,
+    pub(super) stale: Option<Stale>,
 }
 
 impl Server {
@@ -192,6 +196,7 @@ impl Server {
             listener: parts.listener,
             overflow: parts.overflow,
             rolling: parts.rolling,
+            stale: parts.stale,
             idle: Mutex::default(),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -373,6 +378,9 @@ impl Process for Server {
     }
 
     fn script_changed(&self, script: &[u8], mtime: Option<i64>) -> Changed {
+        if let Some(stale) = &self.stale {
+            stale.set();
+        }
         // What is gone has to be served no more: that does not wait.
         if let (Some(rolling), Some(mtime)) = (&self.rolling, mtime) {
             if !self.is_leaving() && rolling.is_news(&self.status, script, mtime) {

@@ -4,6 +4,7 @@
 //! handler only notes the signal and wakes the monitor. In a process that the application forked (multiprocessing) it
 //! restores the default action instead, so that such a process can be ended and does not end the daemon.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
@@ -38,6 +39,7 @@ extern "C" fn caught(signal: i32) {
 
 /// Catches the signals; each of them wakes `wakeup`, which has to live as long as the process.
 pub(super) fn install(wakeup: &'static Wakeup) {
+    CAUGHT.store(0, Ordering::Relaxed);
     // SAFETY: getpid cannot fail.
     OWNER.store(unsafe { libc::getpid() }, Ordering::Relaxed);
     WAKEUP.store(wakeup.as_fd().as_raw_fd(), Ordering::Relaxed);
@@ -50,6 +52,50 @@ pub(super) fn install(wakeup: &'static Wakeup) {
             libc::sigemptyset(&raw mut action.sa_mask);
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
+    }
+}
+
+/// Lets SIGTERM and SIGINT end the process, as they do without [`install`].
+pub(super) fn let_end() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: no handler is involved.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// The exit status of a new process that has no descriptor for its signals (`EX_OSERR`).
+const NO_WAKEUP: i32 = 71;
+
+/// What became of a fork.
+pub(super) enum Forked {
+    /// In the process that forked: the new one's number.
+    Parent(libc::pid_t),
+    /// In the new one, which catches signals for this.
+    Child(&'static Wakeup),
+}
+
+/// Forks. A signal that the new process gets before it has noted who it is waits until it has: the handler would take
+/// it for one that the application forked.
+pub(super) fn fork() -> io::Result<Forked> {
+    // SAFETY: zeroed sets are valid; plain calls.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut present: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut present);
+        let forked = match libc::fork() {
+            0 => {
+                // Without it the process could not be ended in order, and it must not go on as the one that forked.
+                let Ok(wakeup) = Wakeup::new() else { libc::_exit(NO_WAKEUP) };
+                let wakeup: &'static Wakeup = Box::leak(Box::new(wakeup));
+                install(wakeup);
+                Ok(Forked::Child(wakeup))
+            }
+            pid if pid < 0 => Err(io::Error::last_os_error()),
+            pid => Ok(Forked::Parent(pid)),
+        };
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const present, std::ptr::null_mut());
+        forked
     }
 }
 

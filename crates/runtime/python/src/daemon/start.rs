@@ -15,6 +15,7 @@ use wsgi_protocol::scripts::Entry;
 
 use super::confine::{self, ConfineError};
 use super::line::ServerLog;
+use super::loader::{self, Stale};
 use super::loading::Loading;
 use super::monitor::{self, Monitor};
 use super::poller::Wakeup;
@@ -34,7 +35,7 @@ const SETUP: u8 = 71;
 
 /// Why the process cannot begin.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
+pub(super) enum StartError {
     #[error("descriptor {LAUNCH_DESCRIPTOR} is no sealed launch configuration; this program is started by mod_wsgi_rs")]
     NotLaunched,
     #[error("the launch configuration cannot be read: {0}")]
@@ -50,7 +51,7 @@ enum StartError {
     Io { what: &'static str, error: io::Error },
 }
 
-fn because(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+pub(super) fn because(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |error| StartError::Io { what, error }
 }
 
@@ -74,66 +75,43 @@ pub fn main() -> ExitCode {
 
 fn run() -> Result<(), StartError> {
     signals::ignore_broken_pipes();
-    fork::notice();
     let launch = read_launch()?;
-    name_process(&launch.group);
+    if !launch.loader {
+        fork::notice();
+    }
+    name_process(if launch.loader { b"load:" } else { b"wsgi:" }, &launch.group);
     if !launch.dumpable {
         // SAFETY: no pointers.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) };
     }
-    let inherited = Inherited::take(&launch)?;
-    let log = ServerLog::new(inherited.log, launch.log_level);
+    let (inherited, log) = Inherited::take(&launch)?;
+    let log = ServerLog::new(log, launch.log_level);
     if let Some(chroot) = &launch.chroot
         && let Err(error) = confine::enter(chroot, &String::from_utf8_lossy(&launch.group))
     {
         log.say(Level::Alert, &error.to_string());
         return Err(error.into());
     }
-    let status = Status::map(inherited.page.as_fd(), &launch).map_err(because("mapping the status page"))?;
-    status.set_state(State::Starting);
-    // Mapped, and of no other use.
-    drop(inherited.page);
-    let monitor: &'static Wakeup = Box::leak(Box::new(Wakeup::new().map_err(because("making an eventfd"))?));
-    let board = Board::new(launch.threads, launch.maximum_requests, monitor);
-    let server = Server::new(Parts {
-        group: String::from_utf8_lossy(&launch.group).into_owned(),
-        secret: launch.secret,
-        timeouts: launch.timeouts,
-        buffers: (launch.send_buffer_size, launch.receive_buffer_size),
-        log,
-        status,
-        board,
-        listener: inherited.listener,
-        overflow: inherited.overflow,
-        rolling: inherited.bell.zip(inherited.scripts).map(|(bell, list)| Rolling::new(bell, list)),
-    });
-    // Threads use it until the process ends, whoever is still running then.
-    let server: &'static Server = Box::leak(Box::new(server.map_err(because("preparing the sockets"))?));
-    server.status.set_started();
     if let Some(locale) = &launch.locale {
-        set_locale(server, locale);
+        set_locale(&log, &launch.group, locale);
     }
-    let settings = Settings {
-        group: server.group.clone(),
-        threads: launch.threads,
-        maximum_requests: launch.maximum_requests,
-        rolling: server.rolling.is_some(),
-        timeouts: launch.timeouts,
-    };
-    let replaces = inherited.replaces.map(rolling::Inherited::read).transpose();
-    let life = Life {
-        server,
-        settings,
-        control: inherited.control,
-        predecessor: inherited.predecessor,
-        replaces: replaces.map_err(because("reading what the predecessor has loaded"))?,
-    };
-    if launch.threads == 0 { life.service(launch) } else { life.serve(launch) }
+    if launch.loader {
+        return loader::run(launch, inherited, log);
+    }
+    let monitor: &'static Wakeup = Box::leak(Box::new(Wakeup::new().map_err(because("making an eventfd"))?));
+    let life = Life::begin(&launch, inherited, log, monitor, None)?;
+    if launch.threads == 0 {
+        return life.service(launch);
+    }
+    // From here on a signal ends the process in order.
+    signals::install(monitor);
+    let (server, python) = (life.server, launch.python);
+    life.serve(move || Engine::start(python, server).ok(), Engine::run_imports, launch.stack_size)
 }
 
 /// What is left after everything was taken over.
-struct Life {
-    server: &'static Server,
+pub(super) struct Life {
+    pub(super) server: &'static Server,
     settings: Settings,
     control: Option<OwnedFd>,
     predecessor: Option<OwnedFd>,
@@ -142,22 +120,72 @@ struct Life {
 }
 
 impl Life {
-    /// A process that serves requests.
-    fn serve(self, launch: Daemon) -> Result<(), StartError> {
+    /// Takes over what the server left for a process that has this place on the status page. `stale`: it was forked by
+    /// the loader that hears by it.
+    pub(super) fn begin(
+        launch: &Daemon,
+        inherited: Inherited,
+        log: ServerLog,
+        monitor: &'static Wakeup,
+        stale: Option<Stale>,
+    ) -> Result<Self, StartError> {
+        let status = Status::map(inherited.page.as_fd(), launch).map_err(because("mapping the status page"))?;
+        status.set_state(State::Starting);
+        // Mapped, and of no other use.
+        drop(inherited.page);
+        let board = Board::new(launch.threads, launch.maximum_requests, monitor);
+        let server = Server::new(Parts {
+            group: String::from_utf8_lossy(&launch.group).into_owned(),
+            secret: launch.secret,
+            timeouts: launch.timeouts,
+            buffers: (launch.send_buffer_size, launch.receive_buffer_size),
+            log,
+            status,
+            board,
+            listener: inherited.listener.ok_or(StartError::NoDescriptor(launch.descriptors.listener))?,
+            overflow: inherited.overflow,
+            rolling: inherited.bell.zip(inherited.scripts).map(|(bell, list)| Rolling::new(bell, list)),
+            stale,
+        });
+        // Threads use it until the process ends, whoever is still running then.
+        let server: &'static Server = Box::leak(Box::new(server.map_err(because("preparing the sockets"))?));
+        server.status.set_started();
+        let settings = Settings {
+            group: server.group.clone(),
+            threads: launch.threads,
+            maximum_requests: launch.maximum_requests,
+            rolling: server.rolling.is_some(),
+            timeouts: launch.timeouts,
+        };
+        let replaces = inherited.replaces.map(rolling::Inherited::read).transpose();
+        Ok(Self {
+            server,
+            settings,
+            control: Some(inherited.control),
+            predecessor: inherited.predecessor,
+            replaces: replaces.map_err(because("reading what the predecessor has loaded"))?,
+        })
+    }
+
+    /// A process that serves requests. `engine` starts Python, and `import` loads what is to be loaded at the start.
+    pub(super) fn serve(
+        self,
+        engine: impl FnOnce() -> Option<&'static Engine>,
+        import: fn(&'static Engine),
+        stack_size: u64,
+    ) -> Result<(), StartError> {
         let server = self.server;
-        // From here on a signal ends the process in order.
-        signals::install(server.board.monitor);
         let replaces = self.replaces.is_some();
         let loading = Loading::watch(server, self.control.as_ref(), self.predecessor.as_ref(), replaces)
             .map_err(because("making the thread that watches the start"))?;
-        let watchdog = match Engine::start(launch.python, server) {
-            Ok(engine) => {
+        let watchdog = match engine() {
+            Some(engine) => {
                 server.set_engine(engine);
                 // What the predecessor could not load itself is not asked of this process.
                 if let Some(replaces) = &self.replaces {
                     load_as(server, engine, replaces, &loading)?;
                 }
-                engine.run_imports();
+                import(engine);
                 server.board.watchdog();
                 match Watchdog::start(server, engine) {
                     Ok(watchdog) => Some(watchdog),
@@ -173,17 +201,16 @@ impl Life {
                     }
                 }
             }
-            Err(_) if self.replaces.is_some() => return Err(StartError::GivenUp),
+            None if self.replaces.is_some() => return Err(StartError::GivenUp),
             // It was logged. The process stays and answers, as a restart would only repeat it.
-            Err(_) => None,
+            None => None,
         };
         let mut settings = self.settings;
         if watchdog.is_none() {
             // Nobody would keep it from expiring.
             settings.timeouts.deadlock = 0;
         }
-        let workers =
-            pool::start(server, launch.threads, launch.stack_size).map_err(because("making worker threads"))?;
+        let workers = pool::start(server, settings.threads, stack_size).map_err(because("making worker threads"))?;
         server.open().map_err(because("polling the listeners"))?;
         server.status.set_state(if server.engine().is_some() { State::Ready } else { State::Broken });
         if let Some(predecessor) = self.predecessor {
@@ -296,12 +323,12 @@ fn read_launch() -> Result<Daemon, StartError> {
 }
 
 /// Applies `locale=`, which the environment has already.
-fn set_locale(server: &Server, locale: &[u8]) {
+fn set_locale(log: &ServerLog, group: &[u8], locale: &[u8]) {
     let Ok(name) = CString::new(locale) else { return };
     // SAFETY: a C string; no other thread runs yet.
     if unsafe { libc::setlocale(libc::LC_ALL, name.as_ptr()) }.is_null() {
-        let (locale, group) = (String::from_utf8_lossy(locale), &server.group);
-        server.log.say(
+        let (locale, group) = (String::from_utf8_lossy(locale), String::from_utf8_lossy(group));
+        log.say(
             Level::Warning,
             &format!(
                 "WSGI0079: Unsupported locale setting '{locale}' specified for daemon process group '{group}'; the \
@@ -312,43 +339,58 @@ fn set_locale(server: &Server, locale: &[u8]) {
 }
 
 /// The short name, which is not cut by the length of argument 0.
-fn name_process(group: &[u8]) {
-    let mut name: Vec<u8> = b"wsgi:".iter().chain(group).copied().filter(|byte| *byte != 0).take(15).collect();
+pub(super) fn name_process(prefix: &[u8], group: &[u8]) {
+    let mut name: Vec<u8> = prefix.iter().chain(group).copied().filter(|byte| *byte != 0).take(15).collect();
     name.push(0);
     // SAFETY: a string that ends with NUL, read during the call.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
 /// The inherited descriptors, closed on exec again.
-struct Inherited {
-    listener: UnixListener,
-    overflow: Option<UnixListener>,
-    log: OwnedFd,
-    page: OwnedFd,
-    control: Option<OwnedFd>,
-    predecessor: Option<OwnedFd>,
-    bell: Option<OwnedFd>,
-    scripts: Option<OwnedFd>,
-    replaces: Option<OwnedFd>,
+pub(super) struct Inherited {
+    /// Of a process that serves.
+    pub(super) listener: Option<UnixListener>,
+    pub(super) overflow: Option<UnixListener>,
+    pub(super) page: OwnedFd,
+    pub(super) control: OwnedFd,
+    pub(super) predecessor: Option<OwnedFd>,
+    pub(super) bell: Option<OwnedFd>,
+    pub(super) scripts: Option<OwnedFd>,
+    pub(super) replaces: Option<OwnedFd>,
 }
 
 impl Inherited {
-    fn take(launch: &Daemon) -> Result<Self, StartError> {
+    /// The control pipe is looked at now and then.
+    pub(super) fn attend_control(&self) {
+        // SAFETY: no pointers.
+        unsafe { libc::fcntl(self.control.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    }
+
+    /// Whether the server has closed the control pipe: nobody waits for the process.
+    pub(super) fn is_unwanted(&self) -> bool {
+        let mut entry = libc::pollfd { fd: self.control.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: one entry.
+        unsafe { libc::poll(&raw mut entry, 1, 0) > 0 }
+    }
+
+    /// Returns them, and the log.
+    fn take(launch: &Daemon) -> Result<(Self, OwnedFd), StartError> {
         let numbers = &launch.descriptors;
         let control = own(numbers.control)?;
-        // SAFETY: no pointers; `own` has seen that it is open.
-        unsafe { libc::fcntl(control.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-        Ok(Self {
-            listener: own(numbers.listener)?.into(),
+        let listener = (!launch.loader).then(|| own(numbers.listener)).transpose()?;
+        let log = own(numbers.log)?;
+        let taken = Self {
+            listener: listener.map(UnixListener::from),
             overflow: numbers.overflow.map(own).transpose()?.map(UnixListener::from),
-            log: own(numbers.log)?,
             page: own(numbers.page)?,
-            control: Some(control),
+            control,
             predecessor: numbers.predecessor.map(own).transpose()?,
             bell: numbers.bell.map(own).transpose()?,
             scripts: numbers.scripts.map(own).transpose()?,
             replaces: numbers.inherited_scripts.map(own).transpose()?,
-        })
+        };
+        taken.attend_control();
+        Ok((taken, log))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::traceback::Destination;
 
 /// What became of a script that was to be loaded without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Imported {
+pub(super) enum Imported {
     Loaded,
     /// There can be no interpreter for it: a request for it will be told.
     NoRoom,
@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Loads one script. `own`: the configuration names the group.
-    fn import(&'static self, worker: &mut Worker, path: &[u8], group: &[u8], own: bool) -> Imported {
+    pub(super) fn import(&'static self, worker: &mut Worker, path: &[u8], group: &[u8], own: bool) -> Imported {
         let script = String::from_utf8_lossy(path);
         let found = self.interpreter(worker, group, own);
         if !own && matches!(found, Err(Refused::Full)) {

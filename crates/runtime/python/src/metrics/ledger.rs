@@ -1,6 +1,6 @@
 //! All accounts of the process, and the windows that they are read in.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ pub(crate) struct Ledger {
     /// `WSGISlowRequests`
     slow: Option<SlowRequests>,
     /// When the process began to run Python, microseconds since the epoch.
-    pub(crate) started: i64,
+    started: AtomicI64,
     /// Requests that are being served and recorded.
     active: AtomicU32,
     records: Mutex<Vec<Arc<Record>>>,
@@ -114,11 +114,22 @@ impl Ledger {
             recording: AtomicBool::new(telemetry.is_some()),
             reported: telemetry.is_some(),
             slow: telemetry.and_then(|own| SlowRequests::new(own.slow_requests, own.capture_user_agent)),
-            started: now(),
+            started: AtomicI64::new(now()),
             active: AtomicU32::new(0),
             records: Mutex::default(),
             last: Mutex::new(Last::now()),
         }
+    }
+
+    /// When the process began to run Python, microseconds since the epoch.
+    pub(crate) fn started(&self) -> i64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// The process is a new one, forked from the one that this was made in. No request was served there.
+    pub(crate) fn begin_again(&self) {
+        self.started.store(now(), Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::now();
     }
 
     /// Whether requests are recorded.

@@ -63,9 +63,9 @@ pub(crate) fn process_metrics<'py>(py: Python<'py>, setting: &Setting) -> Raise<
     put(&metrics, c"cpu_user_time", &number(float(cpu.user) / 1e6)?)?;
     put(&metrics, c"cpu_system_time", &number(float(cpu.system) / 1e6)?)?;
     put(&metrics, c"cpu_time", &number(float(cpu.total()) / 1e6)?)?;
-    put(&metrics, c"restart_time", &number(seconds(ledger.started))?)?;
+    put(&metrics, c"restart_time", &number(seconds(ledger.started()))?)?;
     put(&metrics, c"current_time", &number(seconds(present))?)?;
-    let running = present.saturating_sub(ledger.started) / 1_000_000;
+    let running = present.saturating_sub(ledger.started()) / 1_000_000;
     put(&metrics, c"running_time", &integer(py, running)?)?;
     put(&metrics, c"request_threads", &count(py, threads.len() as u64)?)?;
     put(&metrics, c"active_requests", &count(py, active)?)?;

@@ -73,6 +73,11 @@ impl Collections {
         waiting.ended.push(Collection { begun, duration, generation, collected, uncollectable });
     }
 
+    /// Forgets all.
+    pub(crate) fn forget(&self) {
+        *self.waiting() = Waiting::default();
+    }
+
     /// Takes them, with the number of those that were lost so far.
     pub(super) fn take(&self) -> (Vec<Collection>, u64) {
         let mut waiting = self.waiting();

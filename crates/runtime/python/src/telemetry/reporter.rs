@@ -149,7 +149,7 @@ impl Reporter {
         let mut packet = Packet::new(Kind::Stopped);
         self.name(&mut packet);
         packet.text(130, reason.as_bytes());
-        let uptime = u64::try_from(now() - self.sender.setting.ledger.started).unwrap_or(0);
+        let uptime = u64::try_from(now() - self.sender.setting.ledger.started()).unwrap_or(0);
         packet.number(131, float(uptime) / 1e6);
         packet.count(132, requests);
         packet.count(134, active);

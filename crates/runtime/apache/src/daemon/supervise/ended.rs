@@ -5,18 +5,23 @@ use std::time::Duration;
 use super::{Group, LONGEST_DELAY, SOON, Supervisor};
 use crate::codes;
 use crate::daemon::death::{self, Death};
-use crate::daemon::holdings::{close, close_channels, release};
+use crate::daemon::holdings::{close, close_channels, is_inhabited, release};
 use crate::daemon::retained::SavedProcess;
 use crate::daemon::status_page::other_place;
 use crate::daemon::watch::{self, Reason};
 use crate::host::{Mpm, Target, log};
 
 /// The delay after so many processes in a row that were no use.
-fn delay_after(failures: u32) -> Duration {
+pub(super) fn delay_after(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
         failures => Duration::from_secs(1 << (failures - 1).min(5)).min(LONGEST_DELAY),
     }
+}
+
+/// Whether the server is being stopped: nothing is started any more.
+pub(super) fn stops() -> bool {
+    Mpm::is_stopping() || watch::server_shuts_down()
 }
 
 impl Supervisor {
@@ -32,7 +37,7 @@ impl Supervisor {
     }
 
     fn ended(&self, pid: i32, death: Death) {
-        let stops = Mpm::is_stopping() || watch::server_shuts_down();
+        let stops = stops();
         if self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid) {
             if let Some(writer) = self.saved.borrow_mut().writer.take() {
                 close(writer.control);
@@ -49,9 +54,19 @@ impl Supervisor {
             }
             return;
         }
-        if let Some((group, slot, process)) = self.current(pid) {
+        if self.loader_ended(pid, death, stops) {
+            return;
+        }
+        self.ended_where(|process| process.loader.is_none() && process.pid == pid, death);
+    }
+
+    /// The process that the condition holds for has ended. `true`: there was one.
+    pub(super) fn ended_where(&self, is: impl Fn(&SavedProcess) -> bool, death: Death) -> bool {
+        let stops = stops();
+        if let Some((group, slot, process)) = self.current(&is) {
+            let pid = process.pid;
             if !stops && self.has_given_up(group, slot, process, death) {
-                return;
+                return true;
             }
             self.log_end(group, pid, process.place, death, stops);
             release(process);
@@ -66,10 +81,11 @@ impl Supervisor {
                 self.start_process(group, slot, self.next_place(group, process.place), delay);
                 self.roll(group);
             }
-            return;
+            return true;
         }
-        let left = self.left(pid);
+        let left = self.left(&is);
         if let Some((group, process)) = left {
+            let pid = process.pid;
             release(process);
             if let Some(Group { plan, page }) = self.groups.get(group) {
                 page.ended(process.place, pid);
@@ -88,34 +104,35 @@ impl Supervisor {
             }
             self.save();
         }
+        left.is_some()
     }
 
     /// The place for the process that follows one which has ended. The other one of the slot, so that children still
     /// find at the old one which requests it had taken; unless a process that is leaving has it.
-    fn next_place(&self, group: usize, place: u32) -> u32 {
+    pub(super) fn next_place(&self, group: usize, place: u32) -> u32 {
         let other = other_place(place);
         let taken = self.saved.borrow().groups[group].leaving.iter().any(|process| process.place == other);
         if taken { place } else { other }
     }
 
-    fn current(&self, pid: i32) -> Option<(usize, usize, SavedProcess)> {
+    fn current(&self, is: impl Fn(&SavedProcess) -> bool) -> Option<(usize, usize, SavedProcess)> {
         let saved = self.saved.borrow();
         saved.groups.iter().enumerate().find_map(|(group, saved_group)| {
             let mut slots = saved_group.slots.iter().enumerate();
             slots.find_map(|(slot, saved_slot)| {
-                saved_slot.process.filter(|process| process.pid == pid).map(|process| (group, slot, process))
+                saved_slot.process.filter(|process| is(process)).map(|process| (group, slot, process))
             })
         })
     }
 
     /// Takes a process that was leaving out of the records.
-    fn left(&self, pid: i32) -> Option<(usize, SavedProcess)> {
+    fn left(&self, is: impl Fn(&SavedProcess) -> bool) -> Option<(usize, SavedProcess)> {
         let mut saved = self.saved.borrow_mut();
         let known = self.groups.len();
         let found = saved.groups.iter_mut().enumerate().find_map(|(number, group)| {
-            let position = group.leaving.iter().position(|process| process.pid == pid)?;
+            let position = group.leaving.iter().position(&is)?;
             let process = group.leaving.remove(position);
-            if number >= known && group.leaving.is_empty() {
+            if number >= known && !is_inhabited(group) {
                 close_channels(group);
             }
             Some((number, process))
@@ -124,7 +141,7 @@ impl Supervisor {
             let mut number = 0;
             move |group| {
                 number += 1;
-                number <= known || !group.leaving.is_empty()
+                number <= known || is_inhabited(group)
             }
         });
         found
@@ -132,7 +149,7 @@ impl Supervisor {
 
     /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, or are of no
     /// use. A service whose script has returned is run again, but not in a tight loop.
-    fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
+    pub(super) fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
         let Group { plan, page } = &self.groups[group];
         let mut lives = self.lives.borrow_mut();
         let Some(life) = lives.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {

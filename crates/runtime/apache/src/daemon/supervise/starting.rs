@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use wsgi_protocol::loader::Fork;
+
 use super::{Group, Supervisor};
 use crate::codes;
 use crate::daemon::group::{Plan, pipe};
@@ -14,6 +16,14 @@ use crate::daemon::spawn::{self, Sources};
 use crate::daemon::status_page::{PLACES, StatusPage, other_place, slot_of};
 use crate::host::log;
 
+/// Who forks a process.
+enum Child {
+    /// The server: its pid.
+    Own(i32),
+    /// The loader with this pid, in its time.
+    Ordered(i32),
+}
+
 impl Supervisor {
     /// Starts a process in a slot; the one that runs there becomes its predecessor.
     pub(super) fn hand_over(&self, group: usize, slot: usize) {
@@ -22,6 +32,11 @@ impl Supervisor {
             let saved_group = &mut saved.groups[group];
             saved_group.slots[slot].rolls = false;
             match saved_group.slots[slot].process.take() {
+                // Nobody has been there, and the place after it may be the one of the predecessor.
+                Some(process) if process.is_ordered() => {
+                    release(process);
+                    process.place
+                }
                 Some(process) => {
                     saved_group.leaving.push(process);
                     other_place(process.place)
@@ -51,21 +66,29 @@ impl Supervisor {
         let (control, writing) = pipe().inspect_err(|_| close(scripts))?;
         let result = self.fork(plan, page, group, slot, place, delay, (control, scripts));
         close(control);
-        let process = |pid| SavedProcess { pid, control: writing, place, scripts };
-        let pid = match result {
-            Ok(pid) => pid,
+        let mut process = SavedProcess { pid: 0, control: writing, place, scripts, loader: None, start: 0 };
+        match result {
+            Ok((child, start)) => {
+                process.start = start;
+                match child {
+                    Child::Own(pid) => process.pid = pid,
+                    Child::Ordered(loader) => process.loader = Some(loader),
+                }
+            }
             Err(error) => {
-                release(process(0));
+                release(process);
                 return Err(error);
             }
-        };
-        page.started(place, pid);
+        }
         if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
             life.began = Some(Instant::now() + delay);
             life.requests = page.requests(place);
         }
-        self.saved.borrow_mut().groups[group].slots[slot].process = Some(process(pid));
-        self.watch(pid);
+        self.saved.borrow_mut().groups[group].slots[slot].process = Some(process);
+        if process.loader.is_none() {
+            page.started(place, process.pid);
+            self.watch(process.pid);
+        }
         Ok(())
     }
 
@@ -79,7 +102,7 @@ impl Supervisor {
         place: u32,
         delay: Duration,
         (control, scripts): (RawFd, RawFd),
-    ) -> io::Result<i32> {
+    ) -> io::Result<(Child, u32)> {
         let mut saved = self.saved.borrow_mut();
         saved.starts = saved.starts.wrapping_add(1);
         let start = saved.starts;
@@ -90,7 +113,7 @@ impl Supervisor {
         let rolls = plan.rolling && saved_group.slots[slot].rolls;
         let mut sources = Sources {
             launch: -1,
-            listener: saved_group.slots[slot].listener.descriptor,
+            listener: Some(saved_group.slots[slot].listener.descriptor),
             log: saved_group.log.0,
             page: saved_group.page,
             control,
@@ -101,14 +124,28 @@ impl Supervisor {
             inherited_scripts: predecessor.filter(|_| rolls).map(|process| process.scripts).filter(|list| *list >= 0),
             output: saved_group.output.0,
         };
-        let launch: OwnedFd = plan.launch(place, start, &saved_group.secret, &sources)?;
+        let secret = saved_group.secret;
+        drop(saved);
+        if plan.fork_after_load {
+            page.starting(place, start, delay.is_zero());
+            let order = Fork {
+                place,
+                start,
+                delay: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                predecessor: sources.predecessor.is_some(),
+                scripts: sources.scripts.is_some(),
+                inherited_scripts: sources.inherited_scripts.is_some(),
+            };
+            return Ok((Child::Ordered(self.order(group, &sources, order)?), start));
+        }
+        let launch: OwnedFd = plan.launch(place, start, &secret, &sources)?;
         sources.launch = launch.as_raw_fd();
         page.starting(place, start, delay.is_zero());
-        spawn::start(&plan.program, sources, delay)
+        Ok((Child::Own(spawn::start(&plan.program, sources, delay)?), start))
     }
 }
 
 /// The place of a slot's first process.
-fn first_place(slot: usize) -> u32 {
+pub(super) fn first_place(slot: usize) -> u32 {
     u32::try_from(slot).unwrap_or(0) * PLACES
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use wsgi_protocol::abi::{Bytes, Entry};
 use wsgi_protocol::frame::{self, HEADER, Kind, Secret};
-use wsgi_protocol::launch::{self, Descriptors, Python, Timeouts};
+use wsgi_protocol::launch::{self, Descriptors, Import, Python, Timeouts};
 use wsgi_protocol::page::{Layout, Page};
 use wsgi_protocol::request::{self, BODY_INCLUDED, Facts};
 use wsgi_protocol::{keys, line, scripts};
@@ -88,6 +88,7 @@ pub(super) struct Daemon {
     pub(super) script: PathBuf,
     pub(super) log: OwnedFd,
     pub(super) control: Option<OwnedFd>,
+    pub(super) listener: UnixListener,
     pub(super) page: Page,
     /// With `rolling=On`: where it rings, and its list of scripts.
     pub(super) bell: OwnedFd,
@@ -104,9 +105,22 @@ impl Daemon {
 
     /// Starts one whose predecessor had this list of scripts.
     pub(super) fn start_after(name: &str, inherited: &[u8], change: impl FnOnce(&mut launch::Daemon)) -> Self {
+        Self::start_with(name, APPLICATION, inherited, change)
+    }
+
+    /// Starts a loader that loads the application, after these lines.
+    pub(super) fn start_loader(name: &str, lines: &str, change: impl FnOnce(&mut launch::Daemon)) -> Self {
+        Self::start_with(name, &format!("{lines}\n{APPLICATION}"), b"", |daemon| {
+            daemon.loader = true;
+            (daemon.descriptors.listener, daemon.descriptors.bell) = (-1, Some(8));
+            change(daemon);
+        })
+    }
+
+    fn start_with(name: &str, text: &str, inherited: &[u8], change: impl FnOnce(&mut launch::Daemon)) -> Self {
         let folder = Folder::new(name);
         let script = folder.0.join("app.wsgi");
-        std::fs::write(&script, APPLICATION).expect("own folder");
+        std::fs::write(&script, text).expect("own folder");
         let layout = Layout::new(1, 2, 0).expect("small");
         let page_memory = memory(libc::F_SEAL_SHRINK | libc::F_SEAL_GROW, layout.size(), b"");
         // SAFETY: the whole file is mapped and stays so.
@@ -120,7 +134,6 @@ impl Daemon {
         page.initialise(PAGE);
         let listener = UnixListener::bind(folder.0.join("socket")).expect("own folder");
         let (log, their_log) = packets();
-        let (their_control, control) = std::io::pipe().expect("a pipe");
         let (bell, their_bell) = std::io::pipe().expect("a pipe");
         let (predecessor, to_predecessor) = std::io::pipe().expect("a pipe");
         let scripts = memory(libc::F_SEAL_SHRINK | libc::F_SEAL_GROW, scripts::SIZE, b"");
@@ -150,6 +163,16 @@ impl Daemon {
             ..launch::Daemon::default()
         };
         change(&mut daemon);
+        let (their_control, control) = if daemon.loader {
+            if daemon.python.imports.is_empty() {
+                let script = script.as_os_str().as_encoded_bytes().to_vec();
+                daemon.python.imports.push(Import { script, application_group: Vec::new() });
+            }
+            packets()
+        } else {
+            let (reading, writing) = std::io::pipe().expect("a pipe");
+            (OwnedFd::from(reading), OwnedFd::from(writing))
+        };
         let bytes = launch::encode(&daemon).expect("small");
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
         let launch = memory(seals, bytes.len(), &bytes);
@@ -172,7 +195,8 @@ impl Daemon {
             folder,
             script,
             log,
-            control: Some(OwnedFd::from(control)),
+            control: Some(control),
+            listener,
             page,
             bell: bell.into(),
             scripts,

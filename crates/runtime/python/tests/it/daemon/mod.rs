@@ -4,6 +4,7 @@
 mod conversation;
 mod endings;
 mod launched;
+mod loader;
 mod refusals;
 mod requests;
 mod rolling;

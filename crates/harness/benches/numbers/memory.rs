@@ -40,8 +40,8 @@ pub(crate) fn compare(places: &Places) -> Result<Vec<Row>, Failure> {
 
 /// Processes of the group whose memory is shared, the clients that keep all of them busy, and requests of each.
 const PROCESSES: usize = 8;
-const CLIENTS: usize = 16;
-const EACH: usize = 100;
+const CLIENTS: usize = 8;
+const EACH: usize = 200;
 
 /// A group of processes that are forked after the application was loaded, against one where each loads it.
 pub(crate) fn shared(places: &Places) -> Result<Vec<Row>, Failure> {
@@ -69,7 +69,8 @@ pub(crate) fn shared(places: &Places) -> Result<Vec<Row>, Failure> {
 /// The sum of Pss of all processes, in MiB.
 fn cost_of_group(modules: &Modules, project: &Project, fork_after_load: &str) -> Result<f64, Failure> {
     let options = format!("{} processes={PROCESSES} fork-after-load={fork_after_load}", project.options);
-    let site = Site { options: &options, ..Site::new(Mode::Daemon, &project.script) };
+    // More threads than clients: otherwise Apache closes kept connections to have one for the next.
+    let site = Site { options: &options, workers: 64, ..Site::new(Mode::Daemon, &project.script) };
     let served = Served::start(modules, Some(Module::Ours), &site)?;
     std::thread::scope(|scope| {
         let clients: Vec<_> =

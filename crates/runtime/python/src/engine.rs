@@ -149,7 +149,8 @@ impl Engine {
         let record = Arc::clone(&worker.record);
         // In the middle of a request this is no end of a thread but that of the process, or of a child that the
         // application forked.
-        let amiss = record.busy.load(Ordering::SeqCst) || std::process::id() != self.setting.pid;
+        let amiss =
+            record.busy.load(Ordering::SeqCst) || std::process::id() != self.setting.pid.load(Ordering::Relaxed);
         if amiss || self.stopping.load(Ordering::SeqCst) {
             return;
         }

@@ -181,6 +181,11 @@ impl<'r> Response<'r> {
 
     /// Sends body bytes. With `flush` they are on their way when this returns; without, they may wait for more.
     pub(crate) fn data(&mut self, data: &[u8], flush: bool) -> Result<(), Stop> {
+        self.blocks(&[data], flush)
+    }
+
+    /// [`Response::data`] for bytes that lie in several places.
+    pub(crate) fn blocks(&mut self, blocks: &[&[u8]], flush: bool) -> Result<(), Stop> {
         if let Some(stop) = self.failed {
             return Err(stop);
         }
@@ -188,19 +193,21 @@ impl<'r> Response<'r> {
             // The head is out. Apache would throw the rest away; with HTTP/2 it would break the stream instead.
             return Ok(());
         }
-        if flush || self.pending + data.len() > PENDING {
-            self.unflushed += self.pending + data.len();
+        let length: usize = blocks.iter().map(|block| block.len()).sum();
+        if flush || self.pending + length > PENDING {
+            self.unflushed += self.pending + length;
             self.pending = 0;
             self.started = true;
             let flush = flush || self.unflushed >= self.flush_after;
             if flush {
                 self.unflushed = 0;
             }
-            let result = self.sending().pass_now(data, flush);
+            let result = self.sending().pass_now(blocks, flush);
             return self.done(result);
         }
-        self.pending += data.len();
-        let result = self.sending().copy(data);
+        self.pending += length;
+        let sending = self.sending();
+        let result = blocks.iter().try_for_each(|block| sending.copy(block));
         self.done(result)
     }
 
@@ -234,7 +241,7 @@ impl<'r> Response<'r> {
         let sending = self.sending();
         let mut result = Ok(());
         if waiting {
-            result = sending.pass_now(b"", true);
+            result = sending.pass_now(&[], true);
         }
         let result = result.and_then(|()| {
             sending.end();

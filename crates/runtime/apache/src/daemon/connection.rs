@@ -5,10 +5,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use wsgi_protocol::Malformed;
-use wsgi_protocol::frame::{self, HEADER, Kind};
+use wsgi_protocol::frame::{self, HEADER, Kind, MAX_CHUNK};
 
-/// How much is read at once.
+/// How much is read at once, unless a frame that has begun needs more.
 const READ: usize = 32 * 1024;
+
+/// Room for two frames of the largest body blocks: they are read where they are passed on from.
+const TWO_BLOCKS: usize = 2 * (HEADER + MAX_CHUNK) + READ;
 
 /// A connection with what was read and not looked at yet.
 pub(crate) struct Connection {
@@ -102,6 +105,15 @@ impl Connection {
         }
     }
 
+    /// How many bytes the frame that has begun still needs, with the header of the next one: reading more of a stream of
+    /// large frames would only have to be moved to the front later.
+    fn missing(&self) -> usize {
+        let rest = &self.input[self.position..];
+        let length =
+            rest.first_chunk::<HEADER>().and_then(|header| frame::header(*header).ok()).map(|(_, length)| length);
+        length.map_or(0, |length| (2 * HEADER + length).saturating_sub(rest.len()))
+    }
+
     /// Reads what is there behind what was read before.
     fn receive(&mut self, flags: i32) -> Result<(), ReadError> {
         if self.position == self.input.len() {
@@ -111,11 +123,21 @@ impl Connection {
             self.input.drain(..self.position);
             self.position = 0;
         }
-        self.input.reserve(READ);
+        self.receive_behind(flags, self.missing())
+    }
+
+    /// Reads at most `wanted` bytes, or [`READ`] if that is more. What is here stays where it is.
+    fn receive_behind(&mut self, flags: i32, wanted: usize) -> Result<(), ReadError> {
+        let wanted = wanted.max(READ);
+        if wanted > READ && self.input.capacity() < TWO_BLOCKS {
+            self.input.reserve_exact(TWO_BLOCKS.saturating_sub(self.input.len()));
+        }
+        self.input.reserve(wanted);
         let room = self.input.spare_capacity_mut();
+        let wanted = wanted.min(room.len());
         loop {
             // SAFETY: the kernel writes at most as many bytes as there is room for.
-            let count = unsafe { libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), flags) };
+            let count = unsafe { libc::recv(self.socket.as_raw_fd(), room.as_mut_ptr().cast(), wanted, flags) };
             match usize::try_from(count) {
                 Ok(0) => return Err(ReadError::Closed),
                 Ok(count) => {
@@ -146,6 +168,30 @@ impl Connection {
         let start = self.position + HEADER;
         self.position = start + length;
         Ok(Frame { kind, payload: &self.input[start..self.position] })
+    }
+
+    /// The frame of body bytes that [`Connection::next`] gave last, which had so many, and the one behind it, when that is
+    /// body bytes too and can be had without waiting.
+    pub(crate) fn with_following(&mut self, length: usize) -> (&[u8], Option<&[u8]>) {
+        let end = self.position;
+        let start = end - length;
+        let following = loop {
+            match self.whole() {
+                Ok(Some((Kind::Data, length))) => break Some(end + HEADER..end + HEADER + length),
+                Ok(Some(_)) | Err(_) => break None,
+                // A failure shows again when the next frame is asked for.
+                Ok(None) => {
+                    let wanted = self.missing().max(length + 2 * HEADER);
+                    if self.receive_behind(libc::MSG_DONTWAIT, wanted).is_err() {
+                        break None;
+                    }
+                }
+            }
+        };
+        if let Some(following) = &following {
+            self.position = following.end;
+        }
+        (&self.input[start..end], following.map(|following| &self.input[following]))
     }
 
     /// Whether everything that was read was taken.
@@ -181,6 +227,41 @@ mod tests {
         drop(daemon);
         assert!(connection.has_frame(), "the end is news too");
         assert!(matches!(connection.next(), Err(ReadError::Closed)));
+    }
+
+    #[test]
+    fn large_blocks_come_two_at_a_time_when_both_are_there() {
+        let (mut daemon, child) = UnixStream::pair().expect("a socket pair");
+        let mut connection = Connection::new(child.into());
+        let mut bytes = Vec::new();
+        for block in [b'a', b'b', b'c'] {
+            frame::put(Kind::Data, &vec![block; 40_000], &mut bytes).expect("fits");
+        }
+        frame::put(Kind::End, &[0], &mut bytes).expect("fits");
+        let (first, rest) = bytes.split_at(50_000);
+        let (second, rest) = rest.split_at(60_000);
+        let next = |connection: &mut Connection| connection.next().expect("is whole").payload.len();
+        daemon.write_all(first).expect("sent");
+        let length = next(&mut connection);
+        let (a, b) = connection.with_following(length);
+        assert_eq!((a, b), (&[b'a'; 40_000][..], None), "the second is not whole");
+        daemon.write_all(second).expect("sent");
+        let length = next(&mut connection);
+        let (b, c) = connection.with_following(length);
+        assert_eq!((b, c), (&[b'b'; 40_000][..], None));
+        daemon.write_all(rest).expect("sent");
+        let length = next(&mut connection);
+        let (c, end) = connection.with_following(length);
+        assert_eq!((c, end), (&[b'c'; 40_000][..], None), "the end is no body bytes");
+        assert_eq!(connection.next().expect("is whole").kind, Kind::End);
+        daemon.write_all(&bytes).expect("sent");
+        let length = next(&mut connection);
+        let (a, b) = connection.with_following(length);
+        assert_eq!((a, b), (&[b'a'; 40_000][..], Some(&[b'b'; 40_000][..])));
+        let length = next(&mut connection);
+        assert_eq!(connection.with_following(length), (&[b'c'; 40_000][..], None));
+        assert_eq!(connection.next().expect("is whole").kind, Kind::End);
+        assert!(connection.is_drained());
     }
 
     #[test]

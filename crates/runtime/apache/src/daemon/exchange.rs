@@ -27,6 +27,9 @@ use crate::sys;
 
 type Answer = Result<Verdict, Failure>;
 
+/// A block of body bytes of this size is worth a look at whether another one is there.
+const LARGE: usize = 32 * 1024;
+
 /// How a try with one process went.
 pub(crate) enum Turn {
     /// The request is answered, or never will be.
@@ -124,7 +127,7 @@ impl<'e> Exchange<'e> {
         loop {
             if self.response.has_unflushed() && !connection.has_frame() && !connection.wait(self.group.flush_delay) {
                 // Nothing follows soon: what is there goes out.
-                self.pass_on(b"", true);
+                self.pass_on(&[], true);
             }
             if matches!(self.ending, Ending::Gone) {
                 // The process notices at its next writing.
@@ -159,7 +162,16 @@ impl<'e> Exchange<'e> {
                 }),
                 Kind::Head => self.head(payload),
                 Kind::Data => {
-                    self.pass_on(payload, false);
+                    let length = payload.len();
+                    if length < LARGE {
+                        self.pass_on(&[payload], false);
+                    } else {
+                        // Two blocks go out together without being copied; one would wait for the next in a copy.
+                        match connection.with_following(length) {
+                            (block, None) => self.pass_on(&[block], false),
+                            (block, Some(following)) => self.pass_on(&[block, following], false),
+                        }
+                    }
                     Ok(None)
                 }
                 Kind::Pull => match frame::number(payload) {
@@ -226,11 +238,11 @@ impl<'e> Exchange<'e> {
     }
 
     /// Passes body bytes on to the client.
-    fn pass_on(&mut self, bytes: &[u8], flush: bool) {
+    fn pass_on(&mut self, blocks: &[&[u8]], flush: bool) {
         if !matches!(self.ending, Ending::Normal) {
             return;
         }
-        match self.response.data(bytes, flush) {
+        match self.response.blocks(blocks, flush) {
             Ok(()) => {}
             Err(Stop::ClientGone) => self.ending = Ending::Gone,
             Err(Stop::Failed(error)) => {

@@ -168,14 +168,14 @@ impl<'r> Sending<'r> {
         })
     }
 
-    /// Passes on what waits, then `data` without copying it, then, if wanted, a flush: whoever keeps the bytes for longer
+    /// Passes on what waits, then `blocks` without copying them, then, if wanted, a flush: whoever keeps the bytes for longer
     /// than the call copies them (that is what a transient bucket says).
-    pub(crate) fn pass_now(&mut self, data: &[u8], flush: bool) -> Result<(), AprError> {
-        // SAFETY: a fresh bucket each; the transient one is gone from the brigade before `data` may go.
+    pub(crate) fn pass_now(&mut self, blocks: &[&[u8]], flush: bool) -> Result<(), AprError> {
+        // SAFETY: a fresh bucket each; transient ones are gone from the brigade before their bytes may go.
         unsafe {
             let allocator = self.brigade.allocator();
-            if !data.is_empty() {
-                let bucket = sys::apr_bucket_transient_create(data.as_ptr().cast(), data.len(), allocator);
+            for block in blocks.iter().filter(|block| !block.is_empty()) {
+                let bucket = sys::apr_bucket_transient_create(block.as_ptr().cast(), block.len(), allocator);
                 self.brigade.append(bucket);
             }
             if flush {

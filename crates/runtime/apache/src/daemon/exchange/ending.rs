@@ -75,7 +75,7 @@ impl Exchange<'_> {
         match self.ending {
             Ending::Normal => {
                 // What came before the break belongs to the client.
-                self.pass_on(b"", true);
+                self.pass_on(&[], true);
                 self.response.truncate();
                 Verdict::Done
             }

@@ -37,10 +37,7 @@ target=$root/target/engines/$version
 cd "$root"
 if [ "${1:-}" = --test ]; then
     export PYO3_PYTHON="$python"
-    if $cargo nextest --version >/dev/null 2>&1; then
-        exec $cargo nextest run --locked --package wsgi_python --target-dir "$target" --no-fail-fast --status-level fail
-    fi
-    exec env RUST_TEST_THREADS=1 $cargo test --locked --package wsgi_python --target-dir "$target" --no-fail-fast
+    exec "$python" -B "$here/rust_tests.py" "$cargo" --package wsgi_python --target-dir "$target"
 fi
 PYO3_PYTHON=$python $cargo build --locked --profile "$profile" --package wsgi_python --target-dir "$target"
 case $profile in

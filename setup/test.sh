@@ -62,15 +62,6 @@ cached_pythons() {
     done
 }
 
-rust_tests() {
-    if $cargo nextest --version >/dev/null 2>&1; then
-        $cargo nextest run --locked --workspace --no-fail-fast --status-level fail
-    else
-        # Without nextest the tests of a package share a process: those that fork must not do it beside others.
-        env RUST_TEST_THREADS=1 $cargo test --locked --workspace --no-fail-fast
-    fi
-}
-
 # scenarios LABEL [--as USER]: the reports go where that user may write, then to the results.
 scenarios() {
     label=$1
@@ -94,7 +85,7 @@ for cached in $(cached_pythons); do
     stage "engine for ${cached##*/}" once env VERSION= PYTHON="$cached" "$here/engine.sh"
 done
 stage "lints" once $cargo clippy --locked --workspace --all-targets -- -D warnings
-stage "rust tests" rust rust_tests
+stage "rust tests" rust "$python" -B "$here/rust_tests.py" "$cargo" --workspace
 for cached in $(cached_pythons); do
     stage "rust tests on ${cached##*/}" rust env VERSION= PYTHON="$cached" "$here/engine.sh" --test
 done

@@ -7,7 +7,7 @@ use crate::codes;
 use crate::daemon::connection::{Connection, ReadError};
 use crate::daemon::sockets::LOOK;
 use crate::daemon::status_page::{Claim, StatusPage, Target};
-use crate::host::{Failure, log};
+use crate::host::{Failure, Mpm, log};
 use crate::sys;
 
 /// Whether a request could be taken back.
@@ -20,16 +20,30 @@ enum Withdrawn {
     Unsaid,
 }
 
+/// How long a child that is to end waits for a process of a group that has none. A graceful restart has started them
+/// before it tells the children.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
 /// A request that has waited for so long for a thread is worth a line in the log.
 const LONG: Duration = Duration::from_secs(1);
 
 impl Exchange<'_> {
     /// A group without a process that is started or starting is waited for like a connection.
     pub(super) fn wait_for_group(&self, connection: &Connection, claim: &Claim<'_>) -> Result<(), Failure> {
-        if !claim.group_runs() && !connection.wait(self.group.connect_timeout) && !claim.group_runs() {
-            return Err(self.nobody_runs());
+        let began = Instant::now();
+        while !claim.group_runs() && !connection.wait(LOOK) {
+            if began.elapsed() >= self.patience() {
+                return Err(self.nobody_runs());
+            }
         }
         Ok(())
+    }
+
+    /// How long a group may be without any process. The server's end brings none back: whoever waited on would only
+    /// hold it up, until Apache kills the child.
+    fn patience(&self) -> Duration {
+        let patience = self.group.connect_timeout;
+        if Mpm::is_stopping() { patience.min(AT_THE_END) } else { patience }
     }
 
     fn nobody_runs(&self) -> Failure {
@@ -83,7 +97,7 @@ impl Exchange<'_> {
             }
             if claim.group_runs() {
                 nobody_since = None;
-            } else if nobody_since.get_or_insert_with(Instant::now).elapsed() >= self.group.connect_timeout {
+            } else if nobody_since.get_or_insert_with(Instant::now).elapsed() >= self.patience() {
                 return Err(self.done(Err(self.nobody_runs())));
             }
             let in_queue = Duration::from_micros(u64::try_from(now() - self.request.started()).unwrap_or(0));

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use super::helper::{self, settle};
+use super::own_process::{self, settle};
 use crate::host::ServingUser;
 
 /// How long it waits before it listens, so that a daemon which rings without end costs the server little: at first, and
@@ -66,7 +66,7 @@ pub(super) fn start(
     rest: Duration,
     patience: Option<Duration>,
 ) -> io::Result<(libc::pid_t, RawFd)> {
-    helper::fork("the bell of daemon processes", |control| {
+    own_process::fork("the bell of daemon processes", |control| {
         let settled = settle(c"wsgi:bell", vec![pipe, control], user);
         std::thread::sleep(rest);
         if settled {

@@ -13,8 +13,8 @@ use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::line::{self, MAX_LINE};
 use wsgi_protocol::scoreboard;
 
-use super::helper::settle;
-use super::{board, helper};
+use super::own_process::settle;
+use super::{board, own_process};
 use crate::host::log::Target;
 use crate::host::{Server, ServingUser};
 use crate::{module, sys};
@@ -40,7 +40,7 @@ pub(crate) fn start(
     channels: &[Channel],
     user: &ServingUser,
 ) -> io::Result<(libc::pid_t, RawFd)> {
-    helper::fork("the log writer", |control| write_on(main, channels, control, user))
+    own_process::fork("the log writer", |control| write_on(main, channels, control, user))
 }
 
 /// Whether the log's lines have Apache's own form, which can be written for another process.

@@ -3,7 +3,7 @@
 //! In the parent, [`group`] turns definitions into what a start of a process needs, [`spawn`] starts one, [`supervise`]
 //! keeps them running, with what [`holdings`] keeps for them, and hands them over from one generation of the configuration
 //! to the next by way of [`retained`], [`rolling`] does so within one when a process asks for it ([`bell`]), and
-//! [`log_writer`] is the process that writes what they log; both of these are a [`helper`]. With
+//! [`log_writer`] is the process that writes what they log; both of these run in an [`own_process`]. With
 //! `fork-after-load=On` another process of the group forks them, as it is told to ([`orders`]). In a child, [`client`] finds
 //! a process for a request by the [`status_page`], and [`exchange`] passes request and response over a [`connection`].
 
@@ -15,10 +15,10 @@ mod connection;
 mod death;
 mod exchange;
 mod group;
-mod helper;
 mod holdings;
 mod log_writer;
 mod orders;
+mod own_process;
 mod retained;
 mod rolling;
 mod sockets;

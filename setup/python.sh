@@ -6,7 +6,7 @@
 # VERSION            X.Y
 # FREE_THREADED=1    the build without a GIL (3.13t)
 # PYTHON_SRC         a source tarball (file), with its checksum in PYTHON_SRC_SHA256; without it the source is that of
-#                    Debian's source package, unpatched, which apt checks against Debian's signature
+#                    Debian's source package, unpatched, from the mirror that apt has; apt checks Debian's signature
 # DEBIAN_SUITES      where that package is looked for (default: trixie sid)
 # PYTHON_CACHE       where the result is kept (default: /var/cache/mod_wsgi_rs as root, so that Apache's user can read
 #                    it, else mod_wsgi_rs below the user's cache folder)
@@ -50,11 +50,16 @@ trap 'rm -rf "$work"' EXIT
 # apt downloads as a user of its own.
 chmod 755 "$work"
 
+# The mirror of Debian that this machine's packages come from.
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' 2>/dev/null | head -n 1
+}
+
 # The source package of one suite, through an apt that knows nothing but that suite.
 from_debian() {
     keys=/usr/share/keyrings/debian-archive-keyring.gpg
     mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/source"
-    echo "deb-src [signed-by=$keys] http://deb.debian.org/debian $1 main" >"$work/apt/sources.list"
+    echo "deb-src [signed-by=$keys] $mirror $1 main" >"$work/apt/sources.list"
     set -- -o "Dir::Etc::sourcelist=$work/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
         -o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache" --quiet
     apt-get "$@" update >&2
@@ -75,6 +80,11 @@ if [ -n "${PYTHON_SRC:-}" ]; then
     fi
     tarball=$PYTHON_SRC
 elif command -v apt-get >/dev/null 2>&1 && [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]; then
+    mirror=$(debian_mirror)
+    if [ -z "$mirror" ]; then
+        say "apt knows no mirror of Debian; run apt-get update, or give a tarball in PYTHON_SRC with its PYTHON_SRC_SHA256"
+        exit 1
+    fi
     tarball=
     for suite in ${DEBIAN_SUITES:-trixie sid}; do
         say "looking for the source of Python $version in Debian $suite"

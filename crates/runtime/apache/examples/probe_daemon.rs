@@ -142,6 +142,27 @@ impl Probe {
                 send(stream, Kind::Data, b"the first half");
                 let _ = stream.shutdown(std::net::Shutdown::Both);
             }
+            // Announces fourteen bytes.
+            "/whole" => {
+                send(stream, Kind::Head, &head_of(&[("Content-Length", "14")]));
+                send(stream, Kind::Data, b"the whole body");
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            "/too-short" => {
+                send(stream, Kind::Head, &head_of(&[("Content-Length", "14")]));
+                send(stream, Kind::Data, b"the first");
+                send(stream, Kind::End, &[0]);
+            }
+            "/too-long" => {
+                send(stream, Kind::Head, &head_of(&[("Content-Length", "14")]));
+                send(stream, Kind::Data, b"the whole body");
+                send(stream, Kind::Data, b"HTTP/1.1 200 stolen\r\n\r\n");
+                send(stream, Kind::End, &[0]);
+            }
+            "/headless" => {
+                send(stream, Kind::Data, b"stolen");
+                send(stream, Kind::End, &[0]);
+            }
             "/stall" => {
                 send(stream, Kind::Head, &encoded_head("x"));
                 send(stream, Kind::Data, b"the first half");
@@ -236,9 +257,16 @@ fn send(stream: &mut UnixStream, kind: Kind, payload: &[u8]) {
 }
 
 fn encoded_head(value: &str) -> Vec<u8> {
+    head_of(&[("X-Probe", value)])
+}
+
+fn head_of(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
-    let field = Field { name: Bytes::new(b"X-Probe"), value: Bytes::new(value.as_bytes()) };
-    head::encode(200, b"200 OK", &[field], &mut out).expect("it fits");
+    let fields: Vec<Field<'_>> = fields
+        .iter()
+        .map(|(name, value)| Field { name: Bytes::new(name.as_bytes()), value: Bytes::new(value.as_bytes()) })
+        .collect();
+    head::encode(200, b"200 OK", &fields, &mut out).expect("it fits");
     out
 }
 

@@ -67,6 +67,10 @@ pub(crate) struct Response<'r> {
     /// Something went to the output filters: the head is out.
     started: bool,
     has_head: bool,
+    /// The body's length by the application's `Content-Length`.
+    announced: Option<u64>,
+    /// Body bytes that were given to this response.
+    given: u64,
     failed: Option<Stop>,
 }
 
@@ -81,6 +85,8 @@ impl<'r> Response<'r> {
             flush_after,
             started: false,
             has_head: false,
+            announced: None,
+            given: 0,
             failed: None,
         }
     }
@@ -123,6 +129,7 @@ impl<'r> Response<'r> {
                     // The engine refuses other values before it sends a head.
                     if let Some(length) = content_length(value) {
                         request.set_content_length(length);
+                        self.announced = u64::try_from(length).ok();
                     }
                 }
                 Some(Known::WwwAuthenticate) => {
@@ -146,6 +153,10 @@ impl<'r> Response<'r> {
                 }
             }
         }
+        if request.is_head() || matches!(status, 204 | 304) {
+            // The length of a body that is not sent.
+            self.announced = None;
+        }
         if rules.error_override && status >= 400 {
             return Next::Override(status);
         }
@@ -161,6 +172,17 @@ impl<'r> Response<'r> {
         // status that it does not know.
         request.set_status(status, pool.text(line));
         Next::Body
+    }
+
+    /// Whether so many more bytes are more than the head announced. What the client's connection carried behind the announced
+    /// ones would pass for the beginning of another answer.
+    pub(crate) fn is_exceeded_by(&self, more: usize) -> bool {
+        self.announced.is_some_and(|length| self.given.saturating_add(more as u64) > length)
+    }
+
+    /// Whether the client has been given everything that the head announced; `None` if it announced no length.
+    pub(crate) fn is_whole(&self) -> Option<bool> {
+        self.announced.map(|length| self.given == length)
     }
 
     fn sending(&mut self) -> &mut Sending<'r> {
@@ -189,11 +211,12 @@ impl<'r> Response<'r> {
         if let Some(stop) = self.failed {
             return Err(stop);
         }
+        let length: usize = blocks.iter().map(|block| block.len()).sum();
+        self.given += length as u64;
         if self.started && self.request.is_head() {
             // The head is out. Apache would throw the rest away; with HTTP/2 it would break the stream instead.
             return Ok(());
         }
-        let length: usize = blocks.iter().map(|block| block.len()).sum();
         if flush || self.pending + length > PENDING {
             self.unflushed += self.pending + length;
             self.pending = 0;
@@ -226,6 +249,7 @@ impl<'r> Response<'r> {
         if length == 0 {
             return Ok(());
         }
+        self.given += length;
         let result = self.sending().file(descriptor, offset, length, sendfile);
         self.done(result)
     }

@@ -164,15 +164,14 @@ impl<'e> Exchange<'e> {
                 Kind::Data => {
                     let length = payload.len();
                     if length < LARGE {
-                        self.pass_on(&[payload], false);
+                        self.data(&[payload])
                     } else {
                         // Two blocks go out together without being copied; one would wait for the next in a copy.
                         match connection.with_following(length) {
-                            (block, None) => self.pass_on(&[block], false),
-                            (block, Some(following)) => self.pass_on(&[block, following], false),
+                            (block, None) => self.data(&[block]),
+                            (block, Some(following)) => self.data(&[block, following]),
                         }
                     }
-                    Ok(None)
                 }
                 Kind::Pull => match frame::number(payload) {
                     Ok(wanted) => self.give_body(connection, wanted),
@@ -234,6 +233,18 @@ impl<'e> Exchange<'e> {
             Next::Override(status) => Ending::Status(status),
             Next::Redirect(location) => Ending::Redirect(location),
         };
+        Ok(None)
+    }
+
+    /// Body bytes that the process sent.
+    fn data(&mut self, blocks: &[&[u8]]) -> Result<Option<Turn>, Malformed> {
+        if !self.response.has_head() {
+            return Err(Malformed { what: "body before its head" });
+        }
+        if self.response.is_exceeded_by(blocks.iter().map(|block| block.len()).sum()) {
+            return Err(Malformed { what: "body that is longer than its Content-Length" });
+        }
+        self.pass_on(blocks, false);
         Ok(None)
     }
 

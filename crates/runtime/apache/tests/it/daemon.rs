@@ -196,6 +196,24 @@ fn a_response_that_breaks_off_does_not_look_complete() {
     server.wait_for_log("WSGI0119", 1);
 }
 
+// Covers: rule:daemon/announced-length
+#[test]
+fn the_announced_length_decides_what_is_whole() {
+    let server = start("lengths", "");
+    let answer = server.get("/whole");
+    assert_eq!((answer.status(), answer.body()), (200, "the whole body"), "the process ended after the last byte");
+    assert!(!server.log().contains("WSGI0119"), "{}", server.log());
+    let answer = server.get("/too-short");
+    assert_eq!(answer.body(), "the first", "closed by Apache, so that the client notices");
+    server.wait_for_log("WSGI0119: Unable to proxy response from daemon to client. (fewer bytes than", 1);
+    let answer = server.get("/too-long");
+    assert!(!answer.body().contains("stolen"), "{}", answer.body());
+    server.wait_for_log("longer than its Content-Length", 1);
+    let answer = server.get("/headless");
+    assert!(answer.status() == 500 && !answer.body().contains("stolen"), "{}", answer.body());
+    server.wait_for_log("WSGI0148", 1);
+}
+
 // Covers: rule:daemon/malformed-head, code:WSGI0148
 #[test]
 fn heads_of_daemons_are_not_trusted() {

@@ -9,7 +9,8 @@ use super::{Ending, Exchange, Turn, internal};
 use crate::daemon::connection::ReadError;
 use crate::daemon::status_page::StatusPage;
 use crate::host::{Failure, Status, Verdict, log};
-use crate::{codes, environ, sys};
+use crate::codes::{self, Code};
+use crate::{environ, sys};
 
 impl Exchange<'_> {
     /// The response is complete.
@@ -29,6 +30,9 @@ impl Exchange<'_> {
                     format!("Daemon process '{}' ended a response without a head.", self.group.name),
                 )));
             }
+            Ending::Normal if self.response.is_whole() == Some(false) => {
+                return self.broken_off(&"fewer bytes than its Content-Length", &codes::PROXY_FAILED);
+            }
             Ending::Normal => {
                 // The client may be gone: there is nobody left to tell.
                 let _ = self.response.finish();
@@ -36,6 +40,14 @@ impl Exchange<'_> {
             }
         };
         Turn::Done { verdict: Ok(verdict), keep }
+    }
+
+    /// The response ends in its middle, through no fault of the client.
+    fn broken_off(&mut self, cause: &dyn std::fmt::Display, code: &'static Code) -> Turn {
+        log::request(self.request, code, format_args!("Unable to proxy response from daemon to client. ({cause})"));
+        self.group.count(Failed::Truncated);
+        let verdict = self.cut();
+        self.done(Ok(verdict))
     }
 
     /// The process has answered without the whole body.
@@ -100,12 +112,16 @@ impl Exchange<'_> {
             return Turn::Stale;
         }
         if self.response.has_head() {
+            // The client has everything that it was promised: whatever broke afterwards is not its business.
+            if matches!(self.ending, Ending::Normal)
+                && !matches!(error, ReadError::Malformed(_))
+                && self.response.is_whole() == Some(true)
+            {
+                return self.complete(false);
+            }
             let code =
                 if matches!(error, ReadError::TimedOut) { &codes::PROXY_READ_TIMEOUT } else { &codes::PROXY_FAILED };
-            log::request(self.request, code, format_args!("Unable to proxy response from daemon to client. ({error})"));
-            self.group.count(Failed::Truncated);
-            let verdict = self.cut();
-            return self.done(Ok(verdict));
+            return self.broken_off(error, code);
         }
         let (status, code, text) = match error {
             ReadError::Closed => (

@@ -76,13 +76,14 @@ class Stream:
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self.waiting = b""
-        self.ended = False
+        self.ended = self.reset = False
 
     def more(self):
         try:
             data = self.socket.recv(65536)
         except ConnectionResetError:
             data = b""
+            self.reset = True
         except TimeoutError:
             raise Gone("nothing for 5 seconds") from None
         if not data:
@@ -161,6 +162,7 @@ def answer(stream, method, port):
         body, complete = stream.exactly(int(named[b"content-length"]))
     else:
         body, usable = stream.rest(), False
+        complete = not stream.reset
     lines.append("")
     body = re.sub(rb"(?s)<!DOCTYPE HTML PUBLIC .*?<title>(.*?)</title>.*?</html>\n", rb"(httpd's page: \1)\n", body)
     if len(body) > SHOWN:
@@ -169,7 +171,7 @@ def answer(stream, method, port):
         lines += shown(body).replace(str(port), "PORT").split("\n")
     lines += trailers
     if not complete:
-        lines.append("-- cut short")
+        lines.append("-- reset" if stream.reset else "-- cut short")
         usable = False
     return lines, usable
 

@@ -279,16 +279,21 @@ impl<'r> Response<'r> {
         Ok(())
     }
 
-    /// Ends a response that is not complete, so that the client notices: no final chunk, connection closed.
+    /// Ends a response that is not complete, so that the client notices: no final chunk, connection closed, by a reset where
+    /// its end is that of the body.
     pub(crate) fn truncate(&mut self) {
         if self.request.is_answered() {
             return;
         }
-        self.started = true;
+        // What came before the break belongs to the client, the head with it.
+        let _ = self.blocks(&[], true);
         let sending = self.sending();
         sending.break_off();
         // The client may be gone: there is nobody left to tell.
         let _ = sending.pass();
+        if self.request.ends_with_connection() {
+            self.request.connection().reset_afterwards();
+        }
     }
 }
 

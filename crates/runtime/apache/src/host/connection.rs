@@ -84,6 +84,32 @@ impl<'r> Connection<'r> {
         Patience { connection: self, before }
     }
 
+    /// The connection ends with a reset, as a plain end would pass for the end of the body. What was flushed is on its way;
+    /// nothing further is sent.
+    pub(crate) fn reset_afterwards(self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let size = libc::socklen_t::try_from(size_of_val(&linger)).unwrap_or(0);
+        let mut descriptor = -1;
+        // SAFETY: the connection is alive and used by this thread only, as is its socket. What is set is that closing it
+        // discards what was not sent; a connection that counts as aborted is closed without the orderly end before that.
+        unsafe {
+            let socket = sys::ap_get_conn_socket(self.raw());
+            // A stream of HTTP/2 has a connection that is none; its end says whether it was in order.
+            if socket.is_null() || !self.get().master.is_null() {
+                return;
+            }
+            if sys::apr_os_sock_get(&raw mut descriptor, socket) == 0 {
+                libc::setsockopt(descriptor, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size);
+            }
+            #[cfg(connection_has_bit_fields)]
+            (*self.raw()).set_aborted(1);
+            #[cfg(not(connection_has_bit_fields))]
+            {
+                (*self.raw()).aborted = 1;
+            }
+        }
+    }
+
     /// The connection is closed after the present response.
     pub(crate) fn close_afterwards(self) {
         // SAFETY: the connection is alive and used by this thread only.

@@ -97,6 +97,11 @@ impl<'r> Request<'r> {
         self.get().header_only != 0
     }
 
+    /// Whether the response, whose head is out, has a body that only the end of the connection ends.
+    pub(crate) fn ends_with_connection(self) -> bool {
+        !self.is_head() && self.get().chunked == 0 && self.headers_out().get(c"Content-Length").is_none()
+    }
+
     /// Whether it is a GET or HEAD request.
     pub(crate) fn is_get(self) -> bool {
         self.get().method_number.cast_unsigned() == sys::M_GET

@@ -86,8 +86,6 @@ impl Exchange<'_> {
     fn cut(&mut self) -> Verdict {
         match self.ending {
             Ending::Normal => {
-                // What came before the break belongs to the client.
-                self.pass_on(&[], true);
                 self.response.truncate();
                 Verdict::Done
             }

@@ -64,31 +64,15 @@ pub(crate) enum EngineError {
         /// Its version.
         of_home: String,
     },
-    /// The Python home is not there.
-    #[error("{asked_by}: Unable to stat Python home '{}' ({reason}). Give the directory of a Python installation or virtual environment.", home.display())]
-    HomeMissing {
-        /// The directive or option.
-        asked_by: String,
-        /// Its value.
-        home: PathBuf,
-        /// The system's text.
-        reason: String,
-    },
-    /// The Python home is not a directory.
-    #[error("{asked_by}: Python home '{}' is not a directory.", home.display())]
-    HomeNotDirectory {
-        /// The directive or option.
-        asked_by: String,
-        /// Its value.
-        home: PathBuf,
-    },
     /// The Python home holds no Python.
-    #[error("{asked_by}: Python home '{}' is neither a virtual environment (no pyvenv.cfg) nor a Python installation (no lib/pythonX.Y/os.py).", home.display())]
-    HomeEmpty {
+    #[error("{asked_by}: {problem} {installed}.")]
+    Home {
         /// The directive or option.
         asked_by: String,
-        /// Its value.
-        home: PathBuf,
+        /// What is wrong with its value.
+        problem: HomeProblem,
+        /// What is said of the engines that are there.
+        installed: String,
     },
     /// Apache's user cannot use the Python home.
     #[error("{asked_by}: Python home '{}' cannot be used: {reason}.", home.display())]
@@ -108,6 +92,25 @@ pub(crate) enum EngineError {
         /// What is wrong.
         reason: PathError,
     },
+}
+
+/// What is wrong with a Python home.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HomeProblem {
+    /// It is not there.
+    #[error("Unable to stat Python home '{}' ({reason}). Give the directory of a Python installation or virtual environment.", home.display())]
+    Missing {
+        /// The home.
+        home: PathBuf,
+        /// The system's text.
+        reason: String,
+    },
+    /// It is a file.
+    #[error("Python home '{}' is not a directory.", .0.display())]
+    NotDirectory(PathBuf),
+    /// There is nothing of a Python in it.
+    #[error("Python home '{}' is neither a virtual environment (no pyvenv.cfg) nor a Python installation (no lib/pythonX.Y/os.py).", .0.display())]
+    Empty(PathBuf),
 }
 
 /// The engines of one folder, oldest first.
@@ -180,7 +183,7 @@ impl Engines {
 
     /// The engine that is wanted: by version, else by home, else the newest.
     pub(crate) fn choose(&self, wanted: Wanted<'_>) -> Result<Engine, EngineError> {
-        let of_home = wanted.home.map(|(asked_by, home)| version_of_home(asked_by, home)).transpose()?;
+        let of_home = wanted.home.map(|(asked_by, home)| self.version_of_home(asked_by, home)).transpose()?;
         if let (Some((asked_by, version)), Some((home_asked_by, home)), Some(of_home)) =
             (wanted.version, wanted.home, of_home.clone())
             && !home_serves(home, version)
@@ -204,8 +207,22 @@ impl Engines {
             if self.found.is_empty() {
                 return EngineError::NoneInstalled(self.folder.clone());
             }
-            let installed: Vec<&str> = self.found.iter().map(|engine| engine.version.as_str()).collect();
-            EngineError::Absent { asked_by, version, folder: self.folder.clone(), installed: installed.join(", ") }
+            EngineError::Absent { asked_by, version, folder: self.folder.clone(), installed: self.installed() }
+        })
+    }
+
+    /// The versions that are there.
+    fn installed(&self) -> String {
+        self.found.iter().map(|engine| engine.version.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn version_of_home(&self, asked_by: &str, home: &[u8]) -> Result<String, EngineError> {
+        version_of_home(home).map_err(|problem| {
+            let installed = match self.installed() {
+                none if none.is_empty() => "No engine is installed".to_owned(),
+                versions => format!("Engines are installed for Python {versions}"),
+            };
+            EngineError::Home { asked_by: asked_by.to_owned(), problem, installed }
         })
     }
 }
@@ -253,19 +270,15 @@ pub(crate) fn home_serves(home: &[u8], version: &str) -> bool {
 }
 
 /// The version that a Python home asks for.
-fn version_of_home(asked_by: &str, home: &[u8]) -> Result<String, EngineError> {
+fn version_of_home(home: &[u8]) -> Result<String, HomeProblem> {
     let home = PathBuf::from(OsStr::from_bytes(home));
-    let metadata = home.metadata().map_err(|error| EngineError::HomeMissing {
-        asked_by: asked_by.to_owned(),
-        home: home.clone(),
-        reason: error.to_string(),
-    })?;
+    let metadata =
+        home.metadata().map_err(|error| HomeProblem::Missing { home: home.clone(), reason: error.to_string() })?;
     if !metadata.is_dir() {
-        return Err(EngineError::HomeNotDirectory { asked_by: asked_by.to_owned(), home });
+        return Err(HomeProblem::NotDirectory(home));
     }
     let found = std::fs::read(home.join("pyvenv.cfg")).ok().and_then(|text| version_of_venv(&text, &home));
-    let found = found.or_else(|| version_of_installation(&home));
-    found.ok_or_else(|| EngineError::HomeEmpty { asked_by: asked_by.to_owned(), home })
+    found.or_else(|| version_of_installation(&home)).ok_or(HomeProblem::Empty(home))
 }
 
 /// `version = 3.11.7` (venv) or `version_info = 3.11.7.final.0` (virtualenv).
@@ -359,9 +372,12 @@ mod tests {
             let bytes = home.as_os_str().as_bytes().to_vec();
             engines.choose(Wanted { version: None, home: Some(("python-home", &bytes)) })
         };
-        assert!(matches!(wanted(&home), Err(EngineError::HomeMissing { .. })));
+        let refused = wanted(&home).expect_err("it is not there").to_string();
+        assert!(refused.starts_with("python-home: Unable to stat Python home"), "{refused}");
+        assert!(refused.ends_with("Engines are installed for Python 3.11."), "{refused}");
         std::fs::create_dir_all(&home).expect("own folder");
-        assert!(matches!(wanted(&home), Err(EngineError::HomeEmpty { .. })));
+        let empty = HomeProblem::Empty(home.clone());
+        assert!(matches!(wanted(&home), Err(EngineError::Home { problem, .. }) if problem == empty));
         std::fs::write(home.join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.7\n").expect("own folder");
         assert_eq!(wanted(&home).expect("3.11 is there").version, "3.11");
         std::fs::write(home.join("pyvenv.cfg"), "version_info = 3.12.1.final.0\n").expect("own folder");

@@ -390,13 +390,7 @@ impl ThreadSlot {
 
     /// Writes the description, cut to [`DESCRIPTION`] bytes.
     pub fn describe(&self, method: &[u8], uri: &[u8]) {
-        let mut text = [0u8; DESCRIPTION];
-        let mut length = 0;
-        for part in [method, b" ", uri] {
-            let taken = part.len().min(DESCRIPTION - length);
-            text[length..length + taken].copy_from_slice(&part[..taken]);
-            length += taken;
-        }
+        let (text, length) = description(method, uri);
         let (words, _) = text.as_chunks::<4>();
         for (cell, word) in self.description.iter().zip(words) {
             cell.store(u32::from_ne_bytes(*word), Ordering::Relaxed);
@@ -409,8 +403,30 @@ impl ThreadSlot {
     pub fn description(&self) -> String {
         let length = (self.length.load(Ordering::Relaxed) as usize).min(DESCRIPTION);
         let bytes = self.description.iter().flat_map(|cell| cell.load(Ordering::Relaxed).to_ne_bytes());
-        bytes.take(length).map(|byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '?' }).collect()
+        printable(bytes.take(length))
     }
+}
+
+fn description(method: &[u8], uri: &[u8]) -> ([u8; DESCRIPTION], usize) {
+    let mut text = [0u8; DESCRIPTION];
+    let mut length = 0;
+    for part in [method, b" ", uri] {
+        let taken = part.len().min(DESCRIPTION - length);
+        text[length..length + taken].copy_from_slice(&part[..taken]);
+        length += taken;
+    }
+    (text, length)
+}
+
+fn printable(bytes: impl Iterator<Item = u8>) -> String {
+    bytes.map(|byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '?' }).collect()
+}
+
+/// What a page says of a request with this method and URI while a thread serves it.
+#[must_use]
+pub fn described(method: &[u8], uri: &[u8]) -> String {
+    let (text, length) = description(method, uri);
+    printable(text[..length].iter().copied())
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ const FATAL: [i32; 9] = [
     libc::SIGSYS,
 ];
 
-/// The most requests that a line names.
-const NAMED: usize = 4;
+/// How many bytes of requests one line names at most; Apache cuts lines at some 8000.
+const NAMED: usize = 4000;
 
 impl Death {
     /// Of a status as `waitpid` gives it.
@@ -68,8 +68,8 @@ impl Death {
         }
     }
 
-    /// The line about it: who, why, and what was lost.
-    pub(crate) fn describe(self, pid: i32, group: &str, serving: &[String]) -> String {
+    /// Who ended, and why.
+    pub(crate) fn describe(self, pid: i32, group: &str) -> String {
         let cause = match self {
             Self::Exit(255) => "ended because its shutdown took too long (exit code 255)".to_owned(),
             Self::Exit(code) => format!("ended with exit code {code}"),
@@ -78,15 +78,32 @@ impl Death {
                 None => format!("died of signal {signal}"),
             },
         };
-        let mut line = format!("pid {pid} of group '{group}' {cause}");
-        if !serving.is_empty() {
-            line.push_str(" while serving ");
-            line.push_str(&serving[..serving.len().min(NAMED)].join(", "));
-            if serving.len() > NAMED {
-                line.push_str(&format!(" and {} more", serving.len() - NAMED));
+        format!("pid {pid} of group '{group}' {cause}")
+    }
+
+    /// The lines about an end: who, why, and each request that was lost. There is more than one when the requests are too
+    /// many for one.
+    pub(crate) fn describe_with(self, pid: i32, group: &str, serving: &[String]) -> Vec<String> {
+        let end = self.describe(pid, group);
+        let mut lines: Vec<String> = Vec::new();
+        let mut full = end.len();
+        for request in serving {
+            match lines.last_mut().filter(|line| line.len() + request.len() <= full + NAMED) {
+                Some(line) => {
+                    line.push_str(", ");
+                    line.push_str(request);
+                }
+                None => {
+                    let joint = if lines.is_empty() { "while serving" } else { "while serving also" };
+                    full = end.len() + joint.len();
+                    lines.push(format!("{end} {joint} {request}"));
+                }
             }
         }
-        line
+        if lines.is_empty() {
+            lines.push(end);
+        }
+        lines
     }
 }
 
@@ -125,13 +142,14 @@ mod tests {
     #[test]
     fn the_line_names_pid_cause_group_and_request() {
         let serving = vec!["GET /x".to_owned()];
-        assert_eq!(
-            Death::Signal(11).describe(4711, "web", &serving),
-            "pid 4711 of group 'web' died of signal 11 (SIGSEGV) while serving GET /x"
-        );
-        assert_eq!(Death::Exit(3).describe(1, "web", &[]), "pid 1 of group 'web' ended with exit code 3");
-        let many: Vec<String> = (0..6).map(|number| format!("GET /{number}")).collect();
-        assert!(Death::Exit(3).describe(1, "web", &many).ends_with("GET /3 and 2 more"));
+        let end = "pid 4711 of group 'web' died of signal 11 (SIGSEGV)";
+        assert_eq!(Death::Signal(11).describe_with(4711, "web", &serving), [format!("{end} while serving GET /x")]);
+        assert_eq!(Death::Exit(3).describe_with(1, "web", &[]), ["pid 1 of group 'web' ended with exit code 3"]);
+        let many: Vec<String> = (0..200).map(|number| format!("GET /{number:0>60}")).collect();
+        let lines = Death::Signal(11).describe_with(4711, "web", &many);
+        assert!(lines.len() > 1 && lines.iter().all(|line| line.len() < 5000 && line.starts_with(end)), "{lines:?}");
+        let named: usize = lines.iter().map(|line| line.matches("GET /0").count()).sum();
+        assert_eq!(named, many.len());
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(crate) struct Exchange<'e> {
     response: Response<'e>,
     ending: Ending<'e>,
     accepted: bool,
+    /// The process that it was sent to last; its place is cleared when it has ended.
+    pid: Option<u32>,
     /// What to look for on the status page, to see whether a thread has taken the request.
     ticket: u64,
     /// It was sent to a process of another generation, which does not see our page.
@@ -114,6 +116,7 @@ impl<'e> Exchange<'e> {
             };
         }
         self.accepted = false;
+        self.pid = claim.pid();
         self.body_unsent = None;
         if let Err(failure) = self.wait_for_group(connection, claim) {
             return self.done(Err(failure));
@@ -149,11 +152,13 @@ impl<'e> Exchange<'e> {
                 Kind::Accepted => frame::number(payload).map(|place| {
                     self.accepted = true;
                     claim.accepted_by(place);
+                    self.pid = claim.pid();
                     None
                 }),
                 Kind::Picked => frame::number(payload).map(|place| {
                     self.foreign |= place == u32::MAX;
                     claim.accepted_by(place);
+                    self.pid = claim.pid();
                     None
                 }),
                 Kind::Log => frame::log(payload).map(|record| {

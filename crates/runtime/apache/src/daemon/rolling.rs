@@ -251,7 +251,7 @@ impl Supervisor {
         let name = &plan.program.group;
         let was_killed = death == Death::Signal(libc::SIGKILL) && self.asked.borrow().contains(&process.pid);
         if death != Death::Exit(GIVEN_UP) && !was_killed {
-            let end = death.describe(process.pid, name, &[]);
+            let end = death.describe(process.pid, name);
             let text = format_args!("{end} before it served; the process that it was to replace goes on serving.");
             log::server(plan.server, &codes::DAEMON_DIED, text);
             page.count_end(death);

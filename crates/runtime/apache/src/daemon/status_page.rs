@@ -387,6 +387,12 @@ impl<'p> Claim<'p> {
         self.at
     }
 
+    /// The pid of the process that the request was sent to, as far as is known.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let Target::Place(place) = self.at else { return None };
+        self.page.page.process(place).map(|process| process.pid.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
     /// The process at `place` has taken the request.
     pub(crate) fn accepted_by(&mut self, place: u32) {
         if self.at == Target::Place(place) || place >= self.page.page.processes() {

@@ -231,4 +231,5 @@ fn an_engine_that_is_not_there_is_refused_with_those_that_are() {
     assert!(refused.is_some_and(|refused| refused.contains("Unknown option")), "quotes go around the value only");
     let refused = refusal(&format!("WSGIDaemonProcess web python-home=\"{}\"", home.display())).expect("no such home");
     assert!(refused.contains(&format!("Unable to stat Python home '{}'", home.display())), "{refused}");
+    assert!(refused.contains("No engine is installed."), "there is none beside this module: {refused}");
 }

@@ -3,13 +3,15 @@
 use std::io;
 
 use wsgi_protocol::frame::FailureCode;
+use wsgi_protocol::keys;
+use wsgi_protocol::page::described;
 use wsgi_protocol::tally::Failed;
 
 use super::{Ending, Exchange, Turn, internal};
+use crate::codes::{self, Code};
 use crate::daemon::connection::ReadError;
 use crate::daemon::status_page::StatusPage;
 use crate::host::{Failure, Status, Verdict, log};
-use crate::codes::{self, Code};
 use crate::{environ, sys};
 
 impl Exchange<'_> {
@@ -95,6 +97,16 @@ impl Exchange<'_> {
         }
     }
 
+    /// Which request of which process was lost, in the words of the line about the end of that process (WSGI0902).
+    fn lost(&self) -> String {
+        let value = |key| {
+            let entry = self.entries.iter().find(|entry| entry.key == key);
+            entry.map_or(&b"?"[..], |entry| entry.value.or_empty())
+        };
+        let request = described(value(keys::id("REQUEST_METHOD")), value(keys::id("REQUEST_URI")));
+        self.pid.map_or_else(String::new, |pid| format!(" It was pid {pid}, serving {request}."))
+    }
+
     /// The connection can be read no more.
     pub(super) fn broken(&mut self, error: &ReadError, page: &StatusPage) -> Turn {
         let name = &self.group.name;
@@ -127,7 +139,8 @@ impl Exchange<'_> {
                 &codes::CLOSED_BEFORE_HEAD,
                 format!(
                     "Daemon process '{name}' closed connection before sending complete response headers. (Truncated or \
-                     oversized response headers received from daemon process '{name}')"
+                     oversized response headers received from daemon process '{name}'){}",
+                    self.lost()
                 ),
             ),
             ReadError::TimedOut => (
@@ -140,7 +153,8 @@ impl Exchange<'_> {
                 &codes::HEAD_READ_FAILED,
                 format!(
                     "Error reading response headers from daemon process '{name}' ({error}). (Truncated or oversized \
-                     response headers received from daemon process '{name}')"
+                     response headers received from daemon process '{name}'){}",
+                    self.lost()
                 ),
             ),
             ReadError::Malformed(malformed) => (

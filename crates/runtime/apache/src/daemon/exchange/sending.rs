@@ -60,6 +60,7 @@ impl<'e> Exchange<'e> {
             response: Response::new(request, group.flush_after),
             ending: Ending::Normal,
             accepted: false,
+            pid: None,
             ticket: facts.ticket,
             foreign: false,
             sent: None,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::{Group, LONGEST_DELAY, SOON, Supervisor};
 use crate::codes;
 use crate::daemon::death::{self, Death};
+use crate::daemon::group::Plan;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release};
 use crate::daemon::retained::SavedProcess;
-use crate::daemon::status_page::other_place;
+use crate::daemon::status_page::{StatusPage, other_place};
 use crate::daemon::watch::{self, Reason};
 use crate::host::{Mpm, Target, log};
 
@@ -92,11 +93,7 @@ impl Supervisor {
                 page.count_end(death);
                 let was_asked = death == Death::Signal(libc::SIGTERM) && self.asked.borrow().contains(&pid);
                 if death != Death::Exit(0) && !was_asked {
-                    log::server(
-                        plan.server,
-                        &codes::DAEMON_DIED,
-                        format_args!("{}", death.describe(pid, &plan.program.group, &page.serving(process.place))),
-                    );
+                    log_death(plan, page, process.place, pid, death);
                 }
                 if !stops {
                     self.roll(group);
@@ -182,11 +179,7 @@ impl Supervisor {
         let target = Target::Server(plan.server);
         page.count_end(death);
         if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
-            log::server(
-                plan.server,
-                &codes::DAEMON_DIED,
-                format_args!("{}", death.describe(pid, name, &page.serving(place))),
-            );
+            log_death(plan, page, place, pid, death);
         }
         if stops {
             log::info(
@@ -208,6 +201,13 @@ impl Supervisor {
             target,
             format_args!("Process '{name}' (pid={pid}) has been deregistered and will no longer be monitored."),
         );
+    }
+}
+
+/// Tells how a process ended, and which requests ended with it.
+fn log_death(plan: &Plan, page: &StatusPage, place: u32, pid: i32, death: Death) {
+    for line in death.describe_with(pid, &plan.program.group, &page.serving(place)) {
+        log::server(plan.server, &codes::DAEMON_DIED, format_args!("{line}"));
     }
 }
 

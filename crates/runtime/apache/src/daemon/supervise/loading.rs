@@ -324,7 +324,7 @@ impl Supervisor {
         let (name, pid) = (&plan.program.group, loader.pid);
         page.count_end(death);
         if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
-            let end = death.describe(pid, name, &[]);
+            let end = death.describe(pid, name);
             let text =
                 format_args!("{end}; it was the group's loader, and the processes that it has forked end with it.");
             log::server(plan.server, &codes::DAEMON_DIED, text);

@@ -249,7 +249,8 @@ unsafe extern "C" fn child_status(
     _: c_int,
     state: sys::mpm_child_status,
 ) {
-    if !matches!(state, sys::MPM_CHILD_EXITED | sys::MPM_CHILD_LOST_SLOT) {
+    // One that has lost its slot of the scoreboard to a successor still serves.
+    if state != sys::MPM_CHILD_EXITED {
         return;
     }
     wall("child_status", (), || {

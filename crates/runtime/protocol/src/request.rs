@@ -158,6 +158,13 @@ impl<'a> Facts<'a> {
     pub fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
+
+    /// Since when the request waits for a process: since it began, as Apache's own work counts; but the time in which the client
+    /// sent a body that travels with it does not.
+    #[must_use]
+    pub fn queued_since(&self, included: &[u8]) -> i64 {
+        if included.is_empty() { self.request_start } else { self.queue_start }
+    }
 }
 
 /// Appends the payload of a request frame: facts, entries, then the body bytes that travel with it.

@@ -68,7 +68,8 @@ impl Withdrawals {
     pub fn clear(&self, place: u32) {
         for cell in self.cells.iter().filter(|cell| cell.place.load(Ordering::Acquire) == place) {
             let ticket = cell.ticket.load(Ordering::SeqCst);
-            if ticket != 0 {
+            // The cell may have been freed and used for another place; that one is written before its ticket.
+            if ticket != 0 && cell.place.load(Ordering::SeqCst) == place {
                 self.free(cell, ticket);
             }
         }

@@ -150,9 +150,6 @@ pub trait Process: Sync {
     fn scoreboard(&self) -> Option<wsgi_protocol::scoreboard::Snapshot> {
         None
     }
-
-    /// The application has read or written something (for inactivity-timeout). Called often, also with the GIL held.
-    fn activity(&self) {}
 }
 
 /// See [`Process::script_changed`].

@@ -597,4 +597,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "It is tried again after a delay; the group has a process less until then.",
         "Look at the error the line names: the limits of processes or of memory are the usual reason.",
     ),
+    code(
+        950,
+        Error,
+        "A daemon process cannot take connections, as a rule because its table of descriptors is full.",
+        "It tries again ten times a second; requests wait, for socket-timeout at most, or go to other processes of the group.",
+        "Find out with lsof what the application keeps open, or raise the limit of open files.",
+    ),
 ];

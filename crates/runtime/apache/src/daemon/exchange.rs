@@ -73,6 +73,8 @@ pub(crate) struct Exchange<'e> {
     ticket: u64,
     /// It was sent to a process of another generation, which does not see our page.
     foreign: bool,
+    /// Since when it waits in the queue, in microseconds since the epoch.
+    queued: i64,
     /// When it was sent, once that was some time ago.
     sent: Option<Instant>,
     /// How long the client may take nothing, from the response's head on.
@@ -148,6 +150,8 @@ impl<'e> Exchange<'e> {
                 Err(error) => return self.broken(&error, page),
             };
             let (kind, payload) = (frame.kind, frame.payload);
+            // Only the application's own thread says these, whatever stands on the page.
+            self.accepted |= matches!(kind, Kind::Pull | Kind::Head | Kind::Data);
             let turn = match kind {
                 Kind::Accepted => frame::number(payload).map(|place| {
                     self.accepted = true;

@@ -163,7 +163,13 @@ pub(crate) fn connect(path: &Path, manner: Manner) -> Result<OwnedFd, ConnectErr
         return Err(ConnectError::Failed(io::ErrorKind::InvalidFilename.into()));
     };
     let socket = socket().map_err(ConnectError::NoSocket)?;
-    set_timeout(&socket, libc::SO_SNDTIMEO, patience).map_err(ConnectError::NoSocket)?;
+    // As a timeout zero means without end.
+    let waits = !patience.is_zero();
+    if waits {
+        set_timeout(&socket, libc::SO_SNDTIMEO, patience).map_err(ConnectError::NoSocket)?;
+    } else {
+        set_blocking(&socket, false).map_err(ConnectError::NoSocket)?;
+    }
     set_buffer(&socket, libc::SO_SNDBUF, buffers.0);
     set_buffer(&socket, libc::SO_RCVBUF, buffers.1);
     loop {
@@ -179,6 +185,9 @@ pub(crate) fn connect(path: &Path, manner: Manner) -> Result<OwnedFd, ConnectErr
             _ => return Err(ConnectError::Failed(error)),
         }
     }
+    if !waits {
+        set_blocking(&socket, true).map_err(ConnectError::NoSocket)?;
+    }
     set_timeout(&socket, libc::SO_SNDTIMEO, timeout).map_err(ConnectError::NoSocket)?;
     let look = if timeout.is_zero() { LOOK } else { LOOK.min(timeout) };
     set_timeout(&socket, libc::SO_RCVTIMEO, look).map_err(ConnectError::NoSocket)?;
@@ -193,6 +202,16 @@ fn set_buffer(socket: &OwnedFd, option: i32, size: u32) {
         // SAFETY: the value lives across the call.
         unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), length) };
     }
+}
+
+fn set_blocking(socket: &OwnedFd, blocks: bool) -> io::Result<()> {
+    // The socket was made here and has no other flags.
+    let flags = if blocks { 0 } else { libc::O_NONBLOCK };
+    // SAFETY: no pointers.
+    if unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFL, flags) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn set_timeout(socket: &OwnedFd, option: i32, timeout: Duration) -> io::Result<()> {
@@ -280,6 +299,9 @@ mod tests {
         let patience = Duration::from_millis(50);
         let taken: Vec<_> = (0..3).map(|_| connect(&at, manner(patience))).collect();
         assert!(taken.iter().any(|result| matches!(result, Err(ConnectError::TimedOut))));
+        let began = std::time::Instant::now();
+        assert!(matches!(connect(&at, manner(Duration::ZERO)), Err(ConnectError::TimedOut)), "zero is not without end");
+        assert!(began.elapsed() < Duration::from_secs(5));
         let missing = folder.path().join("missing");
         assert!(matches!(connect(&missing, manner(patience)), Err(ConnectError::Failed(_))));
     }

@@ -152,11 +152,14 @@ impl StatusPage {
     /// Takes a request back from the process at a place, which is not to be preferred for a while. `false`: there is no
     /// room to say so. Whether the process has taken it all the same is to be looked at afterwards.
     pub(crate) fn withdraw(&self, ticket: u64, place: u32) -> bool {
-        if let Some(process) = self.page.process(place) {
-            // Before the ticket is there, at which the process says that it goes on.
-            process.stuck.store(1, Ordering::Release);
+        // Before the ticket is there, at which the process says that it goes on.
+        let process = self.page.process(place).map(|process| (process, process.stuck.swap(1, Ordering::AcqRel)));
+        let said = self.page.withdrawals().add(ticket, place);
+        if let (false, Some((process, 0))) = (said, process) {
+            // Nothing would tell that it goes on.
+            process.stuck.store(0, Ordering::Release);
         }
-        self.page.withdrawals().add(ticket, place)
+        said
     }
 
     /// A request that was taken back was served all the same.
@@ -527,6 +530,8 @@ mod tests {
         page.starting(0, 2, true);
         page.page.process(0).expect("is there").state.store(State::Ready as u32, Ordering::Relaxed);
         assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(0));
+        let full = (100..1000).find(|ticket| !page.withdraw(*ticket, 2)).expect("room is bounded");
+        assert!(!page.withdraw(full, 0) && page.has_room_elsewhere(2), "nobody would say that it goes on");
     }
 
     #[test]

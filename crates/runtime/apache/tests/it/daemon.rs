@@ -1,7 +1,9 @@
 //! Daemon mode with a real httpd and a process that stands in for the engine (`examples/probe_daemon.rs`): how daemons
 //! are started, and what becomes of requests when they misbehave.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
 use crate::server::Server;
 
@@ -166,6 +168,21 @@ fn a_process_that_takes_no_body_and_answers_nothing_is_one_line() {
     assert_eq!(answer.status(), 502, "{}", server.log());
     server.wait_for_log("WSGI0146: ", 1);
     assert!(!server.log().contains("WSGI0129"), "{}", server.log());
+}
+
+// Covers: rule:daemon/queue-timeout
+#[test]
+fn the_time_in_which_a_client_sends_its_form_is_no_time_in_the_queue() {
+    let server = start("slow-form", "queue-timeout=1");
+    let mut stream = server.connect();
+    let head = "POST /body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("it reads");
+    // The client's slowness is what is tried.
+    std::thread::sleep(Duration::from_millis(1300));
+    stream.write_all(b"0123456789").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("POST 10"), "{answer}\n{}", server.log());
 }
 
 // Covers: code:WSGI0118

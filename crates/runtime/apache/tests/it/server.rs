@@ -111,10 +111,16 @@ impl Server {
         self.folder.path()
     }
 
+    /// A connection of a client.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port.number)).expect("the server listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a plain socket");
+        stream
+    }
+
     /// Sends a request head (without the empty line) and a body on a connection of its own; `PORT` is the port.
     pub(crate) fn ask(&self, head: &str, body: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port.number)).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a plain socket");
+        let mut stream = self.connect();
         let head = head.replace("PORT", &self.port.number.to_string()).replace('\n', "\r\n");
         stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).expect("the server reads");
         // A server that refuses a body may close before it has all of it.

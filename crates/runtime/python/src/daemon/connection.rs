@@ -200,10 +200,9 @@ impl Connection {
 
     /// Whether the other end has closed it, whatever can still be read.
     pub(super) fn is_abandoned(&self) -> bool {
-        let events = libc::POLLRDHUP;
-        let mut entry = libc::pollfd { fd: self.socket.as_raw_fd(), events, revents: 0 };
+        let mut entry = libc::pollfd { fd: self.socket.as_raw_fd(), events: 0, revents: 0 };
         // SAFETY: one entry.
-        unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & (events | libc::POLLHUP) != 0 }
+        unsafe { libc::poll(&raw mut entry, 1, 0) > 0 && entry.revents & libc::POLLHUP != 0 }
     }
 
     /// Tells the other end that no further request is read here; one that it has sent already still is.
@@ -290,5 +289,21 @@ mod tests {
         assert!(matches!(connection.read_request(&mut buffer, &SECRET), Ok(Found::Request(_))));
         assert_eq!(child.write(b"late").expect_err("refused").kind(), io::ErrorKind::BrokenPipe);
         assert!(matches!(connection.read_request(&mut buffer, &SECRET), Ok(Found::Closed)));
+    }
+
+    #[test]
+    fn a_child_that_has_gone_is_told_from_our_own_leaving() {
+        let (mut child, mut connection) = pair();
+        child.write_all(&frame_of(Kind::Hello, &SECRET)).expect("sent");
+        child.write_all(&frame_of(Kind::Request, b"taken back")).expect("sent");
+        connection.take_no_more();
+        assert!(!connection.is_abandoned());
+        drop(child);
+        assert!(connection.is_abandoned());
+        let mut buffer = Vec::new();
+        assert!(
+            matches!(connection.read_request(&mut buffer, &SECRET), Ok(Found::Request(_))),
+            "it is there all the same"
+        );
     }
 }

@@ -93,6 +93,7 @@ impl<'a> Exchange<'a> {
             counts_as_activity,
             log_level: facts.log_level().unwrap_or(server.log.level()),
         };
+        exchange.activity();
         let picked = match exchange.ticket {
             // A child of another generation cannot take back what is noted on a page that it does not see.
             0 if facts.ticket != 0 => Some(u32::MAX),
@@ -151,6 +152,9 @@ impl<'a> Exchange<'a> {
     /// Asks for more of the body and waits for it.
     fn pull(&mut self, wanted: usize) -> Result<(), ReadFailure> {
         let lost = |_| ReadFailure("Connection was terminated".into());
+        if is_forked() {
+            return Err(lost(io::ErrorKind::BrokenPipe.into()));
+        }
         let wanted = u32::try_from(wanted.clamp(PULLED, MAX_CHUNK)).unwrap_or(0);
         self.put(Kind::Pull, &wanted.to_le_bytes()).map_err(|error| ReadFailure(error.to_string()))?;
         self.write(&[]).map_err(lost)?;
@@ -186,6 +190,7 @@ impl<'a> Exchange<'a> {
 
     /// Ends the exchange. Whether the connection may be kept for another request.
     pub(super) fn finish(mut self, outcome: Outcome, last: bool) -> bool {
+        self.activity();
         let flags = if last { frame::END_LAST } else { 0 };
         match outcome {
             Outcome::Complete => {
@@ -225,10 +230,8 @@ impl Gateway for Exchange<'_> {
             return !self.server.status.is_withdrawn(self.ticket);
         }
         let index = self.server.status.index().to_le_bytes();
-        // Four bytes always fit; a connection that has gone shows at the next reading or writing.
-        let _ = self.put(Kind::Accepted, &index);
-        let _ = self.write(&[]);
-        true
+        // A child that has gone may have sent the request elsewhere.
+        self.put(Kind::Accepted, &index).is_ok() && self.write(&[]).is_ok()
     }
 
     fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFailure> {

@@ -98,10 +98,8 @@ impl Monitor {
     fn notices(&mut self) -> Vec<Notice> {
         self.server.board.monitor.clear();
         let caught = signals::take();
-        if let Some(watchdog) = &self.watchdog {
-            for (signal, name) in caught.passed_on() {
-                watchdog.task(Task::Signal(signal, name));
-            }
+        if let Some(watchdog) = &mut self.watchdog {
+            caught.passed_on().for_each(|(signal, name)| watchdog.signal(signal, name));
         }
         let mut notices = Vec::new();
         if caught.has(libc::SIGTERM) || caught.has(libc::SIGINT) {
@@ -170,9 +168,9 @@ impl Monitor {
                         self.server.board.announce_from(*finished);
                     }
                 }
-                Step::Interrupt { thread } => {
-                    if let (Some(watchdog), Ok(thread)) = (&self.watchdog, u32::try_from(*thread)) {
-                        watchdog.task(Task::Interrupt(thread));
+                Step::Interrupt { thread, start } => {
+                    if let (Some(watchdog), Ok(worker)) = (&self.watchdog, u32::try_from(*thread)) {
+                        watchdog.task(Task::Interrupt { worker, start: *start });
                     }
                 }
                 Step::DumpStacks => {

@@ -20,7 +20,7 @@ pub(super) struct Poller {
     epoll: OwnedFd,
 }
 
-const ONCE: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLONESHOT) as u32;
+const ONCE: u32 = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
 
 fn done(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -69,7 +69,8 @@ impl Poller {
         let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), &raw mut event, 1, -1) };
         match count {
             1.. => {
-                let gone = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+                // Both halves are closed only when the peer has gone: it closes none alone, and we only our reading one.
+                let gone = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
                 Ok(Some(Event { token: Token(event.u64), peer_gone: event.events & gone != 0 }))
             }
             0 => Ok(None),

@@ -104,8 +104,7 @@ impl Work {
             }
             _ => {
                 let connection = self.server.unpark(token)?;
-                // While leaving, our own half is closed, which looks the same; reading tells them apart.
-                if peer_gone && !self.server.is_leaving() {
+                if peer_gone {
                     // The child gave up, or ended: nobody waits for what may still lie in the socket.
                     self.throw_away(connection);
                     self.server.closed();
@@ -119,7 +118,7 @@ impl Work {
     fn serve(&mut self, mut connection: Connection) {
         let keep = match connection.read_request(&mut self.input, &self.server.secret) {
             // It lay in the backlog, perhaps through the end of a process, and the child has gone elsewhere.
-            Ok(Found::Request(start)) if connection.fresh && !self.server.is_leaving() && connection.is_abandoned() => {
+            Ok(Found::Request(start)) if connection.fresh && connection.is_abandoned() => {
                 self.forget(start);
                 false
             }
@@ -186,7 +185,7 @@ impl Work {
         };
         let exchange = Exchange::new(server, self.number, connection, &facts, included, &mut self.buffers);
         let queue = i64::try_from(server.timeouts.queue).unwrap_or(i64::MAX).saturating_mul(1000);
-        if queue > 0 && wall_clock().saturating_sub(facts.request_start) > queue {
+        if queue > 0 && wall_clock().saturating_sub(facts.queued_since(included)) > queue {
             server.status.is_withdrawn(facts.ticket);
             return exchange.refuse(FailureCode::QueueTimeout, b"", server.is_leaving());
         }

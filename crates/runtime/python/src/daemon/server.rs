@@ -74,6 +74,11 @@ impl Board {
         }
     }
 
+    /// Whether the worker still has the request that began then.
+    pub(super) fn still_serves(&self, worker: u32, since: u64) -> bool {
+        self.starts.get(worker as usize).is_some_and(|start| start.load(Ordering::Acquire) == since)
+    }
+
     pub(super) fn end(&self, worker: u32) {
         if let Some(start) = self.starts.get(worker as usize) {
             start.store(0, Ordering::Release);
@@ -149,6 +154,8 @@ pub(super) struct Server {
     stale: Option<Stale>,
     /// Connections that wait for a request.
     idle: Mutex<HashMap<i32, Connection>>,
+    /// The last connection that came could be taken.
+    accepts: AtomicBool,
     /// No connection is kept any more.
     leaving: AtomicBool,
     stopping: AtomicBool,
@@ -198,6 +205,7 @@ impl Server {
             rolling: parts.rolling,
             stale: parts.stale,
             idle: Mutex::default(),
+            accepts: AtomicBool::new(true),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             stop,
@@ -233,14 +241,35 @@ impl Server {
     /// Takes a connection from a listener, if one is there, and lets the next worker have the listener.
     pub(super) fn accept(&self, listener: &UnixListener, token: Token) -> Option<Connection> {
         let accepted = listener.accept();
+        if let Err(error) = &accepted {
+            self.not_accepted(error);
+        }
         // Fails when the process has begun to leave and taken the listener out.
         let _ = self.poller.arm(listener.as_fd(), token);
         let (stream, _) = accepted.ok()?;
+        self.accepts.store(true, Ordering::Relaxed);
         let stream = OwnedFd::from(stream);
         let (send, receive) = self.buffers;
         self.set_buffer(&stream, libc::SO_SNDBUF, send, "0062", "send");
         self.set_buffer(&stream, libc::SO_RCVBUF, receive, "0063", "receive");
         Connection::new(stream, Duration::from_millis(self.timeouts.socket)).ok()
+    }
+
+    /// Nothing could be accepted. When another worker or the child itself was faster, that is all; else the connection still
+    /// waits, and whoever tried again at once would do nothing but try.
+    fn not_accepted(&self, error: &std::io::Error) {
+        const PAUSE: Duration = Duration::from_millis(100);
+        use std::io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+        if matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted) || self.is_leaving() {
+            return;
+        }
+        if self.accepts.swap(false, Ordering::Relaxed) {
+            self.log.say(
+                Level::Error,
+                &format!("WSGI0950: Unable to accept connections in daemon process '{}' ({error}).", self.group),
+            );
+        }
+        std::thread::sleep(PAUSE);
     }
 
     fn set_buffer(&self, stream: &OwnedFd, option: i32, size: u32, code: &str, what: &str) {

@@ -118,6 +118,8 @@ pub(super) enum Step {
     Interrupt {
         /// The worker's number, from 0.
         thread: usize,
+        /// When that request began: the worker may have another one when the step is carried out.
+        start: u64,
     },
     /// Log the stacks of all Python threads.
     DumpStacks,
@@ -358,7 +360,7 @@ impl Timers {
                 Some((request, at)) if request == start => escalate |= now.saturating_sub(at) >= grace,
                 _ if !steps.iter().any(|step| matches!(step, Step::Interrupt { .. })) => {
                     *known = Some((start, now));
-                    steps.push(Step::Interrupt { thread });
+                    steps.push(Step::Interrupt { thread, start });
                 }
                 _ => {}
             }

@@ -271,7 +271,7 @@ fn interruption_comes_before_the_stop() {
         settings.timeouts.request = SECOND;
         settings.timeouts.interrupt = 2 * SECOND;
     });
-    assert_eq!(timers.tick(SECOND, &busy(&[0])), [Step::Interrupt { thread: 0 }]);
+    assert_eq!(timers.tick(SECOND, &busy(&[0])), [Step::Interrupt { thread: 0, start: 0 }]);
     assert_eq!(timers.tick(2 * SECOND, &busy(&[0])), [], "once per request");
     assert_eq!(timers.next(2 * SECOND, &busy(&[0])), Some(3 * SECOND));
     assert_eq!(outcome(&timers.tick(3 * SECOND, &busy(&[0]))).1, Some(Reason::RequestTimeout));
@@ -287,7 +287,7 @@ fn a_request_that_unwinds_keeps_the_process() {
     timers.tick(SECOND, &busy(&[0]));
     assert_eq!(timers.tick(4 * SECOND, &idle()), []);
     // The next request on the same thread has a clock of its own.
-    assert_eq!(timers.tick(5 * SECOND, &busy(&[4 * SECOND])), [Step::Interrupt { thread: 0 }]);
+    assert_eq!(timers.tick(5 * SECOND, &busy(&[4 * SECOND])), [Step::Interrupt { thread: 0, start: 4 * SECOND }]);
     assert_eq!(timers.tick(6 * SECOND, &busy(&[4 * SECOND])), []);
 }
 
@@ -299,9 +299,9 @@ fn one_injection_per_pass() {
         settings.timeouts.interrupt = 9 * SECOND;
     });
     let now = 2 * SECOND;
-    assert_eq!(timers.tick(now, &busy(&[0, 0])), [Step::Interrupt { thread: 0 }]);
+    assert_eq!(timers.tick(now, &busy(&[0, 0])), [Step::Interrupt { thread: 0, start: 0 }]);
     assert_eq!(timers.next(now, &busy(&[0, 0])), Some(now + 1));
-    assert_eq!(timers.tick(now + 1, &busy(&[0, 0])), [Step::Interrupt { thread: 1 }]);
+    assert_eq!(timers.tick(now + 1, &busy(&[0, 0])), [Step::Interrupt { thread: 1, start: 0 }]);
 }
 
 // Covers: rule:daemon/maximum-requests, rule:daemon/graceful-timeout-zero

@@ -1,6 +1,6 @@
 //! The thread that does what needs the GIL on behalf of the monitor, which must never wait for it.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,14 +12,20 @@ use crate::engine::{Engine, Stacks};
 pub(super) enum Task {
     /// Log the stacks of all Python threads.
     DumpStacks,
-    /// Log the stack of this worker (from 0), then raise `RequestTimeout` in it.
-    Interrupt(u32),
-    /// Tell subscribers of a signal.
-    Signal(i32, &'static str),
+    /// Log the stack of this worker's request, then raise `RequestTimeout` in it.
+    Interrupt {
+        /// The worker, from 0.
+        worker: u32,
+        /// When the request began, in the board's time.
+        start: u64,
+    },
 }
 
-/// How often the GIL is tried.
+/// How often the GIL is tried at least.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// Signals that wait for their subscribers; more are forgotten, as those that come while one of their kind is pending are.
+const SIGNALS: usize = 16;
 
 /// The running thread.
 pub(super) struct Watchdog {
@@ -28,6 +34,14 @@ pub(super) struct Watchdog {
     /// Tries the locks of interpreters that have one of their own: not the same thread, as one that is kept must not hold
     /// up what is to be done in others. It ends when the sender is dropped.
     prober: Option<(Sender<()>, JoinHandle<()>)>,
+    /// Tells subscribers of signals, once there was one: they may take their time, which is not the watchdog's.
+    herald: Option<(SyncSender<(i32, &'static str)>, JoinHandle<()>)>,
+    engine: &'static Engine,
+}
+
+/// Often enough that a short timeout does not take the pause between two tries for a deadlock.
+fn period(server: &Server) -> Duration {
+    PERIOD.min(Duration::from_millis(server.timeouts.deadlock / 3))
 }
 
 impl Watchdog {
@@ -45,7 +59,21 @@ impl Watchdog {
         } else {
             None
         };
-        Ok(Self { tasks, thread, prober })
+        Ok(Self { tasks, thread, prober, herald: None, engine })
+    }
+
+    /// Has subscribers told of a signal.
+    pub(super) fn signal(&mut self, signal: i32, name: &'static str) {
+        if self.herald.is_none() {
+            let engine = self.engine;
+            let (signals, queue) = sync_channel(SIGNALS);
+            let tell = move || queue.iter().for_each(|(signal, name)| engine.signal(name, signal));
+            self.herald = std::thread::Builder::new().spawn(tell).ok().map(|thread| (signals, thread));
+        }
+        if let Some((signals, _)) = &self.herald {
+            // A full queue: see SIGNALS.
+            let _ = signals.try_send((signal, name));
+        }
     }
 
     /// Has a task done, when its turn comes.
@@ -62,20 +90,23 @@ impl Watchdog {
             drop(alive);
             let _ = thread.join();
         }
+        if let Some((signals, thread)) = self.herald {
+            drop(signals);
+            let _ = thread.join();
+        }
     }
 }
 
 fn run(server: &Server, engine: &'static Engine, queue: &Receiver<Task>) {
     loop {
         let task = if server.timeouts.deadlock > 0 {
-            queue.recv_timeout(PERIOD)
+            queue.recv_timeout(period(server))
         } else {
             queue.recv().map_err(RecvTimeoutError::from)
         };
         match task {
             Ok(Task::DumpStacks) => engine.dump_stacks(Stacks::All),
-            Ok(Task::Interrupt(worker)) => interrupt(server, engine, worker + 1),
-            Ok(Task::Signal(number, name)) => engine.signal(name, number),
+            Ok(Task::Interrupt { worker, start }) => interrupt(server, engine, worker, start),
             Err(RecvTimeoutError::Timeout) => engine.probe_gil(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -84,21 +115,25 @@ fn run(server: &Server, engine: &'static Engine, queue: &Receiver<Task>) {
 }
 
 fn probe(server: &Server, engine: &'static Engine, ended: &Receiver<()>) {
-    while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+    while ended.recv_timeout(period(server)) == Err(RecvTimeoutError::Timeout) {
         engine.probe_own_gils();
         server.board.prober();
     }
 }
 
-fn interrupt(server: &Server, engine: &'static Engine, thread: u32) {
-    let group = &server.group;
+fn interrupt(server: &Server, engine: &'static Engine, worker: u32, start: u64) {
+    let is_meant = || server.board.still_serves(worker, start);
+    if !is_meant() {
+        return;
+    }
+    let (group, thread) = (&server.group, worker + 1);
     let seconds = server.timeouts.request / 1000;
     server.say(&format!(
         "Dumping stack trace for thread {thread} of daemon process '{group}' which has exceeded request-timeout of \
          {seconds} seconds, before injecting RequestTimeout to unwind it."
     ));
     engine.dump_stacks(Stacks::Worker(thread));
-    if engine.interrupt(thread) {
+    if engine.interrupt(thread, is_meant) {
         server.status.count_interruption();
         server.say(&format!("Injected RequestTimeout into thread {thread} of daemon process '{group}'."));
     }

@@ -42,16 +42,16 @@ impl Engine {
         }
     }
 
-    /// Sends `mod_wsgi.RequestTimeout` into the application that the worker with this number is running. False: it is
-    /// running none.
+    /// Sends `mod_wsgi.RequestTimeout` into the application that the worker with this number is running, if that is the one
+    /// which is meant: `is_meant` is asked when the request can no longer end. False: it is not.
     #[must_use]
-    pub fn interrupt(&'static self, number: u32) -> bool {
+    pub fn interrupt(&'static self, number: u32, is_meant: impl Fn() -> bool) -> bool {
         let Some(record) = self.record(number) else { return false };
         let Some(interpreter) = self.serving(&record) else { return false };
         let interrupted = self.visit(interpreter, |py| {
             // Checked again with the GIL held: the request may have ended meanwhile.
             let _steady = record.steady();
-            if record.serving.load(Ordering::Relaxed) != interpreter.index + 1 {
+            if record.serving.load(Ordering::Relaxed) != interpreter.index + 1 || !is_meant() {
                 return false;
             }
             let Some(parts) = interpreter.parts() else { return false };

@@ -493,7 +493,6 @@ impl<'py> Serving<'_, 'py> {
             head.send(gateway)?;
             if length == 0 || bodyless { Ok(()) } else { gateway.send_file(file, span.offset, length) }
         });
-        self.interpreter.setting.process.activity();
         match sent {
             Some(Ok(())) => {
                 let short = check_length(py, self.session);

@@ -233,8 +233,6 @@ impl<'a, 'py> Reading<'a, 'py> {
                     *remaining = remaining.saturating_sub(count as u64);
                 }
                 body.ended = count == 0 && !into.is_empty();
-                drop(state);
-                self.session.interpreter.setting.process.activity();
                 Ok(count)
             }
             Some(Err(ReadFailure(text))) => {

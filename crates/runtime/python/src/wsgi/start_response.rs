@@ -231,7 +231,6 @@ pub(crate) fn output(py: Python<'_>, session: &Session, block: &[u8]) -> Raise<O
             }
         }
     }
-    session.interpreter.setting.process.activity();
     Ok(if excess { Output::Excess } else { Output::Sent })
 }
 

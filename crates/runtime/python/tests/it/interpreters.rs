@@ -109,7 +109,7 @@ fn an_interrupted_request_is_504_and_the_thread_goes_on() {
         (stuck, request(&script, Client::group("stuck")))
     });
     let number = receiver.recv().expect("the worker's number");
-    while !engine().interrupt(number) {
+    while !engine().interrupt(number, || true) {
         std::thread::yield_now();
     }
     engine().dump_stacks(Stacks::Worker(number));

@@ -37,6 +37,7 @@ impl<'e> Exchange<'e> {
             facts.flags |= BODY_INCLUDED;
         }
         facts.queue_start = now();
+        let queued = facts.queued_since(&included);
         facts.set_tries(1, 0);
         facts.set_log_level(u8::try_from(Target::Request(request).level().clamp(0, 8)).unwrap_or(0));
         let mut encoded = Vec::with_capacity(2048 + included.len());
@@ -63,6 +64,7 @@ impl<'e> Exchange<'e> {
             pid: None,
             ticket: facts.ticket,
             foreign: false,
+            queued,
             sent: None,
             patience: None,
         })

@@ -100,7 +100,7 @@ impl Exchange<'_> {
             } else if nobody_since.get_or_insert_with(Instant::now).elapsed() >= self.patience() {
                 return Err(self.done(Err(self.nobody_runs())));
             }
-            let in_queue = Duration::from_micros(u64::try_from(now() - self.request.started()).unwrap_or(0));
+            let in_queue = Duration::from_micros(u64::try_from(now() - self.queued).unwrap_or(0));
             let waited = sent.elapsed();
             let left = if queue.is_zero() { LOOK } else { queue.saturating_sub(in_queue) };
             let overdue = left.is_zero() || (!socket.is_zero() && waited >= socket);

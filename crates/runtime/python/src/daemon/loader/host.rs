@@ -84,10 +84,4 @@ impl Process for Host {
     fn scoreboard(&self) -> Option<Snapshot> {
         self.server.get().and_then(|server| server.scoreboard())
     }
-
-    fn activity(&self) {
-        if let Some(server) = self.server.get() {
-            server.activity();
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! What goes over a connection.
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -71,8 +72,8 @@ pub(super) fn answer(stream: &mut UnixStream, upload: &[u8]) -> Response {
 }
 
 /// A FIFO whose opening for reading waits for the writer.
-fn fifo(folder: &Path) -> PathBuf {
-    let path = folder.join("fifo");
+fn fifo(folder: &Path, number: i32) -> PathBuf {
+    let path = folder.join(format!("fifo{number}"));
     let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).expect("no NUL");
     // SAFETY: a C string.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
@@ -81,7 +82,7 @@ fn fifo(folder: &Path) -> PathBuf {
 
 /// Begins a request that lasts until the returned file is dropped.
 pub(super) fn long_request(daemon: &Daemon, stream: &mut UnixStream) -> std::fs::File {
-    let path = fifo(&daemon.folder.0);
+    let path = fifo(&daemon.folder.0, stream.as_raw_fd());
     let query = path.to_str().expect("plain");
     stream.write_all(&daemon.request("/wait", query, b"", 0)).expect("it reads");
     assert_eq!(next(stream).map(|(kind, _)| kind), Some(Kind::Accepted));

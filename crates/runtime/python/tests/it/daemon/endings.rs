@@ -1,6 +1,7 @@
 //! How a process ends.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use wsgi_protocol::frame::{FailureCode, Kind};
 use wsgi_protocol::launch::LEAVE;
@@ -59,6 +60,47 @@ fn a_successor_makes_it_leave_without_losing_a_request() {
     let response = answer(&mut busy, b"");
     assert_eq!((response.status, response.last), (200, true));
     daemon.wait_for_line("Requests have completed");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+// Covers: rule:daemon/retry-safe
+#[test]
+fn what_a_child_has_taken_back_is_not_served_by_a_process_that_leaves() {
+    let mut daemon = Daemon::start("given-up", |_| ());
+    let mut kept = daemon.greeted();
+    kept.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut kept, b"").status, 200);
+    let mut busy = [daemon.greeted(), daemon.greeted()];
+    let waits: Vec<_> = busy.iter_mut().map(|stream| long_request(&daemon, stream)).collect();
+    // No thread is free: it lies in its socket when the child gives it up.
+    let mark = daemon.folder.0.join("served");
+    kept.write_all(&daemon.request("/mark", mark.to_str().expect("plain"), b"", 0)).expect("it has room");
+    drop(kept);
+    let control = daemon.control.take().expect("is open");
+    std::fs::File::from(control.try_clone().expect("a descriptor")).write_all(&[LEAVE]).expect("it reads");
+    daemon.wait_for_line("Successor is serving");
+    drop(waits);
+    for stream in &mut busy {
+        assert_eq!(answer(stream, b"").status, 200);
+    }
+    daemon.wait_for_line("Requests have completed");
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(!mark.exists(), "it may have been served elsewhere meanwhile");
+}
+
+// Covers: rule:daemon/inactivity-timeout
+#[test]
+fn answers_without_a_body_are_activity_too() {
+    let mut daemon = Daemon::start("inactive", |launch| launch.timeouts.inactivity = 1000);
+    let mut stream = daemon.greeted();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(1500) {
+        stream.write_all(&daemon.request("/empty", "", b"", 0)).expect("it has not ended");
+        assert_eq!(answer(&mut stream, b"").status, 204);
+    }
+    let last = Instant::now();
+    daemon.wait_for_line("idle inactivity timer expired");
+    assert!(last.elapsed() > Duration::from_millis(800), "it counts from the last answer: {:?}", last.elapsed());
     assert_eq!(daemon.wait().code(), Some(0));
 }
 

@@ -38,6 +38,11 @@ def application(environ, start_response):
         return [b"of the daemon" if child else b"of the child"]
     if path == "/wait":
         open(environ["QUERY_STRING"]).read()
+    if path == "/mark":
+        open(environ["QUERY_STRING"], "w").close()
+    if path == "/empty":
+        start_response("204 No Content", [])
+        return []
     if path == "/boom":
         raise ValueError("boom")
     if path == "/fds":

@@ -41,6 +41,38 @@ fn a_ticket_says_without_a_frame_that_a_request_was_taken() {
     assert!(!daemon.page.has_taken(78));
 }
 
+// Covers: code:WSGI0950
+#[test]
+fn a_full_table_of_descriptors_is_said_once_and_waited_out() {
+    let daemon = Daemon::start("descriptors", |_| ());
+    let mut first = daemon.greeted();
+    first.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut first, b"").status, 200);
+    let pid = libc::pid_t::try_from(daemon.child.id()).expect("a pid");
+    let limit = |soft: u64| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: both structures live across the calls; the process is the test's own child.
+        unsafe {
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit), 0);
+            limit.rlim_cur = soft;
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()), 0);
+        }
+    };
+    limit(3);
+    let mut second = daemon.greeted();
+    second.write_all(&daemon.request("/", "", b"", 0)).expect("it has room");
+    daemon.wait_for_line("WSGI0950: Unable to accept connections in daemon process 'web' (Too many open files");
+    // Kept connections need no new descriptor.
+    first.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut first, b"").status, 200);
+    limit(1024);
+    assert_eq!(answer(&mut second, b"").status, 200);
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_line("Exiting daemon process 'web'.");
+    let said = daemon.lines.borrow().iter().filter(|line| line.contains("WSGI0950")).count();
+    assert_eq!(said, 1);
+}
+
 #[test]
 fn bodies_travel_along_or_are_pulled() {
     let daemon = Daemon::start("bodies", |_| ());

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use super::outbox::STALL;
 use wsgi_protocol::Malformed;
 use wsgi_protocol::frame::{self, HEADER, Kind, Secret};
 
@@ -58,13 +59,14 @@ fn same(left: &[u8], right: &Secret) -> bool {
 }
 
 impl Connection {
-    /// A connection that was just accepted. Reading and writing wait at most `timeout`; zero waits for ever.
+    /// A connection that was just accepted. Reading waits at most `timeout`, zero for ever; writing no longer than [`STALL`].
     pub(super) fn new(socket: OwnedFd, timeout: Duration) -> io::Result<Self> {
-        let value = libc::timeval {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_usec: i64::from(timeout.subsec_micros()),
-        };
-        for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+        let stall = if timeout.is_zero() { STALL } else { STALL.min(timeout) };
+        for (option, timeout) in [(libc::SO_RCVTIMEO, timeout), (libc::SO_SNDTIMEO, stall)] {
+            let value = libc::timeval {
+                tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+                tv_usec: i64::from(timeout.subsec_micros()),
+            };
             let size = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap_or(0);
             // SAFETY: the option's value is a timeval that lives across the call.
             let result = unsafe {
@@ -165,37 +167,23 @@ impl Connection {
     }
 
     /// Writes at most what fits now; how many bytes that was.
-    pub(super) fn write_some(&self, parts: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
-        let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
-        loop {
-            // SAFETY: a zeroed msghdr is valid; IoSlice has iovec's layout, and the slices live across the call.
-            let count = unsafe {
-                let mut message: libc::msghdr = std::mem::zeroed();
-                message.msg_iov = parts.as_ptr().cast_mut().cast();
-                message.msg_iovlen = parts.len();
-                libc::sendmsg(self.socket.as_raw_fd(), &raw const message, flags)
-            };
-            if let Ok(count) = usize::try_from(count) {
-                return Ok(count);
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
+    pub(super) fn write_some(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        send_some(self.socket.as_fd(), parts, false)
     }
 
-    /// Writes everything.
-    pub(super) fn write_all(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    /// Writes for as long as the other end takes something now and then; what is left of the parts is what it does not take
+    /// for [`STALL`].
+    pub(super) fn write_on<'p, 'd>(&self, mut parts: &'p mut [IoSlice<'d>]) -> io::Result<&'p mut [IoSlice<'d>]> {
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
-            let count = self.write_some(parts, true)?;
-            if count == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match send_some(self.socket.as_fd(), parts, true) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => IoSlice::advance_slices(&mut parts, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
             }
-            IoSlice::advance_slices(&mut parts, count);
         }
-        Ok(())
+        Ok(parts)
     }
 
     /// Whether the other end has closed it, whatever can still be read.
@@ -209,6 +197,27 @@ impl Connection {
     pub(super) fn take_no_more(&self) {
         // SAFETY: no pointers; a connection that has gone needs no telling.
         unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RD) };
+    }
+}
+
+/// Writes at most what fits now, or after waiting as long as the socket's timeout says; how many bytes that was.
+pub(super) fn send_some(socket: BorrowedFd<'_>, parts: &[IoSlice<'_>], wait: bool) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | if wait { 0 } else { libc::MSG_DONTWAIT };
+    loop {
+        // SAFETY: a zeroed msghdr is valid; IoSlice has iovec's layout, and the slices live across the call.
+        let count = unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            message.msg_iov = parts.as_ptr().cast_mut().cast();
+            message.msg_iovlen = parts.len();
+            libc::sendmsg(socket.as_raw_fd(), &raw const message, flags)
+        };
+        if let Ok(count) = usize::try_from(count) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wsgi_protocol::abi::{Level, Record};
 use wsgi_protocol::frame::{self, FailureCode, HEADER, Kind, MAX_CHUNK};
@@ -10,6 +12,7 @@ use wsgi_protocol::{Malformed, head};
 
 use super::connection::{Connection, Refusal};
 use super::fork::is_forked;
+use super::outbox::Spool;
 use super::server::Server;
 use crate::gateway::{Gateway, Head, Outcome, ReadFailure, SendFailure};
 
@@ -46,7 +49,7 @@ impl Buffers {
 
 /// See the module.
 pub(super) struct Exchange<'a> {
-    server: &'a Server,
+    server: &'static Server,
     worker: u32,
     /// Where taking the request is noted; 0 is nowhere.
     ticket: u64,
@@ -59,6 +62,8 @@ pub(super) struct Exchange<'a> {
     /// What of `buffers.pulled` was read.
     consumed: usize,
     body_ended: bool,
+    /// Where what is written goes, once the other end was slow.
+    spool: Option<Arc<Spool>>,
     /// The connection can be used no more.
     broken: bool,
     counts_as_activity: bool,
@@ -68,7 +73,7 @@ pub(super) struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     pub(super) fn new(
-        server: &'a Server,
+        server: &'static Server,
         worker: u32,
         connection: &'a Connection,
         facts: &Facts<'_>,
@@ -89,6 +94,7 @@ impl<'a> Exchange<'a> {
             included,
             consumed: 0,
             body_ended,
+            spool: None,
             broken: false,
             counts_as_activity,
             log_level: facts.log_level().unwrap_or(server.log.level()),
@@ -114,12 +120,15 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Writes what waits and `more` behind it.
+    /// Writes what waits and `more` behind it, or leaves it to the outbox when the other end does not take it.
     fn write(&mut self, more: &[IoSlice<'_>]) -> io::Result<()> {
         let mut parts = Vec::with_capacity(more.len() + 1);
         parts.push(IoSlice::new(&self.buffers.out[self.written..]));
         parts.extend_from_slice(more);
-        let result = self.connection.write_all(&mut parts);
+        let result = match &self.spool {
+            Some(spool) => self.server.outbox.append(spool, &parts),
+            None => write_or_spool(self.server, self.connection, &mut parts, &mut self.spool),
+        };
         self.buffers.out.clear();
         self.written = 0;
         if result.is_err() {
@@ -188,8 +197,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Ends the exchange. Whether the connection may be kept for another request.
-    pub(super) fn finish(mut self, outcome: Outcome, last: bool) -> bool {
+    /// Ends the exchange.
+    pub(super) fn finish(mut self, outcome: Outcome, last: bool) -> Finished {
         self.activity();
         let flags = if last { frame::END_LAST } else { 0 };
         match outcome {
@@ -201,17 +210,67 @@ impl<'a> Exchange<'a> {
             Outcome::Status(status) => self.fail(FailureCode::Status, flags, status.to_string().as_bytes()),
             Outcome::Rejected => self.fail(FailureCode::Rejected, flags, b""),
         }
-        !self.broken && self.write(&[]).is_ok() && !last
+        self.end(last)
     }
 
     /// Ends the exchange of a request that was never given to the engine.
-    pub(super) fn refuse(mut self, code: FailureCode, text: &[u8], last: bool) -> bool {
+    pub(super) fn refuse(mut self, code: FailureCode, text: &[u8], last: bool) -> Finished {
         self.fail(code, if last { frame::END_LAST } else { 0 }, text);
-        self.write(&[]).is_ok() && !last
+        self.end(last)
+    }
+
+    fn end(mut self, last: bool) -> Finished {
+        let keep = !self.broken && self.write(&[]).is_ok() && !last;
+        if self.spool.is_some() {
+            self.server.outbox.ending();
+        }
+        Finished { keep, spool: self.spool }
     }
 
     fn fail(&mut self, code: FailureCode, flags: u8, text: &[u8]) {
         frame::put_failure(code, flags, text, &mut self.buffers.out);
+    }
+}
+
+/// How an exchange has ended.
+pub(super) struct Finished {
+    /// The connection may be kept for another request.
+    pub(super) keep: bool,
+    /// What may not be written yet.
+    pub(super) spool: Option<Arc<Spool>>,
+}
+
+impl Finished {
+    /// The connection is of no use any more.
+    pub(super) const CLOSED: Self = Self { keep: false, spool: None };
+}
+
+/// Writes as long as the other end takes it; what is left then is stored, and the worker is free for the rest.
+fn write_or_spool(
+    server: &'static Server,
+    connection: &Connection,
+    parts: &mut [IoSlice<'_>],
+    spool: &mut Option<Arc<Spool>>,
+) -> io::Result<()> {
+    let patience = Duration::from_millis(server.timeouts.socket);
+    let (mut rest, mut taken) = (parts, Instant::now());
+    loop {
+        let before: usize = rest.iter().map(|part| part.len()).sum();
+        rest = connection.write_on(rest)?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if let Ok(begun) = server.outbox.begin(server, connection) {
+            let result = server.outbox.append(&begun, rest);
+            *spool = Some(begun);
+            return result;
+        }
+        // Nobody else can wait for it.
+        if rest.iter().map(|part| part.len()).sum::<usize>() < before {
+            taken = Instant::now();
+        } else if !patience.is_zero() && taken.elapsed() >= patience {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
     }
 }
 
@@ -320,7 +379,9 @@ impl Gateway for Exchange<'_> {
         frame::put_log(record, &mut self.buffers.out);
         // The GIL may be held: what the child does not take now goes along with the next writing.
         let waiting = [IoSlice::new(&self.buffers.out[self.written..])];
-        if let Ok(count) = self.connection.write_some(&waiting, false) {
+        if self.spool.is_none()
+            && let Ok(count) = self.connection.write_some(&waiting)
+        {
             self.written += count;
             if self.written == self.buffers.out.len() {
                 self.buffers.out.clear();

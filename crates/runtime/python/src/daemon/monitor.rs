@@ -52,6 +52,7 @@ impl Monitor {
             // A worker that panicked is as gone as one that returned.
             let _ = worker.join();
         }
+        self.server.outbox.drain();
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.stop();
         }
@@ -64,7 +65,7 @@ impl Monitor {
 
     fn watch(&mut self) -> Reason {
         loop {
-            let seen = self.server.board.observe(self.server.waiting());
+            let seen = self.server.observe();
             let now = self.server.board.now();
             let mut steps = Vec::new();
             for notice in self.notices() {

@@ -10,7 +10,7 @@ use wsgi_protocol::frame::FailureCode;
 use wsgi_protocol::request::{self, Storage};
 
 use super::connection::{Connection, Found, Refusal};
-use super::exchange::{Buffers, Exchange};
+use super::exchange::{Buffers, Exchange, Finished};
 use super::fork::is_forked;
 use super::poller::Token;
 use super::server::{LISTENER, OVERFLOW, STOP, Server};
@@ -123,10 +123,22 @@ impl Work {
                 false
             }
             Ok(Found::Request(start)) => {
-                let keep = self.request(&connection, start);
+                let finished = self.request(&connection, start);
                 // From now on the child knows whose it is.
                 (connection.fresh, connection.overflow) = (false, false);
-                keep
+                match &finished.spool {
+                    None => finished.keep,
+                    Some(spool) => match self.server.outbox.end(spool, connection, finished.keep) {
+                        Some((back, keep)) => {
+                            connection = back;
+                            keep
+                        }
+                        None => {
+                            self.forget_input();
+                            return;
+                        }
+                    },
+                }
             }
             Ok(Found::Nothing) => true,
             Ok(Found::Closed) => false,
@@ -135,14 +147,18 @@ impl Work {
                 false
             }
         };
-        self.input.clear();
-        self.input.shrink_to(KEPT);
+        self.forget_input();
         if keep {
             self.server.park(connection);
         } else {
             drop(connection);
             self.server.closed();
         }
+    }
+
+    fn forget_input(&mut self) {
+        self.input.clear();
+        self.input.shrink_to(KEPT);
     }
 
     /// Closes a connection that nobody waits at.
@@ -172,15 +188,15 @@ impl Work {
         self.server.log.say(level, &format!("{code}: {what} for daemon process '{group}': {refusal}."));
     }
 
-    /// Serves the request in the input buffer. Whether the connection is kept.
-    fn request(&mut self, connection: &Connection, start: usize) -> bool {
+    /// Serves the request in the input buffer.
+    fn request(&mut self, connection: &Connection, start: usize) -> Finished {
         let server = self.server;
         let (facts, included) = match request::decode(&self.input[start..], &mut self.storage) {
             Ok(decoded) => decoded,
             Err(malformed) => {
                 let refusal = malformed.into();
                 self.log_refusal(&refusal);
-                return false;
+                return Finished::CLOSED;
             }
         };
         let exchange = Exchange::new(server, self.number, connection, &facts, included, &mut self.buffers);
@@ -205,13 +221,13 @@ impl Work {
             // SAFETY: nothing of the daemon may run in this process any more.
             unsafe { libc::_exit(0) };
         }
-        let kept = exchange.finish(outcome, server.is_leaving());
+        let finished = exchange.finish(outcome, server.is_leaving());
         if server.status.has_withdrawn() {
             // However it ended, nobody asks for it any more.
             server.status.is_withdrawn(facts.ticket);
         }
         server.status.end(number);
         server.board.end(number);
-        kept
+        finished
     }
 }

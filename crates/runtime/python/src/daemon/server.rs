@@ -17,6 +17,7 @@ use super::connection::Connection;
 use super::crew::Crew;
 use super::line::ServerLog;
 use super::loader::Stale;
+use super::outbox::Outbox;
 use super::poller::{Poller, Token, Wakeup};
 use super::rolling::Rolling;
 use super::status::Status;
@@ -116,7 +117,7 @@ impl Board {
     }
 
     /// Everything at this moment.
-    pub(super) fn observe(&self, connections: usize) -> Observation {
+    fn observe(&self, connections: usize, unread: usize) -> Observation {
         let some = |value: u64| (value > 0).then_some(value);
         let active: Vec<_> = self.starts.iter().map(|start| some(start.load(Ordering::Acquire))).collect();
         let finished = self.finished.load(Ordering::Acquire);
@@ -130,6 +131,7 @@ impl Board {
                 .min(self.watchdog.load(Ordering::Relaxed)),
             startup: some(self.startup.load(Ordering::Relaxed)),
             connections,
+            unread,
         }
     }
 }
@@ -147,6 +149,7 @@ pub(super) struct Server {
     pub(super) board: Board,
     pub(super) poller: Poller,
     pub(super) crew: Crew,
+    pub(super) outbox: Outbox,
     pub(super) listener: UnixListener,
     pub(super) overflow: Option<UnixListener>,
     pub(super) rolling: Option<Rolling>,
@@ -200,6 +203,7 @@ impl Server {
             board: parts.board,
             poller,
             crew: Crew::new(),
+            outbox: Outbox::new()?,
             listener: parts.listener,
             overflow: parts.overflow,
             rolling: parts.rolling,
@@ -323,9 +327,9 @@ impl Server {
         }
     }
 
-    /// Connections that wait for a request.
-    pub(super) fn waiting(&self) -> usize {
-        self.idle().len()
+    /// Everything that the timers want to know, at this moment.
+    pub(super) fn observe(&self) -> Observation {
+        self.board.observe(self.idle().len(), self.outbox.left())
     }
 
     /// Takes no further connections, and no further requests on kept ones except those that are already here.

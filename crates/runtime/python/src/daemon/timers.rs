@@ -39,6 +39,8 @@ pub(super) struct Observation {
     pub(super) startup: Option<u64>,
     /// Connections on which a request may still arrive; only of interest while leaving.
     pub(super) connections: usize,
+    /// Responses whose clients have not read everything although their requests have ended.
+    pub(super) unread: usize,
 }
 
 /// Why the process ends: the `shutdown_reason` of the `process_stopping` event.
@@ -193,7 +195,7 @@ impl Timers {
     fn waited_for(&self, now: u64, seen: &Observation) -> usize {
         let stale = self.stale_after();
         let counts = |start: u64| stale.is_none_or(|limit| now.saturating_sub(start) < limit);
-        seen.active.iter().flatten().filter(|start| counts(**start)).count()
+        seen.active.iter().flatten().filter(|start| counts(**start)).count() + seen.unread
     }
 
     fn stop(&mut self, text: String, reason: Reason, steps: &mut Vec<Step>) {
@@ -441,7 +443,7 @@ impl Timers {
 
     fn inactivity(&mut self, now: u64, seen: &Observation, steps: &mut Vec<Step>) {
         let Some(timeout) = milliseconds(self.settings.timeouts.inactivity) else { return };
-        let idle = seen.active.iter().all(Option::is_none);
+        let idle = seen.unread == 0 && seen.active.iter().all(Option::is_none);
         if seen.used && idle && now.saturating_sub(seen.activity) >= timeout {
             let group = &self.settings.group;
             let text = format!("Daemon process idle inactivity timer expired, stopping process '{group}'.");
@@ -482,7 +484,7 @@ impl Timers {
             _ => due.extend(milliseconds(timeouts.restart_interval).map(|interval| self.started + interval)),
         }
         if let Some(timeout) = milliseconds(timeouts.inactivity) {
-            let idle = seen.used && seen.active.iter().all(Option::is_none);
+            let idle = seen.used && seen.unread == 0 && seen.active.iter().all(Option::is_none);
             due.push(if idle { seen.activity + timeout } else { now + timeout });
         }
         // What is overdue although `tick` has run (an escalation during a drain) waits for its own event.

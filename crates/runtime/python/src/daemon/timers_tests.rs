@@ -77,6 +77,20 @@ fn a_graceful_signal_waits_for_requests() {
     assert_eq!(outcome(&steps), (vec![text], Some(Reason::GracefulSignal)));
 }
 
+// Covers: rule:daemon/sigusr1-graceful, rule:daemon/slow-client-thread
+#[test]
+fn responses_that_clients_have_not_read_are_in_hand() {
+    let unread = || Observation { unread: 1, ..idle() };
+    let mut draining = timers(|settings| settings.timeouts.graceful = 5 * SECOND);
+    assert!(draining.notice(0, Notice::Graceful, &unread()).contains(&Step::Drain));
+    assert_eq!(draining.tick(SECOND, &unread()), []);
+    assert_eq!(outcome(&draining.tick(2 * SECOND, &idle())).1, Some(Reason::GracefulSignal));
+    let mut quiet = timers(|settings| settings.timeouts.inactivity = SECOND);
+    assert_eq!(quiet.tick(2 * SECOND, &unread()), []);
+    assert_eq!(quiet.next(2 * SECOND, &unread()), Some(3 * SECOND));
+    assert_eq!(outcome(&quiet.tick(3 * SECOND, &idle())).1, Some(Reason::InactivityTimeout));
+}
+
 // Covers: rule:daemon/sigusr1-graceful
 #[test]
 fn a_graceful_signal_without_requests_stops_at_once() {

@@ -1,6 +1,7 @@
 //! Requests and their responses.
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use wsgi_protocol::frame::{FailureCode, Kind};
@@ -87,6 +88,58 @@ fn bodies_travel_along_or_are_pulled() {
     let response = answer(&mut stream, &upload);
     assert_eq!(response.body, b"POST got 500000");
     assert!(response.kinds.contains(&Kind::Pull));
+}
+
+// Covers: rule:daemon/slow-client-thread
+#[test]
+fn clients_that_do_not_read_keep_no_thread() {
+    let mut daemon = Daemon::start("slow", |_| ());
+    // More of them than threads.
+    let mut slow = [daemon.greeted(), daemon.greeted(), daemon.greeted()];
+    for stream in &mut slow {
+        stream.write_all(&daemon.request("/large", "", b"", 0)).expect("it reads");
+    }
+    let mut other = daemon.greeted();
+    other.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut other, b"").body, b"GET got 0");
+    // They are in hand all the same.
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_line("Shutdown requested for daemon process 'web'.");
+    for stream in &mut slow {
+        let response = answer(stream, b"");
+        assert!(response.body.len() == 3_000_000 && response.body.iter().all(|byte| *byte == b'x'));
+        assert!(response.failure.is_none(), "{:?}", response.failure);
+    }
+    daemon.wait_for_line("Exiting daemon process 'web'.");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+// Covers: rule:daemon/slow-client-thread
+#[test]
+fn a_connection_whose_response_waited_takes_further_requests() {
+    let daemon = Daemon::start("slow-kept", |launch| launch.timeouts.socket = 20_000);
+    let mut slow = daemon.greeted();
+    let mut other = daemon.greeted();
+    for _ in 0..2 {
+        slow.write_all(&daemon.request("/large", "", b"", 0)).expect("it reads");
+        for _ in 0..3 {
+            other.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+            assert_eq!(answer(&mut other, b"").status, 200);
+        }
+        let response = answer(&mut slow, b"");
+        assert!(response.body.len() == 3_000_000 && !response.last, "{:?}", response.failure);
+    }
+}
+
+// Covers: rule:daemon/slow-client-thread
+#[test]
+fn a_client_that_reads_nothing_is_given_up() {
+    let daemon = Daemon::start("slow-never", |launch| launch.timeouts.socket = 300);
+    let mut slow = daemon.greeted();
+    slow.write_all(&daemon.request("/large", "", b"", 0)).expect("it reads");
+    let mut entry = libc::pollfd { fd: slow.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one entry.
+    unsafe { assert_eq!(libc::poll(&raw mut entry, 1, 30_000), 1, "it closes the connection") };
 }
 
 #[test]

@@ -28,6 +28,13 @@ fn main() {
     launch.read_exact_at(&mut bytes, 0).expect("the launch configuration can be read");
     let daemon: Daemon = launch::decode(&bytes).expect("the launch configuration is one");
     drop(launch);
+    // SAFETY: the server left the number to one owner.
+    let mut control = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(daemon.descriptors.control) });
+    std::thread::spawn(move || {
+        while control.read(&mut [0]).is_ok_and(|count| count > 0) {}
+        // SAFETY: the server is gone, and nothing is left to do.
+        unsafe { libc::_exit(0) };
+    });
     let page = std::fs::File::from(page);
     let probe: &'static Probe =
         Box::leak(Box::new(Probe { descriptors, seals, status: map(&page, &daemon), page, daemon }));

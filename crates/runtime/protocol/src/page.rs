@@ -18,7 +18,7 @@ use crate::withdrawal::Withdrawals;
 /// First word of the page.
 pub const MAGIC: u32 = 0x5753_4752;
 /// Layout version.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// The most bytes of a request's description in a [`ThreadSlot`].
 pub const DESCRIPTION: usize = 96;
 /// The most processes of one group.
@@ -118,6 +118,16 @@ pub struct ProcessSlot {
     pub stuck: AtomicU32,
     /// Whether it wants a successor (`rolling=On`): a [`Wish`].
     pub wish: AtomicU32,
+    /// How many of the requests in flight need no thread any more: their clients read what was said.
+    pub unread: AtomicU32,
+}
+
+impl ProcessSlot {
+    /// Requests that have a thread or want one.
+    #[must_use]
+    pub fn busy(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed).saturating_sub(self.unread.load(Ordering::Relaxed))
+    }
 }
 
 /// Whether a process wants a successor.

@@ -122,6 +122,7 @@ impl StatusPage {
         }
         if let Some(process) = self.page.process(place) {
             process.stuck.store(0, Ordering::Relaxed);
+            process.unread.store(0, Ordering::Relaxed);
             process.generation.store(start, Ordering::Release);
             process.starts.fetch_add(1, Ordering::Relaxed);
             process.interpreters.store(0, Ordering::Relaxed);
@@ -173,9 +174,7 @@ impl StatusPage {
     /// Whether a process other than the one at `place` has a free thread.
     pub(crate) fn has_room_elsewhere(&self, place: u32) -> bool {
         self.processes().any(|(other, process)| {
-            other != place
-                && process.stuck.load(Ordering::Relaxed) == 0
-                && process.in_flight.load(Ordering::Relaxed) < self.page.threads()
+            other != place && process.stuck.load(Ordering::Relaxed) == 0 && process.busy() < self.page.threads()
         })
     }
 
@@ -192,7 +191,7 @@ impl StatusPage {
         let threads = self.page.threads();
         let mut all = 0;
         for (_, process) in self.processes() {
-            if process.in_flight.load(Ordering::Relaxed) < threads {
+            if process.busy() < threads {
                 return None;
             }
             all += threads;
@@ -295,7 +294,7 @@ impl StatusPage {
                 let process = self.page.process(place)?;
                 let state = State::from_number(process.state.load(Ordering::Acquire));
                 let stuck = process.stuck.load(Ordering::Relaxed) != 0;
-                Some((rank(state), stuck, process.in_flight.load(Ordering::Relaxed), place))
+                Some((rank(state), stuck, process.busy(), place))
             })
             .min()
             .map(|(_, _, busy, place)| (place, busy))
@@ -346,7 +345,7 @@ impl<'p> Claim<'p> {
         if let Some((place, _)) = page.least_busy() {
             let waits = has_overflow && header.waiting.load(Ordering::Relaxed) > 0;
             let claim = Self::count(page, row, Target::Place(place));
-            let busy = page.page.process(place).map_or(0, |process| process.in_flight.load(Ordering::Relaxed));
+            let busy = page.page.process(place).map_or(0, ProcessSlot::busy);
             // Nobody overtakes a request that waits for a free thread of the group, and nobody queues at one process
             // while another may become free first.
             if !has_overflow || (busy <= threads && !waits) {
@@ -501,6 +500,20 @@ mod tests {
         // A number that no process has is not believed.
         claim.accepted_by(99);
         assert_eq!(claim.target(), Target::Place(2));
+    }
+
+    #[test]
+    fn requests_whose_clients_read_need_no_thread() {
+        let page = page(2, 1);
+        let _claims: Vec<_> = (0..2).map(|_| Claim::choose(&page, None, true)).collect();
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Overflow);
+        page.page.process(2).expect("is there").unread.store(1, Ordering::Relaxed);
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(2));
+        // What the process writes there is not believed beyond its own requests.
+        page.page.process(2).expect("is there").unread.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(2));
+        page.starting(2, 2, true);
+        assert_eq!(page.page.process(2).expect("is there").unread.load(Ordering::Relaxed), 0);
     }
 
     #[test]

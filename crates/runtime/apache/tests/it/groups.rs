@@ -24,6 +24,8 @@ fn processes_start_unasked_and_leave_no_sockets() {
     server.wait_for_log("Starting daemon process 'web' with ", 2);
     assert!(server.log().contains("threads=3."), "{}", server.log());
     assert!(!sockets(&server).is_empty());
+    // Before that a signal just kills httpd, which listens already.
+    server.wait_for_log("resuming normal operations", 1);
     server.signal(libc::SIGTERM);
     let end = Instant::now() + Duration::from_secs(20);
     while !sockets(&server).is_empty() {

@@ -222,7 +222,7 @@ impl<'a> Exchange<'a> {
     fn end(mut self, last: bool) -> Finished {
         let keep = !self.broken && self.write(&[]).is_ok() && !last;
         if self.spool.is_some() {
-            self.server.outbox.ending();
+            self.server.outbox.ending(&self.server.status);
         }
         Finished { keep, spool: self.spool }
     }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, send_some};
 use super::poller::Wakeup;
 use super::server::Server;
+use super::status::Status;
 
 /// How long nothing is taken of a response before it counts as slow.
 pub(super) const STALL: Duration = Duration::from_millis(50);
@@ -148,17 +149,24 @@ impl Outbox {
     }
 
     /// The application of a request has ended: what is stored counts as left from now on.
-    pub(super) fn ending(&self) {
-        lock(&self.spools).ended += 1;
+    pub(super) fn ending(&self, status: &Status) {
+        let mut spools = lock(&self.spools);
+        spools.ended += 1;
+        status.set_unread(spools.ended);
     }
 
     /// The request has ended ([`Outbox::ending`]): its connection stays here until everything is written. `Some`: it is, and the
     /// connection goes on if it may be kept.
-    pub(super) fn end(&self, spool: &Spool, connection: Connection, keep: bool) -> Option<(Connection, bool)> {
+    pub(super) fn end(
+        &self,
+        status: &Status,
+        spool: &Spool,
+        connection: Connection,
+        keep: bool,
+    ) -> Option<(Connection, bool)> {
         let mut state = lock(&spool.state);
-        let mut spools = lock(&self.spools);
         if state.bytes.is_empty() {
-            spools.remove(spool);
+            self.remove(status, spool);
             return Some((connection, keep && state.failed.is_none()));
         }
         state.end = Some((connection, keep));
@@ -174,6 +182,14 @@ impl Outbox {
     pub(super) fn drain(&self) {
         let spools = lock(&self.spools);
         drop(self.out.wait_while(spools, |spools| spools.ended > 0).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Everything of a request that has ended is out.
+    fn remove(&self, status: &Status, spool: &Spool) {
+        let mut spools = lock(&self.spools);
+        spools.all.retain(|other| !std::ptr::eq(Arc::as_ptr(other), spool));
+        spools.ended -= 1;
+        status.set_unread(spools.ended);
     }
 
     fn run(&self, server: &Server) {
@@ -239,17 +255,9 @@ impl Outbox {
         } else {
             drop(connection);
         }
-        lock(&self.spools).remove(spool);
+        self.remove(&server.status, spool);
         self.out.notify_all();
         server.closed();
-    }
-}
-
-impl Spools {
-    /// Everything of a request that has ended is out.
-    fn remove(&mut self, spool: &Spool) {
-        self.all.retain(|other| !std::ptr::eq(Arc::as_ptr(other), spool));
-        self.ended -= 1;
     }
 }
 

@@ -128,16 +128,18 @@ impl Work {
                 (connection.fresh, connection.overflow) = (false, false);
                 match &finished.spool {
                     None => finished.keep,
-                    Some(spool) => match self.server.outbox.end(spool, connection, finished.keep) {
-                        Some((back, keep)) => {
-                            connection = back;
-                            keep
+                    Some(spool) => {
+                        match self.server.outbox.end(&self.server.status, spool, connection, finished.keep) {
+                            Some((back, keep)) => {
+                                connection = back;
+                                keep
+                            }
+                            None => {
+                                self.forget_input();
+                                return;
+                            }
                         }
-                        None => {
-                            self.forget_input();
-                            return;
-                        }
-                    },
+                    }
                 }
             }
             Ok(Found::Nothing) => true,

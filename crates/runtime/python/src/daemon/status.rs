@@ -107,6 +107,14 @@ impl Status {
         }
     }
 
+    /// So many requests in flight need no thread any more.
+    pub(super) fn set_unread(&self, count: usize) {
+        let mine = |process: &&ProcessSlot| process.generation.load(Ordering::Acquire) == self.start;
+        if let Some(process) = self.process().filter(mine) {
+            process.unread.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
+        }
+    }
+
     /// Whether the process wants a successor.
     pub(super) fn wish(&self) -> Wish {
         self.process().map_or(Wish::None, |process| Wish::from_number(process.wish.load(Ordering::Acquire)))

@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::server::Server;
 use crate::engine::{Engine, Stacks};
 
+/// A signal's number and name.
+type Signal = (i32, &'static str);
+
 /// Something to do with the GIL held.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Task {
@@ -35,7 +38,7 @@ pub(super) struct Watchdog {
     /// up what is to be done in others. It ends when the sender is dropped.
     prober: Option<(Sender<()>, JoinHandle<()>)>,
     /// Tells subscribers of signals, once there was one: they may take their time, which is not the watchdog's.
-    herald: Option<(SyncSender<(i32, &'static str)>, JoinHandle<()>)>,
+    herald: Option<(SyncSender<Signal>, JoinHandle<()>)>,
     engine: &'static Engine,
 }
 

@@ -24,7 +24,7 @@ use self::channel::{Came, Channel};
 use self::host::Host;
 use self::processes::Processes;
 pub(super) use self::stale::Stale;
-use super::fork;
+use super::fork::{Held, end_if_forked};
 use super::line::ServerLog;
 use super::monitor;
 use super::poller::Wakeup;
@@ -51,7 +51,7 @@ const NAMED: usize = 8;
 struct Wanted {
     due: Instant,
     fork: Fork,
-    descriptors: Vec<OwnedFd>,
+    descriptors: Vec<Held<OwnedFd>>,
 }
 
 /// Why the loader ends.
@@ -75,7 +75,7 @@ struct Loader {
     versions: Vec<Version>,
     channel: Channel,
     page: OwnedFd,
-    overflow: Option<UnixListener>,
+    overflow: Option<Held<UnixListener>>,
     wakeup: &'static Wakeup,
     stale: Stale,
     processes: Processes,
@@ -99,7 +99,7 @@ enum Next {
 struct Newborn {
     loader: Loader,
     fork: Fork,
-    descriptors: Vec<OwnedFd>,
+    descriptors: Vec<Held<OwnedFd>>,
     monitor: &'static Wakeup,
 }
 
@@ -162,6 +162,7 @@ impl Loader {
             );
         }
         self.versions = engine.load_shared();
+        end_if_forked();
         if self.versions.is_empty() {
             self.say(
                 Level::Warning,
@@ -413,7 +414,6 @@ impl Newborn {
             libc::close(wakeup.as_fd().as_raw_fd());
         }
         name_process(b"wsgi:", &launch.group);
-        fork::notice();
         launch.index = fork.place;
         launch.generation = fork.start;
         let missing = || StartError::NoDescriptor(-1);
@@ -423,14 +423,14 @@ impl Newborn {
         let mut optional = |present: bool| present.then(|| descriptors.next()).flatten();
         let bell = channel.into_bell();
         let inherited = Inherited {
-            listener: Some(listener.into()),
+            listener: Some(listener.into_listener()),
             overflow,
             page,
             control,
             predecessor: optional(fork.predecessor),
             bell: launch.rolling.then_some(bell),
-            scripts: optional(fork.scripts),
-            replaces: optional(fork.inherited_scripts),
+            scripts: optional(fork.scripts).map(Held::into_inner),
+            replaces: optional(fork.inherited_scripts).map(Held::into_inner),
         };
         inherited.attend_control();
         if inherited.is_unwanted() {

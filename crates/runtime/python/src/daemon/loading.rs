@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::GIVEN_UP;
 
+use super::fork::Held;
 use super::monitor;
 use super::poller::Wakeup;
 use super::server::Server;
@@ -40,7 +41,7 @@ struct Watch {
     server: &'static Server,
     shared: Arc<Shared>,
     control: RawFd,
-    predecessor: Option<OwnedFd>,
+    predecessor: Option<Held<OwnedFd>>,
     /// When a successor has taken too long.
     late: Option<Instant>,
 }
@@ -49,8 +50,8 @@ impl Loading {
     /// Begins to watch. `replaces`: another process goes on serving until this one does.
     pub(super) fn watch(
         server: &'static Server,
-        control: Option<&OwnedFd>,
-        predecessor: Option<&OwnedFd>,
+        control: Option<&Held<OwnedFd>>,
+        predecessor: Option<&Held<OwnedFd>>,
         replaces: bool,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared { over: Wakeup::new()?, script: Mutex::default() });
@@ -58,8 +59,8 @@ impl Loading {
             server,
             shared: Arc::clone(&shared),
             // It is closed after this thread has ended, or with the process.
-            control: control.map_or(-1, AsRawFd::as_raw_fd),
-            predecessor: predecessor.map(OwnedFd::try_clone).transpose()?,
+            control: control.map_or(-1, |control| control.as_raw_fd()),
+            predecessor: predecessor.map(Held::again).transpose()?,
             late: replaces.then(|| Instant::now() + server.timeouts.loading()),
         };
         let thread = std::thread::Builder::new().spawn(move || watch.run())?;

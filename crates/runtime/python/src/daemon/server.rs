@@ -15,6 +15,7 @@ use wsgi_protocol::scoreboard::Snapshot;
 
 use super::connection::Connection;
 use super::crew::Crew;
+use super::fork::Held;
 use super::line::ServerLog;
 use super::loader::Stale;
 use super::poller::{Poller, Token, Wakeup};
@@ -142,8 +143,8 @@ pub(super) struct Server {
     pub(super) board: Board,
     pub(super) poller: Poller,
     pub(super) crew: Crew,
-    pub(super) listener: UnixListener,
-    pub(super) overflow: Option<UnixListener>,
+    pub(super) listener: Held<UnixListener>,
+    pub(super) overflow: Option<Held<UnixListener>>,
     pub(super) rolling: Option<Rolling>,
     /// Where to say that what the loader has loaded is out of date.
     stale: Option<Stale>,
@@ -167,8 +168,8 @@ pub(super) struct Parts {
     pub(super) log: ServerLog,
     pub(super) status: Status,
     pub(super) board: Board,
-    pub(super) listener: UnixListener,
-    pub(super) overflow: Option<UnixListener>,
+    pub(super) listener: Held<UnixListener>,
+    pub(super) overflow: Option<Held<UnixListener>>,
     pub(super) rolling: Option<Rolling>,
     pub(super) stale: Option<Stale>,
 }
@@ -232,11 +233,10 @@ impl Server {
 
     /// Takes a connection from a listener, if one is there, and lets the next worker have the listener.
     pub(super) fn accept(&self, listener: &UnixListener, token: Token) -> Option<Connection> {
-        let accepted = listener.accept();
+        let accepted = Held::open(|| listener.accept().map(|(stream, _)| OwnedFd::from(stream)));
         // Fails when the process has begun to leave and taken the listener out.
         let _ = self.poller.arm(listener.as_fd(), token);
-        let (stream, _) = accepted.ok()?;
-        let stream = OwnedFd::from(stream);
+        let stream = accepted.ok()?;
         let (send, receive) = self.buffers;
         self.set_buffer(&stream, libc::SO_SNDBUF, send, "0062", "send");
         self.set_buffer(&stream, libc::SO_RCVBUF, receive, "0063", "receive");

@@ -42,14 +42,14 @@ fn send(daemon: &Daemon, order: Order, descriptors: &[RawFd]) {
 }
 
 /// Orders a process. Returns the writing end of its control pipe.
-fn order(daemon: &Daemon, start: u32) -> OwnedFd {
+pub(super) fn order(daemon: &Daemon, start: u32) -> OwnedFd {
     let (reading, writing) = std::io::pipe().expect("a pipe");
     let fork = Fork { start, ..Fork::default() };
-    send(daemon, Order::Fork(fork), &[daemon.listener.as_raw_fd(), reading.as_raw_fd()]);
+    send(daemon, Order::Fork(fork), &[daemon.listener().as_raw_fd(), reading.as_raw_fd()]);
     writing.into()
 }
 
-fn report(daemon: &Daemon) -> Report {
+pub(super) fn report(daemon: &Daemon) -> Report {
     let socket = daemon.control.as_ref().expect("is open").as_raw_fd();
     let mut packet = [0u8; MAX_MESSAGE];
     let mut entry = libc::pollfd { fd: socket, events: libc::POLLIN, revents: 0 };
@@ -61,7 +61,7 @@ fn report(daemon: &Daemon) -> Report {
     loader::decode(&packet[..usize::try_from(count).expect("a packet")]).expect("a report")
 }
 
-fn forked(daemon: &Daemon, wanted: u32) -> i32 {
+pub(super) fn forked(daemon: &Daemon, wanted: u32) -> i32 {
     match report(daemon) {
         Report::Forked { start, pid } if start == wanted => pid,
         other => panic!("{other:?} instead of the start {wanted}"),

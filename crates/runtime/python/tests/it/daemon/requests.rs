@@ -93,18 +93,3 @@ fn the_status_page_names_the_request_that_is_served() {
     drop(waits);
     assert_eq!(answer(&mut stream, b"").status, 200);
 }
-
-// Covers: rule:extensions/forked-children
-#[test]
-fn a_process_that_the_application_forks_does_not_write_into_its_request() {
-    let daemon = Daemon::start("fork", |_| ());
-    let mut stream = daemon.greeted();
-    // The second one does not end its child, which returns from the application as well.
-    for path in ["/fork", "/fork-and-return"] {
-        stream.write_all(&daemon.request(path, "", b"", 0)).expect("it reads");
-        let response = answer(&mut stream, b"");
-        assert_eq!((response.status, &response.body[..], &*response.log), (200, &b"of the daemon"[..], ""), "{path}");
-    }
-    daemon.wait_for_line("said by the child");
-    daemon.wait_for_line("printed by the child");
-}

@@ -598,7 +598,14 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Look at the error the line names: the limits of processes or of memory are the usual reason.",
     ),
     code(
-        950,
+        945,
+        Error,
+        "With fork-after-load=On: a fork was not done within startup-timeout (without one, 300 seconds).",
+        "The loader, or the process that was forked, ends and is started again after a delay; with the loader its processes end.",
+        "Read the stacks before it for the hook of os.register_at_fork() that does not return, and mend it.",
+    ),
+    code(
+        946,
         Error,
         "A daemon process cannot take connections, as a rule because its table of descriptors is full.",
         "It tries again ten times a second; requests wait, for socket-timeout at most, or go to other processes of the group.",

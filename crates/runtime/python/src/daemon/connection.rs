@@ -8,12 +8,14 @@ use super::outbox::STALL;
 use wsgi_protocol::Malformed;
 use wsgi_protocol::frame::{self, HEADER, Kind, Secret};
 
+use super::fork::Held;
+
 /// How many bytes are asked for at once while a request is read.
 const READ: usize = 32 * 1024;
 
 /// A connection, blocking with the timeouts of the group.
 pub(super) struct Connection {
-    socket: OwnedFd,
+    socket: Held<OwnedFd>,
     /// Its first frame was the secret of this server start.
     greeted: bool,
     /// It came over the group's overflow listener: the child does not know whose it is.
@@ -60,7 +62,7 @@ fn same(left: &[u8], right: &Secret) -> bool {
 
 impl Connection {
     /// A connection that was just accepted. Reading waits at most `timeout`, zero for ever; writing no longer than [`STALL`].
-    pub(super) fn new(socket: OwnedFd, timeout: Duration) -> io::Result<Self> {
+    pub(super) fn new(socket: Held<OwnedFd>, timeout: Duration) -> io::Result<Self> {
         let stall = if timeout.is_zero() { STALL } else { STALL.min(timeout) };
         for (option, timeout) in [(libc::SO_RCVTIMEO, timeout), (libc::SO_SNDTIMEO, stall)] {
             let value = libc::timeval {
@@ -238,7 +240,7 @@ mod tests {
 
     fn pair() -> (UnixStream, Connection) {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        (ours, Connection::new(theirs.into(), Duration::from_secs(5)).expect("options"))
+        (ours, Connection::new(Held::new(theirs.into()), Duration::from_secs(5)).expect("options"))
     }
 
     fn frame_of(kind: Kind, payload: &[u8]) -> Vec<u8> {

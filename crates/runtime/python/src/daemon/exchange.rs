@@ -162,7 +162,7 @@ impl<'a> Exchange<'a> {
     fn pull(&mut self, wanted: usize) -> Result<(), ReadFailure> {
         let lost = |_| ReadFailure("Connection was terminated".into());
         if is_forked() {
-            return Err(lost(io::ErrorKind::BrokenPipe.into()));
+            return Err(lost(io::ErrorKind::NotConnected.into()));
         }
         let wanted = u32::try_from(wanted.clamp(PULLED, MAX_CHUNK)).unwrap_or(0);
         self.put(Kind::Pull, &wanted.to_le_bytes()).map_err(|error| ReadFailure(error.to_string()))?;

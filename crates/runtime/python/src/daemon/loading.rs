@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::GIVEN_UP;
 
+use super::fork::Held;
 use super::monitor;
 use super::poller::Wakeup;
 use super::server::Server;
 use super::signals;
 use super::start::leave;
-use crate::engine::Stacks;
+use crate::engine::{Engine, Stacks};
 
 /// How long the interpreter's lock is waited for, to log where the loading hangs.
 const STACKS: Duration = Duration::from_secs(1);
@@ -40,7 +41,7 @@ struct Watch {
     server: &'static Server,
     shared: Arc<Shared>,
     control: RawFd,
-    predecessor: Option<OwnedFd>,
+    predecessor: Option<Held<OwnedFd>>,
     /// When a successor has taken too long.
     late: Option<Instant>,
 }
@@ -49,8 +50,8 @@ impl Loading {
     /// Begins to watch. `replaces`: another process goes on serving until this one does.
     pub(super) fn watch(
         server: &'static Server,
-        control: Option<&OwnedFd>,
-        predecessor: Option<&OwnedFd>,
+        control: Option<&Held<OwnedFd>>,
+        predecessor: Option<&Held<OwnedFd>>,
         replaces: bool,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared { over: Wakeup::new()?, script: Mutex::default() });
@@ -58,8 +59,8 @@ impl Loading {
             server,
             shared: Arc::clone(&shared),
             // It is closed after this thread has ended, or with the process.
-            control: control.map_or(-1, AsRawFd::as_raw_fd),
-            predecessor: predecessor.map(OwnedFd::try_clone).transpose()?,
+            control: control.map_or(-1, |control| control.as_raw_fd()),
+            predecessor: predecessor.map(Held::again).transpose()?,
             late: replaces.then(|| Instant::now() + server.timeouts.loading()),
         };
         let thread = std::thread::Builder::new().spawn(move || watch.run())?;
@@ -74,6 +75,18 @@ impl Loading {
     /// Nothing is watched any more.
     pub(super) fn is_over(&self) {
         self.shared.over.wake();
+    }
+}
+
+/// Logs what Python's threads are doing, if that can be had: the process is about to end because one of them hangs.
+pub(super) fn dump_stacks(engine: &'static Engine) {
+    let (written, wait) = channel();
+    let dump = move || {
+        engine.dump_stacks(Stacks::All);
+        let _ = written.send(());
+    };
+    if std::thread::Builder::new().spawn(dump).is_ok() {
+        let _ = wait.recv_timeout(STACKS);
     }
 }
 
@@ -137,14 +150,7 @@ impl Watch {
     fn give_up(&self) -> ! {
         let server = self.server;
         if let Some(engine) = server.engine() {
-            let (written, wait) = channel();
-            let dump = move || {
-                engine.dump_stacks(Stacks::All);
-                let _ = written.send(());
-            };
-            if std::thread::Builder::new().spawn(dump).is_ok() {
-                let _ = wait.recv_timeout(STACKS);
-            }
+            dump_stacks(engine);
         }
         server.status.give_up();
         let script = self.shared.script.lock().unwrap_or_else(PoisonError::into_inner);

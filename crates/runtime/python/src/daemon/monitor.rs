@@ -10,6 +10,7 @@ use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::LEAVE;
 use wsgi_protocol::page::State;
 
+use super::fork::Held;
 use super::server::Server;
 use super::signals;
 use super::timers::{Notice, Reason, Step, Timers};
@@ -23,7 +24,7 @@ pub(super) struct Monitor {
     pub(super) server: &'static Server,
     pub(super) timers: Timers,
     /// Readable at its end: the server is gone. A byte: the successor serves.
-    pub(super) control: Option<OwnedFd>,
+    pub(super) control: Option<Held<OwnedFd>>,
     pub(super) watchdog: Option<Watchdog>,
     /// Ends with the process when it is dropped.
     reaper: Option<Sender<()>>,
@@ -33,7 +34,7 @@ impl Monitor {
     pub(super) fn new(
         server: &'static Server,
         timers: Timers,
-        control: Option<OwnedFd>,
+        control: Option<Held<OwnedFd>>,
         watchdog: Option<Watchdog>,
     ) -> Self {
         Self { server, timers, control, watchdog, reaper: None }
@@ -137,7 +138,7 @@ impl Monitor {
 
     fn sleep(&self, wait: Option<u64>) -> io::Result<()> {
         let entry = |descriptor| libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
-        let control = self.control.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+        let control = self.control.as_ref().map_or(-1, |control| control.as_raw_fd());
         let mut entries = [entry(self.server.board.monitor.as_fd().as_raw_fd()), entry(control)];
         let timeout = wait.map_or(-1, |wait| i32::try_from(wait).unwrap_or(i32::MAX));
         // SAFETY: two entries.

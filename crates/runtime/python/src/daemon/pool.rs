@@ -11,7 +11,7 @@ use wsgi_protocol::request::{self, Storage};
 
 use super::connection::{Connection, Found, Refusal};
 use super::exchange::{Buffers, Exchange, Finished};
-use super::fork::is_forked;
+use super::fork::end_if_forked;
 use super::poller::Token;
 use super::server::{LISTENER, OVERFLOW, STOP, Server};
 use super::status::wall_clock;
@@ -98,7 +98,7 @@ impl Work {
         match token {
             LISTENER => accept(&self.server.listener),
             OVERFLOW => {
-                let mut connection = self.server.overflow.as_ref().and_then(accept)?;
+                let mut connection = self.server.overflow.as_deref().and_then(accept)?;
                 connection.overflow = true;
                 Some(connection)
             }
@@ -218,11 +218,7 @@ impl Work {
         server.status.begin(number, &facts);
         let mut exchange = exchange;
         let outcome = engine.serve(worker, &facts, &mut exchange);
-        if is_forked() {
-            // A child of the application that has not ended itself: the request and its connection are its parent's.
-            // SAFETY: nothing of the daemon may run in this process any more.
-            unsafe { libc::_exit(0) };
-        }
+        end_if_forked();
         let finished = exchange.finish(outcome, server.is_leaving());
         if server.status.has_withdrawn() {
             // However it ended, nobody asks for it any more.

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use wsgi_protocol::page::{Wish, version_of_script};
 use wsgi_protocol::scripts::{self, Entry, LENGTHS};
 
+use super::fork::Held;
 use super::status::Status;
 
 /// The most changed scripts that are remembered.
@@ -20,7 +21,7 @@ const MOST: usize = 4096;
 
 /// See the module.
 pub(super) struct Rolling {
-    bell: OwnedFd,
+    bell: Held<OwnedFd>,
     list: File,
     listed: Mutex<Listed>,
     /// The scripts that a successor was asked for, with the time that they had.
@@ -34,7 +35,7 @@ struct Listed {
 }
 
 impl Rolling {
-    pub(super) fn new(bell: OwnedFd, list: OwnedFd) -> Self {
+    pub(super) fn new(bell: Held<OwnedFd>, list: OwnedFd) -> Self {
         Self { bell, list: list.into(), listed: Mutex::default(), asked: Mutex::default() }
     }
 

@@ -15,6 +15,7 @@ use wsgi_protocol::scoreboard::Snapshot;
 
 use super::connection::Connection;
 use super::crew::Crew;
+use super::fork::Held;
 use super::line::ServerLog;
 use super::loader::Stale;
 use super::outbox::Outbox;
@@ -150,8 +151,8 @@ pub(super) struct Server {
     pub(super) poller: Poller,
     pub(super) crew: Crew,
     pub(super) outbox: Outbox,
-    pub(super) listener: UnixListener,
-    pub(super) overflow: Option<UnixListener>,
+    pub(super) listener: Held<UnixListener>,
+    pub(super) overflow: Option<Held<UnixListener>>,
     pub(super) rolling: Option<Rolling>,
     /// Where to say that what the loader has loaded is out of date.
     stale: Option<Stale>,
@@ -177,8 +178,8 @@ pub(super) struct Parts {
     pub(super) log: ServerLog,
     pub(super) status: Status,
     pub(super) board: Board,
-    pub(super) listener: UnixListener,
-    pub(super) overflow: Option<UnixListener>,
+    pub(super) listener: Held<UnixListener>,
+    pub(super) overflow: Option<Held<UnixListener>>,
     pub(super) rolling: Option<Rolling>,
     pub(super) stale: Option<Stale>,
 }
@@ -244,15 +245,14 @@ impl Server {
 
     /// Takes a connection from a listener, if one is there, and lets the next worker have the listener.
     pub(super) fn accept(&self, listener: &UnixListener, token: Token) -> Option<Connection> {
-        let accepted = listener.accept();
+        let accepted = Held::open(|| listener.accept().map(|(stream, _)| OwnedFd::from(stream)));
         if let Err(error) = &accepted {
             self.not_accepted(error);
         }
         // Fails when the process has begun to leave and taken the listener out.
         let _ = self.poller.arm(listener.as_fd(), token);
-        let (stream, _) = accepted.ok()?;
+        let stream = accepted.ok()?;
         self.accepts.store(true, Ordering::Relaxed);
-        let stream = OwnedFd::from(stream);
         let (send, receive) = self.buffers;
         self.set_buffer(&stream, libc::SO_SNDBUF, send, "0062", "send");
         self.set_buffer(&stream, libc::SO_RCVBUF, receive, "0063", "receive");
@@ -270,7 +270,7 @@ impl Server {
         if self.accepts.swap(false, Ordering::Relaxed) {
             self.log.say(
                 Level::Error,
-                &format!("WSGI0950: Unable to accept connections in daemon process '{}' ({error}).", self.group),
+                &format!("WSGI0946: Unable to accept connections in daemon process '{}' ({error}).", self.group),
             );
         }
         std::thread::sleep(PAUSE);

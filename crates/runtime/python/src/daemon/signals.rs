@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
+use super::fork;
 use super::poller::{self, Wakeup};
 
 /// Handled by the timers.
@@ -83,7 +84,7 @@ pub(super) fn fork() -> io::Result<Forked> {
         let mut present: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut present);
-        let forked = match libc::fork() {
+        let forked = match fork::fork() {
             0 => {
                 // Without it the process could not be ended in order, and it must not go on as the one that forked.
                 let Ok(wakeup) = Wakeup::new() else { libc::_exit(NO_WAKEUP) };

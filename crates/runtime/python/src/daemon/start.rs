@@ -14,6 +14,7 @@ use wsgi_protocol::page::{State, version_of_script};
 use wsgi_protocol::scripts::Entry;
 
 use super::confine::{self, ConfineError};
+use super::fork::{self, Held, end_if_forked};
 use super::line::ServerLog;
 use super::loader::{self, Stale};
 use super::loading::Loading;
@@ -24,7 +25,7 @@ use super::server::{Board, Parts, Server};
 use super::status::Status;
 use super::timers::{Settings, Timers};
 use super::watchdog::Watchdog;
-use super::{fork, pool, signals};
+use super::{pool, signals};
 use crate::engine::Engine;
 
 /// The exit status of a process that was not started by the server (`EX_USAGE`).
@@ -76,9 +77,7 @@ pub fn main() -> ExitCode {
 fn run() -> Result<(), StartError> {
     signals::ignore_broken_pipes();
     let launch = read_launch()?;
-    if !launch.loader {
-        fork::notice();
-    }
+    fork::notice().map_err(because("opening /dev/null"))?;
     name_process(if launch.loader { b"load:" } else { b"wsgi:" }, &launch.group);
     if !launch.dumpable {
         // SAFETY: no pointers.
@@ -113,8 +112,8 @@ fn run() -> Result<(), StartError> {
 pub(super) struct Life {
     pub(super) server: &'static Server,
     settings: Settings,
-    control: Option<OwnedFd>,
-    predecessor: Option<OwnedFd>,
+    control: Option<Held<OwnedFd>>,
+    predecessor: Option<Held<OwnedFd>>,
     /// What the predecessor serves, which was not to end before this process can do so.
     replaces: Option<rolling::Inherited>,
 }
@@ -186,6 +185,7 @@ impl Life {
                     load_as(server, engine, replaces, &loading)?;
                 }
                 import(engine);
+                end_if_forked();
                 server.board.watchdog();
                 match Watchdog::start(server, engine) {
                     Ok(watchdog) => Some(watchdog),
@@ -264,7 +264,9 @@ fn load_as(
         server.status.set_loading(version_of_script(entry.path, crate::script::time_of(entry.path)));
         loading.names(entry.path);
     };
-    let Err(failed) = engine.preload(&predecessor.entries(), begins) else {
+    let loaded = engine.preload(&predecessor.entries(), begins);
+    end_if_forked();
+    let Err(failed) = loaded else {
         server.status.set_loading(0);
         loading.names(b"");
         return Ok(());
@@ -349,12 +351,12 @@ pub(super) fn name_process(prefix: &[u8], group: &[u8]) {
 /// The inherited descriptors, closed on exec again.
 pub(super) struct Inherited {
     /// Of a process that serves.
-    pub(super) listener: Option<UnixListener>,
-    pub(super) overflow: Option<UnixListener>,
+    pub(super) listener: Option<Held<UnixListener>>,
+    pub(super) overflow: Option<Held<UnixListener>>,
     pub(super) page: OwnedFd,
-    pub(super) control: OwnedFd,
-    pub(super) predecessor: Option<OwnedFd>,
-    pub(super) bell: Option<OwnedFd>,
+    pub(super) control: Held<OwnedFd>,
+    pub(super) predecessor: Option<Held<OwnedFd>>,
+    pub(super) bell: Option<Held<OwnedFd>>,
     pub(super) scripts: Option<OwnedFd>,
     pub(super) replaces: Option<OwnedFd>,
 }
@@ -376,16 +378,17 @@ impl Inherited {
     /// Returns them, and the log.
     fn take(launch: &Daemon) -> Result<(Self, OwnedFd), StartError> {
         let numbers = &launch.descriptors;
-        let control = own(numbers.control)?;
-        let listener = (!launch.loader).then(|| own(numbers.listener)).transpose()?;
+        let hold = |number| own(number).map(Held::new);
+        let control = hold(numbers.control)?;
+        let listener = (!launch.loader).then(|| hold(numbers.listener)).transpose()?;
         let log = own(numbers.log)?;
         let taken = Self {
-            listener: listener.map(UnixListener::from),
-            overflow: numbers.overflow.map(own).transpose()?.map(UnixListener::from),
+            listener: listener.map(Held::into_listener),
+            overflow: numbers.overflow.map(hold).transpose()?.map(Held::into_listener),
             page: own(numbers.page)?,
             control,
-            predecessor: numbers.predecessor.map(own).transpose()?,
-            bell: numbers.bell.map(own).transpose()?,
+            predecessor: numbers.predecessor.map(hold).transpose()?,
+            bell: numbers.bell.map(hold).transpose()?,
             scripts: numbers.scripts.map(own).transpose()?,
             replaces: numbers.inherited_scripts.map(own).transpose()?,
         };

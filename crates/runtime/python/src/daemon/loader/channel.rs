@@ -6,11 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use wsgi_protocol::loader::{self, MAX_DESCRIPTORS, MAX_MESSAGE, Order, Report};
 
+use crate::daemon::fork::Held;
+
 /// See the module.
 pub(super) struct Channel {
-    socket: OwnedFd,
+    socket: Held<OwnedFd>,
     /// Has the server read the reports.
-    bell: OwnedFd,
+    bell: Held<OwnedFd>,
     /// Those that the socket had no room for.
     waiting: VecDeque<Report>,
 }
@@ -18,7 +20,7 @@ pub(super) struct Channel {
 /// What came.
 pub(super) enum Came {
     /// An order, with what belongs to it.
-    Order(Order, Vec<OwnedFd>),
+    Order(Order, Vec<Held<OwnedFd>>),
     /// Nothing, for now.
     Nothing,
     /// The server's end is closed.
@@ -32,7 +34,7 @@ struct Control([u8; 64]);
 const _: () = assert!(MAX_DESCRIPTORS * size_of::<RawFd>() + 16 <= 64);
 
 impl Channel {
-    pub(super) fn new(socket: OwnedFd, bell: OwnedFd) -> Self {
+    pub(super) fn new(socket: Held<OwnedFd>, bell: Held<OwnedFd>) -> Self {
         Self { socket, bell, waiting: VecDeque::new() }
     }
 
@@ -45,7 +47,7 @@ impl Channel {
     pub(super) fn receive(&self) -> Came {
         let mut packet = [0u8; MAX_MESSAGE];
         loop {
-            match self.packet(&mut packet) {
+            match Held::open_all(|| self.packet(&mut packet)) {
                 Ok((0, _)) => return Came::End,
                 Ok((count, descriptors)) => {
                     if let Ok(order) = loader::decode(&packet[..count]) {
@@ -122,7 +124,7 @@ impl Channel {
     }
 
     /// In a forked process: the way to the server is not its own; the bell is.
-    pub(super) fn into_bell(self) -> OwnedFd {
+    pub(super) fn into_bell(self) -> Held<OwnedFd> {
         self.bell
     }
 }

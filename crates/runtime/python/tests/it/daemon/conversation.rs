@@ -82,9 +82,14 @@ fn fifo(folder: &Path, number: i32) -> PathBuf {
 
 /// Begins a request that lasts until the returned file is dropped.
 pub(super) fn long_request(daemon: &Daemon, stream: &mut UnixStream) -> std::fs::File {
+    long_request_to(daemon, "/wait", stream)
+}
+
+/// As [`long_request`], to this path.
+pub(super) fn long_request_to(daemon: &Daemon, address: &str, stream: &mut UnixStream) -> std::fs::File {
     let path = fifo(&daemon.folder.0, stream.as_raw_fd());
     let query = path.to_str().expect("plain");
-    stream.write_all(&daemon.request("/wait", query, b"", 0)).expect("it reads");
+    stream.write_all(&daemon.request(address, query, b"", 0)).expect("it reads");
     assert_eq!(next(stream).map(|(kind, _)| kind), Some(Kind::Accepted));
     std::fs::OpenOptions::new().write(true).open(path).expect("the application reads")
 }

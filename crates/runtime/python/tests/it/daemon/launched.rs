@@ -26,7 +26,7 @@ import os, sys, time
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    if path.startswith("/fork"):
+    if path in ("/fork", "/fork-and-return"):
         child = os.fork()
         if child == 0 and path == "/fork":
             print("said by the child", file=environ["wsgi.errors"])
@@ -36,6 +36,36 @@ def application(environ, start_response):
             os.waitpid(child, 0)
         start_response("200 OK", [])
         return [b"of the daemon" if child else b"of the child"]
+    if path == "/fork-and-live":
+        child = os.fork()
+        if child == 0:
+            open(environ["QUERY_STRING"]).read()
+            print("said after the daemon's death", file=environ["wsgi.errors"])
+            os._exit(0)
+        os.waitpid(child, 0)
+    if path == "/fork-and-read":
+        child = os.fork()
+        if child == 0:
+            try:
+                environ["wsgi.input"].read()
+            except OSError as error:
+                print("the child:", error, file=sys.stderr)
+            os._exit(0)
+        os.waitpid(child, 0)
+    if path == "/fork-and-close":
+        child = os.fork()
+        if child == 0:
+            os.closerange(3, 200)
+            files = [os.open(environ["QUERY_STRING"], os.O_WRONLY | os.O_CREAT | os.O_APPEND) for _ in range(40)]
+            child = os.fork()
+            if child == 0:
+                for file in files:
+                    os.write(file, b"x")
+                os._exit(0)
+            os._exit(os.waitpid(child, 0)[1])
+        body = b"status %d" % os.waitpid(child, 0)[1]
+        start_response("200 OK", [])
+        return [body]
     if path == "/wait":
         open(environ["QUERY_STRING"]).read()
     if path == "/mark":
@@ -93,7 +123,7 @@ pub(super) struct Daemon {
     pub(super) script: PathBuf,
     pub(super) log: OwnedFd,
     pub(super) control: Option<OwnedFd>,
-    pub(super) listener: UnixListener,
+    pub(super) listener: Option<UnixListener>,
     pub(super) page: Page,
     /// With `rolling=On`: where it rings, and its list of scripts.
     pub(super) bell: OwnedFd,
@@ -201,13 +231,17 @@ impl Daemon {
             script,
             log,
             control: Some(control),
-            listener,
+            listener: Some(listener),
             page,
             bell: bell.into(),
             scripts,
             predecessor: predecessor.into(),
             lines,
         }
+    }
+
+    pub(super) fn listener(&self) -> &UnixListener {
+        self.listener.as_ref().expect("is open")
     }
 
     pub(super) fn connect(&self) -> UnixStream {

@@ -42,14 +42,14 @@ fn send(daemon: &Daemon, order: Order, descriptors: &[RawFd]) {
 }
 
 /// Orders a process. Returns the writing end of its control pipe.
-fn order(daemon: &Daemon, start: u32) -> OwnedFd {
+pub(super) fn order(daemon: &Daemon, start: u32) -> OwnedFd {
     let (reading, writing) = std::io::pipe().expect("a pipe");
     let fork = Fork { start, ..Fork::default() };
-    send(daemon, Order::Fork(fork), &[daemon.listener.as_raw_fd(), reading.as_raw_fd()]);
+    send(daemon, Order::Fork(fork), &[daemon.listener().as_raw_fd(), reading.as_raw_fd()]);
     writing.into()
 }
 
-fn report(daemon: &Daemon) -> Report {
+pub(super) fn report(daemon: &Daemon) -> Report {
     let socket = daemon.control.as_ref().expect("is open").as_raw_fd();
     let mut packet = [0u8; MAX_MESSAGE];
     let mut entry = libc::pollfd { fd: socket, events: libc::POLLIN, revents: 0 };
@@ -61,7 +61,7 @@ fn report(daemon: &Daemon) -> Report {
     loader::decode(&packet[..usize::try_from(count).expect("a packet")]).expect("a report")
 }
 
-fn forked(daemon: &Daemon, wanted: u32) -> i32 {
+pub(super) fn forked(daemon: &Daemon, wanted: u32) -> i32 {
     match report(daemon) {
         Report::Forked { start, pid } if start == wanted => pid,
         other => panic!("{other:?} instead of the start {wanted}"),
@@ -149,6 +149,36 @@ fn startup_timeout_bounds_the_loading() {
     });
     daemon.wait_for_line("WSGI0943: The scripts of group 'web' were not loaded within startup-timeout of 1 seconds");
     assert_eq!(daemon.wait().code(), Some(1));
+}
+
+// Covers: code:WSGI0945
+#[test]
+fn a_hook_that_hangs_does_not_keep_the_loader_for_ever() {
+    for (hook, ended) in [("before", None), ("after_in_parent", None), ("after_in_child", Some(1))] {
+        let lines = format!(
+            "import os, threading\n\
+             def hangs():\n    \
+                 threading.Event().wait()\n\
+             os.register_at_fork({hook}=hangs)\n"
+        );
+        let mut daemon = Daemon::start_loader(&format!("hangs-{hook}"), &lines, |launch| {
+            launch.timeouts.startup = 1000;
+        });
+        let _control = order(&daemon, 1);
+        let line = daemon.wait_for_line("WSGI0945: A fork of group 'web' has taken longer than 1 seconds");
+        assert!(daemon.lines.borrow().iter().any(|line| line.contains("in hangs")), "{:?}", daemon.lines);
+        match ended {
+            None => {
+                assert!(line.contains("the loader ends"), "{line}");
+                assert_eq!(daemon.wait().code(), Some(1));
+            }
+            Some(code) => {
+                assert!(line.contains("the new process ends"), "{line}");
+                forked(&daemon, 1);
+                assert_eq!(report(&daemon), Report::Ended { start: 1, status: code << 8 });
+            }
+        }
+    }
 }
 
 // Covers: code:WSGI0940

@@ -3,6 +3,7 @@
 
 mod conversation;
 mod endings;
+mod forks;
 mod launched;
 mod loader;
 mod refusals;

@@ -42,7 +42,7 @@ fn a_ticket_says_without_a_frame_that_a_request_was_taken() {
     assert!(!daemon.page.has_taken(78));
 }
 
-// Covers: code:WSGI0950
+// Covers: code:WSGI0946
 #[test]
 fn a_full_table_of_descriptors_is_said_once_and_waited_out() {
     let daemon = Daemon::start("descriptors", |_| ());
@@ -62,7 +62,7 @@ fn a_full_table_of_descriptors_is_said_once_and_waited_out() {
     limit(3);
     let mut second = daemon.greeted();
     second.write_all(&daemon.request("/", "", b"", 0)).expect("it has room");
-    daemon.wait_for_line("WSGI0950: Unable to accept connections in daemon process 'web' (Too many open files");
+    daemon.wait_for_line("WSGI0946: Unable to accept connections in daemon process 'web' (Too many open files");
     // Kept connections need no new descriptor.
     first.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
     assert_eq!(answer(&mut first, b"").status, 200);
@@ -70,7 +70,7 @@ fn a_full_table_of_descriptors_is_said_once_and_waited_out() {
     assert_eq!(answer(&mut second, b"").status, 200);
     daemon.signal(libc::SIGTERM);
     daemon.wait_for_line("Exiting daemon process 'web'.");
-    let said = daemon.lines.borrow().iter().filter(|line| line.contains("WSGI0950")).count();
+    let said = daemon.lines.borrow().iter().filter(|line| line.contains("WSGI0946")).count();
     assert_eq!(said, 1);
 }
 
@@ -177,19 +177,4 @@ fn the_status_page_names_the_request_that_is_served() {
     assert!(serving[0].starts_with("GET /wait?"), "{serving:?}");
     drop(waits);
     assert_eq!(answer(&mut stream, b"").status, 200);
-}
-
-// Covers: rule:extensions/forked-children
-#[test]
-fn a_process_that_the_application_forks_does_not_write_into_its_request() {
-    let daemon = Daemon::start("fork", |_| ());
-    let mut stream = daemon.greeted();
-    // The second one does not end its child, which returns from the application as well.
-    for path in ["/fork", "/fork-and-return"] {
-        stream.write_all(&daemon.request(path, "", b"", 0)).expect("it reads");
-        let response = answer(&mut stream, b"");
-        assert_eq!((response.status, &response.body[..], &*response.log), (200, &b"of the daemon"[..], ""), "{path}");
-    }
-    daemon.wait_for_line("said by the child");
-    daemon.wait_for_line("printed by the child");
 }

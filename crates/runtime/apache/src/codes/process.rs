@@ -597,4 +597,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "It is tried again after a delay; the group has a process less until then.",
         "Look at the error the line names: the limits of processes or of memory are the usual reason.",
     ),
+    code(
+        945,
+        Error,
+        "With fork-after-load=On: a fork was not done within startup-timeout (without one, 300 seconds).",
+        "The loader, or the process that was forked, ends and is started again after a delay; with the loader its processes end.",
+        "Read the stacks before it for the hook of os.register_at_fork() that does not return, and mend it.",
+    ),
 ];

@@ -5,6 +5,7 @@
 //! goes on as any other process does ([`Life`]). When what was loaded is out of date the loader says so and forks no
 //! more; the server starts another one, and this one ends after its last process.
 
+mod bound;
 mod channel;
 mod host;
 mod processes;
@@ -13,13 +14,13 @@ mod stale;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::{self, Daemon};
 use wsgi_protocol::loader::{Fork, Order, Report};
 
+use self::bound::Bound;
 use self::channel::{Came, Channel};
 use self::host::Host;
 use self::processes::Processes;
@@ -41,8 +42,9 @@ const SLACK: Duration = Duration::from_millis(500);
 /// How often it looks for what no descriptor tells it.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The exit status of a loader whose scripts took longer than startup-timeout.
-const TOO_SLOW: i32 = 1;
+/// What ends when a fork does not.
+const LOADER: &str = "the loader";
+const PROCESS: &str = "the new process";
 
 /// How many threads a line names.
 const NAMED: usize = 8;
@@ -147,7 +149,7 @@ impl Loader {
 
     /// Starts Python and loads what the processes share. What fails is logged, and met again by their requests.
     fn load(&mut self, python: launch::Python) {
-        let guard = self.bound_loading();
+        let bound = self.bound_loading();
         let Ok(engine) = Engine::load(python, self.host) else { return };
         let group = &self.group;
         for import in engine.unshared() {
@@ -180,34 +182,34 @@ impl Loader {
             ),
         );
         self.engine = Some(engine);
-        if let Some((alive, thread)) = guard {
-            drop(alive);
-            // It must be gone before the fork.
-            let _ = thread.join();
-        }
+        drop(bound);
     }
 
     /// startup-timeout, which ends a loader that is stuck.
-    fn bound_loading(&self) -> Option<(std::sync::mpsc::Sender<()>, JoinHandle<()>)> {
+    fn bound_loading(&self) -> Bound {
         // As for a successor that loads by itself: the rest of the group is not to wait for ever for one that hangs.
         let timeouts = &self.launch.timeouts;
-        let timeout = if self.launch.rolling {
-            u64::try_from(timeouts.loading().as_millis()).unwrap_or(u64::MAX)
-        } else {
-            timeouts.startup
-        };
-        let (host, group) = (self.host, self.group.clone());
-        let last = move || {
-            host.log().say(
-                Level::Error,
-                &format!(
-                    "WSGI0943: The scripts of group '{group}' were not loaded within startup-timeout of {} seconds; the \
-                     loader ends and is started again.",
-                    timeout / 1000
-                ),
-            );
-        };
-        (timeout > 0).then(|| monitor::abort_after(Duration::from_millis(timeout), TOO_SLOW, last).ok()).flatten()
+        if !self.launch.rolling && timeouts.startup == 0 {
+            return Bound::none();
+        }
+        let (limit, group) = (timeouts.loading(), &self.group);
+        let line = format!(
+            "WSGI0943: The scripts of group '{group}' were not loaded within startup-timeout of {} seconds; the loader \
+             ends and is started again.",
+            limit.as_secs()
+        );
+        Bound::new(limit, self.host, None, line)
+    }
+
+    /// The same for a fork: hooks of `os.register_at_fork()` run before and after, in both processes.
+    fn bound_fork(&self, what_ends: &str) -> Bound {
+        let (limit, group) = (self.launch.timeouts.loading(), &self.group);
+        let line = format!(
+            "WSGI0945: A fork of group '{group}' has taken longer than {} seconds, most likely because a hook of \
+             os.register_at_fork() does not return; {what_ends} ends and is started again.",
+            limit.as_secs()
+        );
+        Bound::new(limit, self.host, self.engine, line)
     }
 
     /// Carries out what the server orders, and tells it what becomes of the processes, until it has to end; in a forked
@@ -308,13 +310,21 @@ impl Loader {
             self.warn_of_threads(engine);
         }
         let mut child = None;
-        let pid = engine.fork(|| match signals::fork()? {
-            Forked::Parent(pid) => Ok(Some(pid)),
-            Forked::Child(wakeup) => {
-                child = Some(wakeup);
-                Ok(None)
+        let mut bound = self.bound_fork(LOADER);
+        let pid = engine.fork(|| {
+            bound.end();
+            let forked = signals::fork();
+            bound = self.bound_fork(if matches!(forked, Ok(Forked::Child(_))) { PROCESS } else { LOADER });
+            match forked? {
+                Forked::Parent(pid) => Ok(Some(pid)),
+                Forked::Child(wakeup) => {
+                    child = Some(wakeup);
+                    Ok(None)
+                }
             }
-        })?;
+        });
+        drop(bound);
+        let pid = pid?;
         match (pid, child) {
             (None, Some(wakeup)) => Ok(Forked::Child(wakeup)),
             (pid, _) => Ok(Forked::Parent(pid.unwrap_or(0))),

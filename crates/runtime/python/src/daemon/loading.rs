@@ -20,7 +20,7 @@ use super::poller::Wakeup;
 use super::server::Server;
 use super::signals;
 use super::start::leave;
-use crate::engine::Stacks;
+use crate::engine::{Engine, Stacks};
 
 /// How long the interpreter's lock is waited for, to log where the loading hangs.
 const STACKS: Duration = Duration::from_secs(1);
@@ -75,6 +75,18 @@ impl Loading {
     /// Nothing is watched any more.
     pub(super) fn is_over(&self) {
         self.shared.over.wake();
+    }
+}
+
+/// Logs what Python's threads are doing, if that can be had: the process is about to end because one of them hangs.
+pub(super) fn dump_stacks(engine: &'static Engine) {
+    let (written, wait) = channel();
+    let dump = move || {
+        engine.dump_stacks(Stacks::All);
+        let _ = written.send(());
+    };
+    if std::thread::Builder::new().spawn(dump).is_ok() {
+        let _ = wait.recv_timeout(STACKS);
     }
 }
 
@@ -138,14 +150,7 @@ impl Watch {
     fn give_up(&self) -> ! {
         let server = self.server;
         if let Some(engine) = server.engine() {
-            let (written, wait) = channel();
-            let dump = move || {
-                engine.dump_stacks(Stacks::All);
-                let _ = written.send(());
-            };
-            if std::thread::Builder::new().spawn(dump).is_ok() {
-                let _ = wait.recv_timeout(STACKS);
-            }
+            dump_stacks(engine);
         }
         server.status.give_up();
         let script = self.shared.script.lock().unwrap_or_else(PoisonError::into_inner);

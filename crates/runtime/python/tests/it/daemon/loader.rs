@@ -151,6 +151,36 @@ fn startup_timeout_bounds_the_loading() {
     assert_eq!(daemon.wait().code(), Some(1));
 }
 
+// Covers: code:WSGI0945
+#[test]
+fn a_hook_that_hangs_does_not_keep_the_loader_for_ever() {
+    for (hook, ended) in [("before", None), ("after_in_parent", None), ("after_in_child", Some(1))] {
+        let lines = format!(
+            "import os, threading\n\
+             def hangs():\n    \
+                 threading.Event().wait()\n\
+             os.register_at_fork({hook}=hangs)\n"
+        );
+        let mut daemon = Daemon::start_loader(&format!("hangs-{hook}"), &lines, |launch| {
+            launch.timeouts.startup = 2000;
+        });
+        let _control = order(&daemon, 1);
+        let line = daemon.wait_for_line("WSGI0945: A fork of group 'web' has taken longer than 2 seconds");
+        assert!(daemon.lines.borrow().iter().any(|line| line.contains("in hangs")), "{:?}", daemon.lines);
+        match ended {
+            None => {
+                assert!(line.contains("the loader ends"), "{line}");
+                assert_eq!(daemon.wait().code(), Some(1));
+            }
+            Some(code) => {
+                assert!(line.contains("the new process ends"), "{line}");
+                forked(&daemon, 1);
+                assert_eq!(report(&daemon), Report::Ended { start: 1, status: code << 8 });
+            }
+        }
+    }
+}
+
 // Covers: code:WSGI0940
 #[test]
 fn threads_that_a_fork_leaves_behind_are_named() {

@@ -81,6 +81,15 @@ impl Stored {
         // SAFETY: the object is alive.
         unsafe { ffi::Py_REFCNT(self.0.as_ptr()) }
     }
+
+    /// Whether anybody has set attributes of its own on an object whose type keeps them in a dict.
+    pub(crate) fn has_attributes(&self) -> bool {
+        // SAFETY: the object is alive; a positive offset is where such an object has its dict, null until it needs one.
+        unsafe {
+            let offset = (*ffi::Py_TYPE(self.0.as_ptr())).tp_dictoffset;
+            offset > 0 && !self.0.as_ptr().byte_offset(offset).cast::<*mut ffi::PyObject>().read().is_null()
+        }
+    }
 }
 
 /// `str` from bytes as latin-1 (PEP 3333's "bytes-as-latin1").

@@ -1,5 +1,5 @@
-//! The Python objects of one question. When a script keeps none of them, they serve the next one: making the text
-//! object of `wsgi.errors` costs more than the rest of a question.
+//! The Python objects of one question. When a script keeps and changes none of them, they serve the next one: making
+//! the text object of `wsgi.errors` costs more than the rest of a question.
 
 use std::sync::Arc;
 
@@ -67,14 +67,15 @@ impl Aids {
         self.errors.get(py)
     }
 
-    /// Keeps them for the next question, or gives up what the script has kept.
+    /// Keeps them for the next question, or gives up what the script has kept or changed.
     pub(super) fn leave(self, py: Python<'_>) {
-        let unshared = cfg!(not(Py_GIL_DISABLED))
+        let reusable = cfg!(not(Py_GIL_DISABLED))
             && self.auth.references() == 1
             && self.errors.references() == 1
             // The text object holds it too.
-            && self.errors_buffer.references() == 2;
-        if unshared {
+            && self.errors_buffer.references() == 2
+            && errors::is_as_made(py, &self.session, &self.errors);
+        if reusable {
             self.session.interpreter.aids.borrow_mut(py).push(self);
         } else {
             self.release(py);

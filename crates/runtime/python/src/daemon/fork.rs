@@ -31,9 +31,9 @@ static NULL: AtomicI32 = AtomicI32::new(-1);
 static FORKER: AtomicUsize = AtomicUsize::new(0);
 static LOCK: Lock = Lock(UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
 
-/// Taken around each change of [`HELD`] together with the descriptor itself, and around each fork: a forked process finds
-/// a number noted exactly when it is what was noted. A lock of the C library, as one of Rust's cannot be released by a fork
-/// handler.
+/// Taken around each change of [`HELD`] together with the descriptor itself, and around each fork: a forked process
+/// finds a number noted exactly when it is what was noted. A lock of the C library, as one of Rust's cannot be released
+/// by a fork handler.
 struct Lock(UnsafeCell<libc::pthread_mutex_t>);
 
 // SAFETY: a mutex is made to be used by all threads.
@@ -49,7 +49,7 @@ impl Lock {
     }
 
     fn seize(&self) {
-        // SAFETY: initialised and never moved; nobody takes it twice, as nothing that is done under it forks or comes back.
+        // SAFETY: initialised and never moved; nobody takes it twice, as nothing that is done under it forks or locks.
         unsafe { libc::pthread_mutex_lock(self.0.get()) };
     }
 

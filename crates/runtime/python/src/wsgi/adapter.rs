@@ -33,8 +33,8 @@ use crate::wsgi::start_response::{self, Adapter, Output, admit, check_length, du
 /// The most bytes of a complete response that are copied out to be sent without the GIL.
 const SMALL_RESPONSE: usize = 64 * 1024;
 
-/// The Python objects of one request. When an application keeps none of them, they serve the next request: making the
-/// text object of `wsgi.errors` alone costs more than everything else here.
+/// The Python objects of one request. When an application keeps and changes none of them, they serve the next request:
+/// making the text object of `wsgi.errors` alone costs more than everything else here.
 pub(crate) struct Bundle {
     session: Arc<Session>,
     adapter: Stored,
@@ -66,15 +66,16 @@ impl Bundle {
         }
     }
 
-    /// Whether nobody else holds any of the objects. The adapter is held by `start_response` too, and the buffer by the
-    /// text object.
-    fn is_unshared(&self) -> bool {
+    /// Whether nobody else holds any of the objects, and none was changed. The adapter is held by `start_response` too,
+    /// and the buffer by the text object.
+    fn is_reusable(&self, py: Python<'_>) -> bool {
         cfg!(not(Py_GIL_DISABLED))
             && self.start_response.references() == 1
             && self.input.references() == 1
             && self.errors.references() == 1
             && self.adapter.references() == 2
             && self.errors_buffer.references() == 2
+            && errors::is_as_made(py, &self.session, &self.errors)
     }
 
     /// Gives the objects up.
@@ -158,7 +159,7 @@ pub(crate) fn serve(
         }
     }
     drop(opened);
-    if bundle.is_unshared() {
+    if bundle.is_reusable(py) {
         interpreter.bundles.borrow_mut(py).push(bundle);
     } else {
         bundle.release(py);

@@ -9,7 +9,7 @@ use wsgi_protocol::abi::Level;
 
 use crate::interpreter::Interpreter;
 use crate::object::{
-    Object, Raise, Raised, boolean, call_keywords, dict, done, integer, none, os_error, owned, put, raise,
+    Object, Raise, Raised, Stored, boolean, call_keywords, dict, done, integer, none, os_error, owned, put, raise,
     runtime_error, text, tuple, type_error,
 };
 use crate::slot::{
@@ -87,6 +87,13 @@ fn take_begun(stream: Stream) -> Vec<u8> {
     BEGUN.try_with(|begun| std::mem::take(&mut begun.borrow_mut()[stream as usize])).unwrap_or_default()
 }
 
+/// Whether the text object of a request is surely what [`open`] made, so that it can be another request's. `reconfigure`
+/// and `detach` flush it first, and what they change cannot all be seen; a line that was written flushes it as well, but
+/// making another object costs less than logging one did.
+pub(crate) fn is_as_made(py: Python<'_>, session: &Session, stream: &Stored) -> bool {
+    !session.state.borrow(py).errors_flushed && !stream.has_attributes()
+}
+
 /// Logs the lines that this thread has begun on the standard streams: its request is over.
 pub(crate) fn flush_streams(py: Python<'_>, interpreter: &'static Interpreter) {
     for stream in [Stream::Stderr, Stream::Stdout] {
@@ -157,7 +164,8 @@ impl Log {
         match self {
             Self::Request(session) => {
                 let finished = {
-                    let state = session.state.borrow(py);
+                    let mut state = session.state.borrow_mut(py);
+                    state.errors_flushed = true;
                     state.finished && !state.errors_line.is_empty()
                 };
                 if finished {

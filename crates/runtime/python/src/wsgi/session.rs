@@ -146,6 +146,8 @@ pub(crate) struct State {
     pub(crate) body: Body,
     /// The begun line of `wsgi.errors`.
     pub(crate) errors_line: Vec<u8>,
+    /// It was flushed, and may have been changed (see [`crate::wsgi::errors::is_as_made`]).
+    pub(crate) errors_flushed: bool,
     /// `mod_wsgi.request_data()`, once somebody asked.
     pub(crate) data: Option<Stored>,
     /// `mod_wsgi.request_id`.

@@ -94,6 +94,34 @@ fn after_the_request_wsgi_errors_refuses() {
     );
 }
 
+// Covers: rule:logs/errors-per-request
+#[test]
+fn what_a_request_changes_of_wsgi_errors_ends_with_it() {
+    let script = file(
+        "changes.wsgi",
+        b"def application(environ, start_response):\n    e = environ['wsgi.errors']\n    if 'change' in environ:\n        \
+          exec(environ['change'])\n    else:\n        shown = (e.encoding, e.errors, e.line_buffering, e.write_through, \
+          hasattr(e, 'mark'))\n        e.write('caf\\xe9\\n1\\n')\n    start_response('200 OK', [])\n    \
+          return [] if 'change' in environ else [repr(shown).encode()]\n",
+    );
+    let changes = [
+        "e.reconfigure(encoding='ascii', errors='ignore')",
+        "e.reconfigure(newline='|')",
+        "e.reconfigure(line_buffering=False)",
+        "e.reconfigure(write_through=False)",
+        "e.mark = 1",
+        "e.detach()",
+        "pass",
+    ];
+    for change in changes {
+        let entries = vec![("change".to_owned(), Some(change.into()))];
+        request(&script, Client { entries, ..Client::default() });
+        let reply = request(&script, Client::default());
+        assert_eq!(reply.text(), "('utf-8', 'replace', True, True, False)", "{change}");
+        assert_eq!(lines(&reply), ["caf\u{e9}", "1"], "{change}");
+    }
+}
+
 // Covers: rule:logs/streams-routed
 #[test]
 fn streams_of_other_threads_and_of_loading_go_to_the_process() {

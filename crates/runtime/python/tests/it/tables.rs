@@ -196,7 +196,9 @@ fn deciding_scripts_answer() {
 }
 
 const DECIDING: &[u8] = br#"
+import weakref
 last = []
+seen = []
 def check_password(environ, user, password):
     last.append(environ)
     if user == 'error': raise ValueError('no')
@@ -220,9 +222,11 @@ def get_realm_hash(environ, user, realm):
     return {'text': user + realm, 'bytes': b'ab', 'nothing': None, 'empty': b'', 'true': True}[user]
 def groups_for_user(environ, user):
     if user == 'same':
-        seen = hasattr(environ['wsgi.errors'], 'mark')
-        environ['wsgi.errors'].mark = True
-        return ['again' if seen else 'first']
+        before = seen and seen.pop()()
+        seen.append(weakref.ref(environ['wsgi.errors']))
+        return ['again' if before is environ['wsgi.errors'] else 'first']
+    if user == 'changes': environ['wsgi.errors'].reconfigure(encoding='ascii')
+    if user in ('changes', 'encoding'): return [environ['wsgi.errors'].encoding]
     def broken():
         yield 'a'
         raise ValueError
@@ -283,11 +287,13 @@ fn consult_inside() {
         quiet(Password, "ssl", Advice::Yes, &["answer 1 TLSv1.3 None"]);
         quiet(Password, "expired", Advice::Yes, &["answer request object has expired"]);
         quiet(Password, "late", Advice::Yes, &["answer write() called on wsgi.errors after request completed"]);
-        // What a script does not keep serves the next question.
+        // What a script does not keep or change serves the next question.
         quiet(Groups, "same", Advice::Yes, &["answer first"]);
         // Without a lock nobody can tell that an object is not shared, so each question gets its own.
         let second = if cfg!(Py_GIL_DISABLED) { "answer first" } else { "answer again" };
         quiet(Groups, "same", Advice::Yes, &[second]);
+        quiet(Groups, "changes", Advice::Yes, &["answer ascii"]);
+        quiet(Groups, "encoding", Advice::Yes, &["answer utf-8"]);
         quiet(Password, "stream", Advice::Yes, &["answer <log>"]);
         quiet(Password, "nobody", Advice::Yes, &["answer no active request for thread"]);
         logged(Password, "empty", b"", "[script /srv/page] WSGI0176: ");

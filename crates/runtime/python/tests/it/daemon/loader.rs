@@ -162,10 +162,10 @@ fn a_hook_that_hangs_does_not_keep_the_loader_for_ever() {
              os.register_at_fork({hook}=hangs)\n"
         );
         let mut daemon = Daemon::start_loader(&format!("hangs-{hook}"), &lines, |launch| {
-            launch.timeouts.startup = 1000;
+            launch.timeouts.startup = 2000;
         });
         let _control = order(&daemon, 1);
-        let line = daemon.wait_for_line("WSGI0945: A fork of group 'web' has taken longer than 1 seconds");
+        let line = daemon.wait_for_line("WSGI0945: A fork of group 'web' has taken longer than 2 seconds");
         assert!(daemon.lines.borrow().iter().any(|line| line.contains("in hangs")), "{:?}", daemon.lines);
         match ended {
             None => {

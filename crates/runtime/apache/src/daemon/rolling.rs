@@ -16,7 +16,6 @@ use super::bell;
 use super::death::Death;
 use super::holdings::{close, release};
 use super::retained::{SavedBell, SavedProcess};
-use super::status_page::{other_place, slot_of};
 use super::supervise::{SOON, Supervisor};
 use super::watch;
 use crate::codes;
@@ -186,7 +185,7 @@ impl Supervisor {
         let chosen = {
             let mut saved = self.saved.borrow_mut();
             let saved_group = &mut saved.groups[group];
-            let leaving = &saved_group.leaving;
+            let former = &saved_group.former;
             let slots: Vec<Slot> = saved_group
                 .slots
                 .iter_mut()
@@ -198,7 +197,7 @@ impl Supervisor {
                     Slot {
                         wants: matches!(wish, Wish::Script | Wish::Any),
                         loads: slot.rolls,
-                        left_over: leaving.iter().any(|process| slot_of(process.place) as usize == number),
+                        left_over: former.iter().any(|process| process.slot() == number),
                     }
                 })
                 .collect();
@@ -219,15 +218,15 @@ impl Supervisor {
             let Some(process) = saved_group.slots[slot].process.take() else { return false };
             // Now, not when the successor ends: what is asked for meanwhile is something else, such as the mended script.
             page.set_wish(process.place, Wish::Answered);
-            saved_group.leaving.push(process);
+            saved_group.former.push(process);
             saved_group.slots[slot].rolls = true;
-            other_place(process.place)
+            saved_group.place_after(process.place)
         };
         page.successor_begins();
         self.start_process(group, slot, place, delay);
         if self.saved.borrow().groups[group].slots[slot].process.is_none() {
             // It was logged. What was there goes on.
-            self.reinstate(group, slot);
+            self.saved.borrow_mut().groups[group].reinstate(slot);
         }
         let bell = self.saved.borrow().bell;
         if let Some(bell) = bell.filter(|bell| bell.process.is_some()) {
@@ -240,10 +239,10 @@ impl Supervisor {
     /// Whether a process that has ended was a successor that never served, and its predecessor goes on.
     pub(super) fn has_given_up(&self, group: usize, slot: usize, process: SavedProcess, death: Death) -> bool {
         let super::supervise::Group { plan, page } = &self.groups[group];
-        if !self.saved.borrow().groups[group].slots[slot].rolls || page.has_started(process.place) {
+        if !self.saved.borrow().groups[group].slots[slot].rolls || self.has_served(group, &process) {
             return false;
         }
-        if self.reinstate(group, slot).is_none() {
+        if !self.saved.borrow_mut().groups[group].reinstate(slot) {
             return false;
         }
         release(process);
@@ -272,43 +271,6 @@ impl Supervisor {
         self.roll(group);
         self.save();
         true
-    }
-
-    /// Gives a slot back to the process that was about to be replaced, and returns its place; `None`: it is gone.
-    fn reinstate(&self, group: usize, slot: usize) -> Option<u32> {
-        let mut saved = self.saved.borrow_mut();
-        let saved_group = &mut saved.groups[group];
-        let here = |process: &SavedProcess| slot_of(process.place) as usize == slot;
-        let position = saved_group.leaving.iter().rposition(here)?;
-        let process = saved_group.leaving.remove(position);
-        saved_group.slots[slot].process = Some(process);
-        saved_group.slots[slot].rolls = false;
-        Some(process.place)
-    }
-
-    /// A new generation begins: successors that do not serve yet are of the one before. Their predecessors are the ones
-    /// to take over from.
-    pub(super) fn abandon_successors(&self) {
-        for (number, group) in self.groups.iter().enumerate() {
-            for slot in 0..group.plan.processes as usize {
-                let successor = {
-                    let saved = self.saved.borrow();
-                    let slot = &saved.groups[number].slots[slot];
-                    slot.process.filter(|process| slot.rolls && !group.page.has_started(process.place))
-                };
-                let Some(successor) = successor else { continue };
-                if let Some(place) = self.reinstate(number, slot) {
-                    group.page.set_wish(place, Wish::None);
-                    if successor.is_ordered() {
-                        release(successor);
-                        continue;
-                    }
-                    // Before the predecessor, which is to be found first.
-                    self.saved.borrow_mut().groups[number].leaving.push(successor);
-                    self.end_process(successor);
-                }
-            }
-        }
     }
 }
 

@@ -170,8 +170,8 @@ impl Supervisor {
         let running: Vec<i32> = {
             let saved = self.saved.borrow();
             let slots = saved.groups.iter().flat_map(|group| group.slots.iter().filter_map(|slot| slot.process));
-            let leaving = saved.groups.iter().flat_map(|group| group.leaving.iter().copied());
-            let own = slots.chain(leaving).filter(|process| process.loader.is_none()).map(|process| process.pid);
+            let former = saved.groups.iter().flat_map(|group| group.former.iter().copied());
+            let own = slots.chain(former).filter(|process| process.loader.is_none()).map(|process| process.pid);
             own.chain(saved.groups.iter().flat_map(|group| &group.loaders).map(|loader| loader.pid)).collect()
         };
         for pid in running {
@@ -180,7 +180,6 @@ impl Supervisor {
         self.replace_writer();
         self.hang_bell();
         self.retire_loaders();
-        self.abandon_successors();
         for group in 0..self.groups.len() {
             for slot in 0..self.groups[group].plan.processes as usize {
                 self.hand_over(group, slot);
@@ -245,6 +244,17 @@ impl Supervisor {
         }
     }
 
+    /// The page that has a process's place: not another one that was made since its start.
+    pub(super) fn page_of(&self, group: usize, process: &SavedProcess) -> Option<&StatusPage> {
+        let present = self.saved.borrow().groups.get(group).map(|group| group.pages);
+        self.groups.get(group).filter(|_| present == Some(process.page)).map(|group| &*group.page)
+    }
+
+    /// Whether a process has begun to serve, as far as its page tells.
+    pub(super) fn has_served(&self, group: usize, process: &SavedProcess) -> bool {
+        process.served || self.page_of(group, process).is_some_and(|page| page.has_started(process.place))
+    }
+
     /// Asks a daemon process to end, once.
     pub(super) fn end(&self, pid: i32) {
         let is_writer = self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid);
@@ -274,7 +284,7 @@ impl Supervisor {
             .groups
             .iter()
             .flat_map(|group| {
-                let all = group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied());
+                let all = group.slots.iter().filter_map(|slot| slot.process).chain(group.former.iter().copied());
                 // A loader ends those that it has forked.
                 let own = all.filter(|process| process.loader.is_none()).map(|process| process.pid);
                 own.chain(group.loaders.iter().map(|loader| loader.pid))
@@ -317,7 +327,7 @@ pub(crate) fn close_control_pipes() {
     let processes = saved
         .groups
         .iter()
-        .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied()));
+        .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.former.iter().copied()));
     for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
         release(process);
     }

@@ -8,7 +8,6 @@ use crate::daemon::death::{self, Death};
 use crate::daemon::group::Plan;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release};
 use crate::daemon::retained::SavedProcess;
-use crate::daemon::status_page::{StatusPage, other_place};
 use crate::daemon::watch::{self, Reason};
 use crate::host::{Mpm, Target, log};
 
@@ -69,12 +68,17 @@ impl Supervisor {
             if !stops && self.has_given_up(group, slot, process, death) {
                 return true;
             }
-            self.log_end(group, pid, process.place, death, stops);
+            self.log_end(group, &process, death, stops);
             release(process);
             self.saved.borrow_mut().groups[group].slots[slot].process = None;
             self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
-            let had_started = self.groups[group].page.has_started(process.place);
-            self.groups[group].page.ended(process.place, pid);
+            let had_started = self.has_served(group, &process);
+            if had_started {
+                self.saved.borrow_mut().groups[group].has_served(slot);
+            }
+            if let Some(page) = self.page_of(group, &process) {
+                page.ended(process.place, pid);
+            }
             if stops {
                 self.save();
             } else {
@@ -88,12 +92,14 @@ impl Supervisor {
         if let Some((group, process)) = left {
             let pid = process.pid;
             release(process);
+            if let Some(place) = self.page_of(group, &process) {
+                place.ended(process.place, pid);
+            }
             if let Some(Group { plan, page }) = self.groups.get(group) {
-                page.ended(process.place, pid);
                 page.count_end(death);
                 let was_asked = death == Death::Signal(libc::SIGTERM) && self.asked.borrow().contains(&pid);
                 if death != Death::Exit(0) && !was_asked {
-                    log_death(plan, page, process.place, pid, death);
+                    log_death(plan, &self.serving(group, &process), pid, death);
                 }
                 if !stops {
                     self.roll(group);
@@ -104,12 +110,9 @@ impl Supervisor {
         left.is_some()
     }
 
-    /// The place for the process that follows one which has ended. The other one of the slot, so that children still
-    /// find at the old one which requests it had taken; unless a process that is leaving has it.
+    /// The place for the process that follows one at this place.
     pub(super) fn next_place(&self, group: usize, place: u32) -> u32 {
-        let other = other_place(place);
-        let taken = self.saved.borrow().groups[group].leaving.iter().any(|process| process.place == other);
-        if taken { place } else { other }
+        self.saved.borrow().groups[group].place_after(place)
     }
 
     fn current(&self, is: impl Fn(&SavedProcess) -> bool) -> Option<(usize, usize, SavedProcess)> {
@@ -122,13 +125,13 @@ impl Supervisor {
         })
     }
 
-    /// Takes a process that was leaving out of the records.
+    /// Takes a process that holds no slot out of the records.
     fn left(&self, is: impl Fn(&SavedProcess) -> bool) -> Option<(usize, SavedProcess)> {
         let mut saved = self.saved.borrow_mut();
         let known = self.groups.len();
         let found = saved.groups.iter_mut().enumerate().find_map(|(number, group)| {
-            let position = group.leaving.iter().position(&is)?;
-            let process = group.leaving.remove(position);
+            let position = group.former.iter().position(&is)?;
+            let process = group.former.remove(position);
             if number >= known && !is_inhabited(group) {
                 close_channels(group);
             }
@@ -173,13 +176,20 @@ impl Supervisor {
         if plan.program.threads == 0 { delay.max(SOON.saturating_sub(lived)) } else { delay }
     }
 
-    fn log_end(&self, group: usize, pid: i32, place: u32, death: Death, stops: bool) {
+    /// What a process that has ended was serving. Nothing is known of one whose place another process has got.
+    fn serving(&self, group: usize, process: &SavedProcess) -> Vec<String> {
+        let shared = self.saved.borrow().groups.get(group).is_some_and(|group| group.has_another_at(process));
+        let page = self.page_of(group, process).filter(|_| !shared);
+        page.map_or_else(Vec::new, |page| page.serving(process.place))
+    }
+
+    fn log_end(&self, group: usize, process: &SavedProcess, death: Death, stops: bool) {
         let Group { plan, page } = &self.groups[group];
-        let name = &plan.program.group;
+        let (name, pid) = (&plan.program.group, process.pid);
         let target = Target::Server(plan.server);
         page.count_end(death);
         if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
-            log_death(plan, page, place, pid, death);
+            log_death(plan, &self.serving(group, process), pid, death);
         }
         if stops {
             log::info(
@@ -205,8 +215,8 @@ impl Supervisor {
 }
 
 /// Tells how a process ended, and which requests ended with it.
-fn log_death(plan: &Plan, page: &StatusPage, place: u32, pid: i32, death: Death) {
-    for line in death.describe_with(pid, &plan.program.group, &page.serving(place)) {
+fn log_death(plan: &Plan, serving: &[String], pid: i32, death: Death) {
+    for line in death.describe_with(pid, &plan.program.group, serving) {
         log::server(plan.server, &codes::DAEMON_DIED, format_args!("{line}"));
     }
 }

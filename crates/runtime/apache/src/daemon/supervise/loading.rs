@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use wsgi_protocol::loader::{Fork, Order, Report};
 
 use super::ended::{delay_after, stops};
-use super::starting::first_place;
 use super::{Group, SOON, Supervisor};
 use crate::codes;
 use crate::daemon::death::Death;
@@ -176,8 +175,9 @@ impl Supervisor {
         let Some((slot, process)) = self.slot_where(group, |process| process.is_ordered() && is(process)) else {
             return false;
         };
-        let Some(Group { page, .. }) = self.groups.get(group) else { return false };
-        page.started(process.place, pid);
+        if let Some(page) = self.page_of(group, &process) {
+            page.started(process.place, pid);
+        }
         if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
             life.began = Some(Instant::now());
         }
@@ -198,12 +198,13 @@ impl Supervisor {
             slots.filter(|(_, slot)| slot.process.is_none()).map(|(number, _)| number).collect()
         };
         for slot in empty.into_iter().filter(|_| !stops()) {
-            self.start_process(group, slot, self.next_place(group, first_place(slot)), Duration::ZERO);
+            let place = self.saved.borrow().groups[group].free_place(slot);
+            self.start_process(group, slot, place, Duration::ZERO);
         }
     }
 
     /// Takes a process out of its slot.
-    fn vacate(&self, group: usize, slot: usize, process: SavedProcess) {
+    pub(super) fn vacate(&self, group: usize, slot: usize, process: SavedProcess) {
         self.saved.borrow_mut().groups[group].slots[slot].process = None;
         self.abandon(group, process);
     }
@@ -212,7 +213,7 @@ impl Supervisor {
     fn abandon(&self, group: usize, process: SavedProcess) {
         // Which ends it, in order, if it runs.
         release(process);
-        if let Some(Group { page, .. }) = self.groups.get(group) {
+        if let Some(page) = self.page_of(group, &process) {
             page.ended(process.place, process.pid);
         }
     }
@@ -263,14 +264,13 @@ impl Supervisor {
         self.hear_loader(pid);
         let Some((group, loader)) = self.find_loader(pid) else { return true };
         let own = |process: &SavedProcess| process.loader == Some(pid);
-        let (slots, known) = {
+        let (gone, slots, known) = {
             let mut saved = self.saved.borrow_mut();
             let known = self.groups.len();
             let saved_group = &mut saved.groups[group];
             saved_group.loaders.retain(|other| other.pid != pid);
-            let (gone, left) = saved_group.leaving.iter().partition::<Vec<_>, _>(|process| own(process));
-            saved_group.leaving = left;
-            gone.into_iter().for_each(|process| self.abandon(group, process));
+            let (gone, left) = saved_group.former.iter().partition::<Vec<_>, _>(|process| own(process));
+            saved_group.former = left;
             let slots = saved_group.slots.iter().enumerate();
             let slots: Vec<usize> =
                 slots.filter(|(_, slot)| slot.process.as_ref().is_some_and(own)).map(|(number, _)| number).collect();
@@ -278,8 +278,9 @@ impl Supervisor {
                 close_channels(saved_group);
                 saved.groups.remove(group);
             }
-            (slots, group < known)
+            (gone, slots, group < known)
         };
+        gone.into_iter().for_each(|process| self.abandon(group, process));
         close(loader.socket);
         if known {
             self.log_end_of_loader(group, loader, death, stops);

@@ -179,7 +179,7 @@ impl Supervisor {
     /// Starts a successor where one is wanted and it is its turn. `true`: it did.
     pub(super) fn roll(&self, group: usize) -> bool {
         let super::supervise::Group { plan, page } = &self.groups[group];
-        if !plan.rolling {
+        if !plan.rolling || self.takes_over.get() {
             return false;
         }
         let chosen = {

@@ -55,6 +55,8 @@ pub(crate) struct Supervisor {
     loadings: RefCell<Vec<loading::Loading>>,
     /// Processes that were asked to end. A second signal could cut short what the first one began.
     pub(super) asked: RefCell<Vec<i32>>,
+    /// The generation takes over what the one before left: nothing is started for what has ended since, or replaced.
+    pub(super) takes_over: Cell<bool>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -134,6 +136,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         lives: RefCell::new(lives),
         loadings: RefCell::new(vec![loading::Loading::default(); groups.len()]),
         asked: RefCell::default(),
+        takes_over: Cell::new(true),
         groups,
         saved: RefCell::new(saved),
         weak: OnceLock::new(),
@@ -179,14 +182,15 @@ impl Supervisor {
         }
         self.replace_writer();
         self.hang_bell();
+        // Which of the processes that were ordered run. Those are replaced in order, the others are not needed any more.
+        self.hear_loaders();
+        self.takes_over.set(false);
         self.retire_loaders();
         for group in 0..self.groups.len() {
             for slot in 0..self.groups[group].plan.processes as usize {
                 self.hand_over(group, slot);
             }
         }
-        // What loaders have reported meanwhile.
-        self.hear_loaders();
         self.save();
     }
 

@@ -155,7 +155,7 @@ impl Supervisor {
                 }
             }
             Report::Stale => {
-                if self.loader(group) == Some(loader) && !stops() {
+                if self.loader(group) == Some(loader) && !stops() && !self.takes_over.get() {
                     self.replace_loader(group, loader);
                     return true;
                 }
@@ -173,7 +173,10 @@ impl Supervisor {
 
     fn forked(&self, group: usize, is: impl Fn(&SavedProcess) -> bool, pid: i32) -> bool {
         let Some((slot, process)) = self.slot_where(group, |process| process.is_ordered() && is(process)) else {
-            return false;
+            // One that had been replaced before it was known to run.
+            let former = &mut self.saved.borrow_mut().groups[group].former;
+            let known = former.iter_mut().find(|process| process.is_ordered() && is(process));
+            return known.map(|process| process.pid = pid).is_some();
         };
         if let Some(page) = self.page_of(group, &process) {
             page.started(process.place, pid);

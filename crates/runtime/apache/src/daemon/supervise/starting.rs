@@ -53,6 +53,9 @@ impl Supervisor {
     }
 
     pub(in crate::daemon) fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
+        if self.takes_over.get() {
+            return;
+        }
         let result = self.try_start(group, slot, place, delay);
         if let Err(error) = result {
             let group = &self.groups[group];

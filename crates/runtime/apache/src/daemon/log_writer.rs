@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::line::{self, MAX_LINE};
@@ -34,13 +35,16 @@ pub(crate) struct Channel {
 /// The byte on the control pipe that makes a writer end at once, because another one has taken its place.
 pub(crate) const REPLACED: u8 = b'R';
 
-/// Starts the process. Returns its pid and the writing end of its control pipe.
+/// Starts the process, which waits for `delay` before it does anything. Returns its pid and the writing end of its control pipe.
 pub(crate) fn start(
     main: Server<'static>,
     channels: &[Channel],
     user: &ServingUser,
+    delay: Duration,
 ) -> io::Result<(libc::pid_t, RawFd)> {
-    own_process::fork("the log writer", |control| write_on(main, channels, control, user))
+    own_process::fork("the log writer", |control| {
+        write_on(main, channels, control, user, delay);
+    })
 }
 
 /// Whether the log's lines have Apache's own form, which can be written for another process.
@@ -53,7 +57,7 @@ fn has_plain_format(server: Server<'_>) -> bool {
     }
 }
 
-fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &ServingUser) {
+fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &ServingUser, delay: Duration) {
     let mut keep = vec![control];
     let mut next = Some(main);
     while let Some(server) = next {
@@ -62,7 +66,9 @@ fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &
     }
     keep.extend(channels.iter().flat_map(|channel| [channel.packets, channel.output]));
     keep.extend([0, 1, 2]);
-    if settle(c"wsgi:log", keep, user) {
+    let settled = settle(c"wsgi:log", keep, user);
+    std::thread::sleep(delay);
+    if settled {
         Writer { channels, control, partial: HashMap::new() }.run();
     }
 }

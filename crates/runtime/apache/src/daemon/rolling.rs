@@ -64,9 +64,19 @@ pub(super) fn make_list() -> io::Result<RawFd> {
 }
 
 impl Supervisor {
+    /// Whether any daemon may have something to say.
+    pub(super) fn wants_bell(&self) -> bool {
+        self.groups.iter().any(|group| group.plan.rolling || group.plan.fork_after_load)
+    }
+
+    /// Whether somebody listens to daemons.
+    pub(super) fn has_bell(&self) -> bool {
+        self.saved.borrow().bell.is_some_and(|bell| bell.process.is_some())
+    }
+
     /// Starts to listen to daemons, or goes on where an earlier generation left off.
     pub(super) fn hang_bell(&self) {
-        if !self.groups.iter().any(|group| group.plan.rolling || group.plan.fork_after_load) {
+        if !self.wants_bell() {
             if let Some(bell) = self.saved.borrow_mut().bell.take() {
                 close(bell.pipe.0);
                 close(bell.pipe.1);

@@ -8,6 +8,7 @@
 mod ended;
 mod loading;
 mod starting;
+mod upkeep;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -57,6 +58,8 @@ pub(crate) struct Supervisor {
     pub(super) asked: RefCell<Vec<i32>>,
     /// The generation takes over what the one before left: nothing is started for what has ended since, or replaced.
     pub(super) takes_over: Cell<bool>,
+    /// When it was last looked for what is missing.
+    looked: Cell<Option<Instant>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -137,6 +140,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         loadings: RefCell::new(vec![loading::Loading::default(); groups.len()]),
         asked: RefCell::default(),
         takes_over: Cell::new(true),
+        looked: Cell::default(),
         groups,
         saved: RefCell::new(saved),
         weak: OnceLock::new(),
@@ -148,11 +152,14 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     let _ = registry.daemons().set(Daemons::new(clients));
     watch::hear_of_deaths_at_once();
     supervisor.run();
+    let at_times = Rc::downgrade(&supervisor);
+    *registry.at_times().borrow_mut() =
+        Some(Box::new(move || at_times.upgrade().iter().for_each(|supervisor| supervisor.keep_up())));
     if supervisor.saved.borrow().writer.is_none() {
         // Its writer answers daemons that ask for the scoreboard, so it has to have that.
         let supervisor = Rc::clone(&supervisor);
         *registry.with_scoreboard().borrow_mut() = Some(Box::new(move || {
-            supervisor.replace_writer();
+            supervisor.replace_writer(Duration::ZERO);
             supervisor.save();
         }));
     }
@@ -180,7 +187,7 @@ impl Supervisor {
         for pid in running {
             self.watch(pid);
         }
-        self.replace_writer();
+        self.replace_writer(Duration::ZERO);
         self.hang_bell();
         // Which of the processes that were ordered run. Those are replaced in order, the others are not needed any more.
         self.hear_loaders();
@@ -206,8 +213,8 @@ impl Supervisor {
             .expect("a server with daemon groups has a configuration of ours")
     }
 
-    /// Starts a writer for the log of this generation; the one before ends.
-    fn replace_writer(&self) {
+    /// Starts a writer for the log of this generation, after a delay; the one before ends.
+    fn replace_writer(&self, delay: Duration) {
         let before = self.saved.borrow_mut().writer.take();
         if let Some(before) = before {
             // SAFETY: writes one byte from one; a writer that has ended needs no telling.
@@ -235,7 +242,7 @@ impl Supervisor {
             // `start` sees to it. What daemons log meanwhile waits in their sockets.
             return;
         }
-        match log_writer::start(self.main, &channels, &self.user) {
+        match log_writer::start(self.main, &channels, &self.user, delay) {
             Ok((pid, control)) => {
                 self.saved.borrow_mut().writer = Some(SavedProcess::aide(pid, control));
                 self.watch(pid);

@@ -32,7 +32,10 @@ impl Supervisor {
         }
         match reason {
             Reason::ServerStops => self.end(watched.pid),
-            Reason::Ended(status) => self.ended(watched.pid, death::find(watched.handle(), status)),
+            Reason::Ended(status) => {
+                self.ended(watched.pid, death::find(watched.handle(), status));
+                self.keep_up();
+            }
         }
     }
 
@@ -43,7 +46,16 @@ impl Supervisor {
                 close(writer.control);
             }
             if !stops {
-                self.replace_writer();
+                log::server(
+                    self.main,
+                    &codes::DAEMON_DIED,
+                    format_args!(
+                        "pid {pid}, which writes the log of daemon processes, {}; another one takes its place.",
+                        death.cause()
+                    ),
+                );
+                // Whatever ends it may end the next one too.
+                self.replace_writer(SOON);
                 self.save();
             }
             return;

@@ -40,7 +40,11 @@ impl Supervisor {
         let present = self.loader(group);
         let loader = match present {
             Some(loader) => loader,
-            None => self.start_loader(group, Duration::ZERO)?,
+            None => {
+                // The last one may have ended too often; the next could not be started then.
+                let failures = self.loadings.borrow().get(group).map_or(0, |loading| loading.failures);
+                self.start_loader(group, delay_after(failures))?
+            }
         };
         let listener = sources.listener.ok_or(io::ErrorKind::InvalidInput)?;
         let optional = [sources.predecessor, sources.scripts, sources.inherited_scripts];
@@ -191,19 +195,6 @@ impl Supervisor {
         self.save();
         self.fill(group);
         true
-    }
-
-    /// Orders what could not be ordered before, as the socket was full.
-    fn fill(&self, group: usize) {
-        let empty: Vec<usize> = {
-            let saved = self.saved.borrow();
-            let slots = saved.groups[group].slots.iter().enumerate();
-            slots.filter(|(_, slot)| slot.process.is_none()).map(|(number, _)| number).collect()
-        };
-        for slot in empty.into_iter().filter(|_| !stops()) {
-            let place = self.saved.borrow().groups[group].free_place(slot);
-            self.start_process(group, slot, place, Duration::ZERO);
-        }
     }
 
     /// Takes a process out of its slot.

@@ -212,3 +212,17 @@ pub(super) fn retire_loader(loader: &mut SavedLoader) {
         loader.retired = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_could_not_be_made_closes_nothing() {
+        retire(&mut SavedGroup::default());
+        for number in 0..3 {
+            // SAFETY: no pointers.
+            assert!(unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0, "{number} was closed");
+        }
+    }
+}

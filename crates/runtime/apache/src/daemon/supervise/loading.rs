@@ -239,6 +239,13 @@ impl Supervisor {
                 format_args!("Couldn't spawn the loader of group '{}' ({error}).", plan.program.group),
             );
         }
+        self.order_anew(group, slots);
+        self.save();
+    }
+
+    /// Orders the processes of these slots once more, from the present loader. Those that are there are left to
+    /// themselves, and end.
+    fn order_anew(&self, group: usize, slots: &[usize]) {
         for slot in slots {
             let process = self.saved.borrow().groups[group].slots[*slot].process;
             let Some(process) = process else { continue };
@@ -246,7 +253,6 @@ impl Supervisor {
             self.vacate(group, *slot, process);
             self.start_process(group, *slot, place, Duration::ZERO);
         }
-        self.save();
     }
 
     /// A child of the server has ended: whether it was a loader. Its processes are ended too, in order: nobody
@@ -278,7 +284,10 @@ impl Supervisor {
         close(loader.socket);
         if known {
             self.log_end_of_loader(group, loader, death, stops);
-            if !stops && !loader.retired {
+            if !stops && loader.retired {
+                // Another one has taken over, but some of the processes were still those of this one.
+                self.order_anew(group, &slots);
+            } else if !stops {
                 let delay = self.delay_of_loader(group);
                 self.start_loader_and(group, delay, &slots);
             }

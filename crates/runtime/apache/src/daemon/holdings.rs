@@ -197,8 +197,7 @@ fn note_served(kept: &mut SavedGroup) {
     let map = |layout| StatusPage::map(kept.page, layout).ok().filter(StatusPage::is_current);
     let page = Layout::new(processes, threads, children).and_then(map);
     let present = kept.pages;
-    let slots = kept.slots.iter_mut().filter_map(|slot| slot.process.as_mut());
-    for process in slots.chain(&mut kept.former).filter(|process| process.page == present) {
+    for process in kept.processes_mut().filter(|process| process.page == present) {
         // Where nothing can be read it is taken for one that nobody may do without.
         process.served = page.as_ref().is_none_or(|page| page.has_started(process.place));
     }

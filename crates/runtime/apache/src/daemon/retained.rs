@@ -121,6 +121,39 @@ pub(crate) struct SavedProcess {
     /// Of one that holds its slot no more: it was told to leave or to end. One that was not serves until its successor
     /// does, which tells it, or until it has its slot again.
     pub(crate) told: bool,
+    /// What the server did to end it.
+    pub(crate) ending: Ending,
+}
+
+/// What the server did to end a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Ending {
+    /// Nothing.
+    #[default]
+    Not,
+    /// It was asked to. A second signal could cut short what the first one began.
+    Asked,
+    /// It was killed, and ends as soon as the system lets it.
+    Forced,
+}
+
+impl Ending {
+    /// Notes what is done now. Returns what was done before.
+    pub(crate) fn raise(&mut self, ending: Self) -> Self {
+        std::mem::replace(self, ending.max(*self))
+    }
+}
+
+impl SavedGroup {
+    /// All processes that serve requests, or did.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &SavedProcess> {
+        self.slots.iter().filter_map(|slot| slot.process.as_ref()).chain(&self.former)
+    }
+
+    /// All of them, to be changed.
+    pub(crate) fn processes_mut(&mut self) -> impl Iterator<Item = &mut SavedProcess> {
+        self.slots.iter_mut().filter_map(|slot| slot.process.as_mut()).chain(&mut self.former)
+    }
 }
 
 impl SavedProcess {
@@ -131,7 +164,18 @@ impl SavedProcess {
 
     /// One that is to be started at this place of this page.
     pub(crate) fn at(place: u32, page: u32) -> Self {
-        Self { pid: 0, control: -1, place, page, scripts: -1, loader: None, start: 0, served: false, told: false }
+        Self {
+            pid: 0,
+            control: -1,
+            place,
+            page,
+            scripts: -1,
+            loader: None,
+            start: 0,
+            served: false,
+            told: false,
+            ending: Ending::Not,
+        }
     }
 
     /// A loader is to fork it, and has not said that it did.
@@ -148,6 +192,8 @@ pub(crate) struct SavedLoader {
     pub(crate) socket: RawFd,
     /// It forks no more, and ends after its last process.
     pub(crate) retired: bool,
+    /// What the server did to end it.
+    pub(crate) ending: Ending,
 }
 
 /// The process that waits for daemons which want a successor.

@@ -15,7 +15,7 @@ use wsgi_protocol::scripts;
 use super::bell;
 use super::death::Death;
 use super::holdings::{close, release};
-use super::retained::{SavedBell, SavedProcess};
+use super::retained::{Ending, SavedBell, SavedProcess};
 use super::supervise::{SOON, Supervisor};
 use super::watch;
 use crate::codes;
@@ -34,6 +34,12 @@ struct Slot {
     loads: bool,
     /// A process that was there before has not ended.
     left_over: bool,
+}
+
+/// Whether the time of a successor runs: not before it runs itself, and only once. One that was killed and has not ended
+/// cannot be helped.
+fn may_be_late(process: &SavedProcess) -> bool {
+    !process.is_ordered() && process.ending != Ending::Forced
 }
 
 /// The slot whose process gets a successor now: one at a time, in turn.
@@ -139,8 +145,7 @@ impl Supervisor {
         groups
             .flat_map(|(number, ((group, saved_group), lives))| {
                 saved_group.slots.iter().zip(lives).filter_map(move |(slot, life)| {
-                    let loads =
-                        |process: &SavedProcess| !process.is_ordered() && !group.page.has_started(process.place);
+                    let loads = |process: &SavedProcess| may_be_late(process) && !group.page.has_started(process.place);
                     let process = slot.process.filter(|process| slot.rolls && loads(process))?;
                     let limit = group.plan.loading + MARGIN;
                     // A start that is put off lies in the future.
@@ -163,7 +168,7 @@ impl Supervisor {
         for (group, process, _) in &late {
             let plan = &self.groups[*group].plan;
             let pid = process.pid;
-            self.asked.borrow_mut().push(pid);
+            self.mark(|other| other.start == process.start, Ending::Forced);
             match process.loader {
                 None => watch::force(pid),
                 Some(_) => self.signal(*process, libc::SIGKILL),
@@ -258,7 +263,7 @@ impl Supervisor {
         release(process);
         page.ended(process.place, process.pid);
         let name = &plan.program.group;
-        let was_killed = death == Death::Signal(libc::SIGKILL) && self.asked.borrow().contains(&process.pid);
+        let was_killed = death == Death::Signal(libc::SIGKILL) && process.ending == Ending::Forced;
         if death != Death::Exit(GIVEN_UP) && !was_killed {
             let end = death.describe(process.pid, name);
             let text = format_args!("{end} before it served; the process that it was to replace goes on serving.");
@@ -299,6 +304,14 @@ mod tests {
         assert_eq!(next(&[LOADS, WANTS, WANTS], 0), None, "the first is not ready yet");
         assert_eq!(next(&[Slot { left_over: true, ..RESTS }, WANTS, WANTS], 0), Some(1));
         assert_eq!(next(&[RESTS, RESTS, RESTS], 0), None);
+    }
+
+    #[test]
+    fn what_was_killed_is_late_no_more() {
+        let process = SavedProcess { pid: 10, ..SavedProcess::at(0, 0) };
+        assert!(may_be_late(&process) && may_be_late(&SavedProcess { ending: Ending::Asked, ..process }));
+        assert!(!may_be_late(&SavedProcess { ending: Ending::Forced, ..process }));
+        assert!(!may_be_late(&SavedProcess { pid: 0, loader: Some(9), ..process }), "it was ordered");
     }
 
     #[test]

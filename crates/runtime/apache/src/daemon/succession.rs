@@ -63,7 +63,7 @@ impl SavedGroup {
 
     /// Whether another process has the place of this one.
     pub(super) fn has_another_at(&self, process: &SavedProcess) -> bool {
-        let mut all = self.slots.iter().filter_map(|slot| slot.process.as_ref()).chain(&self.former);
+        let mut all = self.processes();
         all.any(|other| (other.place, other.page) == (process.place, process.page) && other.start != process.start)
     }
 

@@ -20,7 +20,7 @@ use super::client::{Daemons, GroupClient};
 use super::group::Plan;
 use super::holdings::{close, is_inhabited, prepare, release, retire, unlink};
 use super::log_writer::{self, Channel};
-use super::retained::{self, Saved, SavedProcess};
+use super::retained::{self, Ending, Saved, SavedGroup, SavedProcess};
 use super::status_page::StatusPage;
 use super::watch;
 use crate::codes;
@@ -54,8 +54,6 @@ pub(crate) struct Supervisor {
     pub(super) lives: RefCell<Vec<Vec<Life>>>,
     /// Per group.
     loadings: RefCell<Vec<loading::Loading>>,
-    /// Processes that were asked to end. A second signal could cut short what the first one began.
-    pub(super) asked: RefCell<Vec<i32>>,
     /// The generation takes over what the one before left: nothing is started for what has ended since, or replaced.
     pub(super) takes_over: Cell<bool>,
     /// When it was last looked for what is missing.
@@ -138,7 +136,6 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         rings: Cell::default(),
         lives: RefCell::new(lives),
         loadings: RefCell::new(vec![loading::Loading::default(); groups.len()]),
-        asked: RefCell::default(),
         takes_over: Cell::new(true),
         looked: Cell::default(),
         groups,
@@ -179,9 +176,8 @@ impl Supervisor {
     fn run(&self) {
         let running: Vec<i32> = {
             let saved = self.saved.borrow();
-            let slots = saved.groups.iter().flat_map(|group| group.slots.iter().filter_map(|slot| slot.process));
-            let former = saved.groups.iter().flat_map(|group| group.former.iter().copied());
-            let own = slots.chain(former).filter(|process| process.loader.is_none()).map(|process| process.pid);
+            let all = saved.groups.iter().flat_map(SavedGroup::processes);
+            let own = all.filter(|process| process.loader.is_none()).map(|process| process.pid);
             own.chain(saved.groups.iter().flat_map(|group| &group.loaders).map(|loader| loader.pid)).collect()
         };
         for pid in running {
@@ -266,12 +262,15 @@ impl Supervisor {
         process.served || self.page_of(group, process).is_some_and(|page| page.has_started(process.place))
     }
 
-    /// Asks a daemon process to end, once.
+    /// Asks a process or a loader that the server has started to end, once. The other children of the server end with it.
     pub(super) fn end(&self, pid: i32) {
-        let is_writer = self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid);
-        let mut asked = self.asked.borrow_mut();
-        if !is_writer && !asked.contains(&pid) {
-            asked.push(pid);
+        let own = |process: &SavedProcess| process.loader.is_none() && process.pid == pid;
+        let loader = {
+            let mut saved = self.saved.borrow_mut();
+            let mut loaders = saved.groups.iter_mut().flat_map(|group| &mut group.loaders);
+            loaders.find(|loader| loader.pid == pid).map(|loader| loader.ending.raise(Ending::Asked))
+        };
+        if loader.or_else(|| self.mark(own, Ending::Asked)) == Some(Ending::Not) {
             watch::ask_to_end(pid);
         }
     }
@@ -279,9 +278,17 @@ impl Supervisor {
     /// Asks a process to end, whoever has started it.
     pub(super) fn end_process(&self, process: SavedProcess) {
         if process.loader.is_none() {
-            return self.end(process.pid);
+            self.end(process.pid);
+        } else if self.mark(|other| other.start == process.start, Ending::Asked) == Some(Ending::Not) {
+            self.signal(process, libc::SIGTERM);
         }
-        self.signal(process, libc::SIGTERM);
+    }
+
+    /// Notes what is done to end a process. Returns what was done before.
+    pub(super) fn mark(&self, is: impl Fn(&SavedProcess) -> bool, ending: Ending) -> Option<Ending> {
+        let mut saved = self.saved.borrow_mut();
+        let mut all = saved.groups.iter_mut().flat_map(SavedGroup::processes_mut);
+        all.find(|process| is(process)).map(|process| process.ending.raise(ending))
     }
 
     /// The configuration is thrown away: for a restart everything goes on; at the end of the server everything ends.
@@ -295,9 +302,8 @@ impl Supervisor {
             .groups
             .iter()
             .flat_map(|group| {
-                let all = group.slots.iter().filter_map(|slot| slot.process).chain(group.former.iter().copied());
                 // A loader ends those that it has forked.
-                let own = all.filter(|process| process.loader.is_none()).map(|process| process.pid);
+                let own = group.processes().filter(|process| process.loader.is_none()).map(|process| process.pid);
                 own.chain(group.loaders.iter().map(|loader| loader.pid))
             })
             .collect();
@@ -335,10 +341,7 @@ pub(crate) fn child_ended(registry: &'static Registry, pid: libc::pid_t) {
 /// In a child: closes the copies of the control pipes, by whose end daemons learn that the server has gone.
 pub(crate) fn close_control_pipes() {
     let Some(saved) = retained::load() else { return };
-    let processes = saved
-        .groups
-        .iter()
-        .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.former.iter().copied()));
+    let processes = saved.groups.iter().flat_map(SavedGroup::processes).copied();
     for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
         release(process);
     }

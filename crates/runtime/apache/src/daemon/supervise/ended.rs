@@ -7,7 +7,7 @@ use crate::codes;
 use crate::daemon::death::{self, Death};
 use crate::daemon::group::Plan;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release};
-use crate::daemon::retained::SavedProcess;
+use crate::daemon::retained::{Ending, SavedProcess};
 use crate::daemon::watch::{self, Reason};
 use crate::host::{Mpm, Target, log};
 
@@ -109,7 +109,7 @@ impl Supervisor {
             }
             if let Some(Group { plan, page }) = self.groups.get(group) {
                 page.count_end(death);
-                let was_asked = death == Death::Signal(libc::SIGTERM) && self.asked.borrow().contains(&pid);
+                let was_asked = death == Death::Signal(libc::SIGTERM) && process.ending != Ending::Not;
                 if death != Death::Exit(0) && !was_asked {
                     log_death(plan, &self.serving(group, &process), pid, death);
                 }

@@ -15,7 +15,7 @@ use crate::codes;
 use crate::daemon::death::Death;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release, retire_loader};
 use crate::daemon::orders;
-use crate::daemon::retained::{SavedLoader, SavedProcess};
+use crate::daemon::retained::{Ending, SavedLoader, SavedProcess};
 use crate::daemon::spawn::{self, Sources};
 use crate::host::{Target, log};
 
@@ -84,7 +84,7 @@ impl Supervisor {
             spawn::start(&plan.program, sources, delay)
         };
         let pid = start().inspect_err(|_| close(socket))?;
-        let loader = SavedLoader { pid, socket, retired: false };
+        let loader = SavedLoader { pid, socket, retired: false, ending: Ending::Not };
         self.saved.borrow_mut().groups[group].loaders.push(loader);
         if let Some(loading) = self.loadings.borrow_mut().get_mut(group) {
             (loading.began, loading.forked) = (Some(Instant::now() + delay), false);
@@ -132,9 +132,8 @@ impl Supervisor {
             // Anew each time: what a report leads to may change the lists.
             let Some((group, loader)) = self.find_loader(pid) else { return heard };
             match orders::receive(loader.socket) {
-                Some(Ok(report)) => heard |= self.reported(group, loader, report),
-                // It runs the application's code, so anything may come.
-                Some(Err(_)) => {}
+                Some(Some(report)) => heard |= self.reported(group, loader, report),
+                Some(None) => {}
                 None => break,
             }
         }

@@ -214,7 +214,33 @@ pub(super) fn retire_loader(loader: &mut SavedLoader) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::Ordering;
+
+    use wsgi_protocol::page::State;
+
+    use super::super::status_page::PLACES;
     use super::*;
+
+    #[test]
+    fn a_page_that_is_given_up_leaves_behind_who_had_served() {
+        let layout = Layout::new(2 * PLACES, 1, 1).expect("small");
+        let (descriptor, page) = StatusPage::make(layout).expect("memory");
+        for (place, state) in [(0, State::Starting), (PLACES, State::Ready)] {
+            page.page().process(place).expect("is there").state.store(state as u32, Ordering::Relaxed);
+        }
+        let slot = |place| SavedSlot { process: Some(SavedProcess::at(place, 0)), ..SavedSlot::default() };
+        let mut group = SavedGroup {
+            page: descriptor.as_raw_fd(),
+            layout: (layout.processes(), layout.threads(), layout.children()),
+            slots: vec![slot(0), slot(PLACES)],
+            former: vec![SavedProcess::at(PLACES, 7)],
+            ..SavedGroup::default()
+        };
+        note_served(&mut group);
+        let served: Vec<bool> = group.processes().map(|process| process.served).collect();
+        assert_eq!(served, [false, true, false], "the last one is not of this page");
+    }
 
     #[test]
     fn a_group_that_could_not_be_made_closes_nothing() {

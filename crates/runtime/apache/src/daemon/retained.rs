@@ -190,6 +190,8 @@ pub(crate) struct SavedLoader {
     pub(crate) pid: i32,
     /// The server's end of the socket.
     pub(crate) socket: RawFd,
+    /// It has forked a process: what it had to load is loaded.
+    pub(crate) forked: bool,
     /// It forks no more, and ends after its last process.
     pub(crate) retired: bool,
     /// What the server did to end it.

@@ -11,6 +11,8 @@ use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::launch::{LAUNCH_DESCRIPTOR, LEAVE};
 use wsgi_protocol::line::{self, Origin};
 
+use crate::guard::wall;
+
 /// The exit status of a process that could not be set up (`EX_OSERR`).
 pub(crate) const SETUP_FAILED: c_int = 71;
 
@@ -127,8 +129,10 @@ pub(crate) fn start(program: &Program, sources: Sources, delay: Duration) -> io:
 
 /// The new process from here on.
 fn become_daemon(program: &Program, sources: Sources, input: RawFd, delay: Duration) -> ! {
-    let failure = prepare(program, sources, input, delay).map_or_else(|failure| failure, |never| match never {});
-    failure.report(&program.group);
+    wall("the start of a daemon process", (), || {
+        let failure = prepare(program, sources, input, delay).map_or_else(|failure| failure, |never| match never {});
+        failure.report(&program.group);
+    });
     // SAFETY: nothing of the server may run in this process any more.
     unsafe { libc::_exit(SETUP_FAILED) }
 }

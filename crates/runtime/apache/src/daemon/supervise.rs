@@ -76,6 +76,23 @@ pub(super) struct Life {
     requests: u64,
     /// How many in a row ended right after their start.
     failures: u32,
+    /// How many in a row did not live for long, whatever they say of themselves.
+    quick: u32,
+}
+
+/// How many processes that do not live for long are started at once, one after the other: a script that is touched
+/// again and again has its restarts.
+const QUICK: u32 = 10;
+
+impl Life {
+    /// A process has ended that was, or was not, of use. Returns how long to wait before the next one.
+    fn ended(&mut self, lived: Duration, useless: bool) -> Duration {
+        self.failures = if useless { self.failures.saturating_add(1) } else { 0 };
+        self.quick = if lived < SOON { self.quick.saturating_add(1) } else { 0 };
+        // What it was of use for stands on the page, to which it may write what it likes.
+        let least = if self.quick > QUICK { SOON } else { Duration::ZERO };
+        ended::delay_after(self.failures).max(least)
+    }
 }
 
 /// A process that ends sooner than this and has served nothing was no use.

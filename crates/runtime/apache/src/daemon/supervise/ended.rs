@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Group, LONGEST_DELAY, SOON, Supervisor};
+use super::{Group, LONGEST_DELAY, QUICK, SOON, Supervisor};
 use crate::codes;
 use crate::daemon::death::{self, Death};
 use crate::daemon::group::Plan;
@@ -159,8 +159,8 @@ impl Supervisor {
         found
     }
 
-    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, or are of no
-    /// use. A service whose script has returned is run again, but not in a tight loop.
+    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, are of no use,
+    /// or end too often. A service whose script has returned is run again, but not in a tight loop.
     pub(super) fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
         let Group { plan, page } = &self.groups[group];
         let mut lives = self.lives.borrow_mut();
@@ -170,16 +170,17 @@ impl Supervisor {
         let lived = life.began.map_or(SOON, |began| began.elapsed());
         let ended_well = death == Death::Exit(0);
         let useless = lived < SOON && page.requests(place) == life.requests && !ended_well;
-        life.failures = if !had_started || useless { life.failures.saturating_add(1) } else { 0 };
-        let delay = delay_after(life.failures);
-        if life.failures > 1 {
+        let delay = life.ended(lived, !had_started || useless);
+        let many = life.failures.max(life.quick);
+        // Of those that were of use it is said once.
+        if life.failures > 1 || life.quick == QUICK + 1 {
             log::server(
                 plan.server,
                 &codes::RESTARTS_DELAYED,
                 format_args!(
                     "{} processes of group '{}' have ended in a row right after their start; the next one is started in \
                      {} seconds.",
-                    life.failures,
+                    many,
                     plan.program.group,
                     delay.as_secs()
                 ),
@@ -236,6 +237,18 @@ fn log_death(plan: &Plan, serving: &[String], pid: i32, death: Death) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ends_again_and_again_is_not_started_in_a_tight_loop() {
+        let mut life = super::super::Life::default();
+        let quick = Duration::from_millis(100);
+        for number in 1..=3 * QUICK {
+            let least = if number > QUICK { SOON } else { Duration::ZERO };
+            assert_eq!(life.ended(quick, false), least, "the {number}. one says that it was of use");
+        }
+        assert_eq!((life.ended(SOON, false), life.ended(quick, false)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!((life.ended(quick, true), life.ended(quick, true)), (delay_after(1), delay_after(2)));
+    }
 
     #[test]
     fn delays_grow_to_a_bound() {

@@ -84,7 +84,7 @@ impl Supervisor {
             spawn::start(&plan.program, sources, delay)
         };
         let pid = start().inspect_err(|_| close(socket))?;
-        let loader = SavedLoader { pid, socket, retired: false, ending: Ending::Not };
+        let loader = SavedLoader { pid, socket, forked: false, retired: false, ending: Ending::Not };
         self.saved.borrow_mut().groups[group].loaders.push(loader);
         if let Some(loading) = self.loadings.borrow_mut().get_mut(group) {
             (loading.began, loading.forked) = (Some(Instant::now() + delay), false);
@@ -95,7 +95,17 @@ impl Supervisor {
 
     /// A new generation begins: what it has loaded is of the configuration before.
     pub(super) fn retire_loaders(&self) {
-        self.saved.borrow_mut().groups.iter_mut().flat_map(|group| &mut group.loaders).for_each(retire_loader);
+        let loads: Vec<i32> = {
+            let mut saved = self.saved.borrow_mut();
+            let loaders = saved.groups.iter_mut().flat_map(|group| &mut group.loaders);
+            let retired = loaders.map(|loader| {
+                retire_loader(loader);
+                *loader
+            });
+            retired.filter(|loader| !loader.forked).map(|loader| loader.pid).collect()
+        };
+        // One that still loads reads nothing, and it may load for ever. It has no processes that it would take along.
+        loads.into_iter().for_each(|pid| self.end(pid));
     }
 
     /// Has a process's loader send it a signal.
@@ -189,6 +199,10 @@ impl Supervisor {
         }
         if let Some(loading) = self.loadings.borrow_mut().get_mut(group) {
             (loading.forked, loading.failures) = (true, 0);
+        }
+        let by = |other: &&mut SavedLoader| Some(other.pid) == process.loader;
+        if let Some(loader) = self.saved.borrow_mut().groups[group].loaders.iter_mut().find(by) {
+            loader.forked = true;
         }
         self.saved.borrow_mut().groups[group].slots[slot].process = Some(SavedProcess { pid, ..process });
         self.save();
@@ -326,7 +340,8 @@ impl Supervisor {
         let Group { plan, page } = &self.groups[group];
         let (name, pid) = (&plan.program.group, loader.pid);
         page.count_end(death);
-        if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
+        let was_asked = stops || loader.ending != Ending::Not;
+        if death != Death::Exit(0) && !(was_asked && death == Death::Signal(libc::SIGTERM)) {
             let end = death.describe(pid, name);
             let text =
                 format_args!("{end}; it was the group's loader, and the processes that it has forked end with it.");

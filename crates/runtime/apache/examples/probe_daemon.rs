@@ -8,12 +8,16 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::Ordering;
 
-use wsgi_protocol::abi::{Bytes, Field};
+use wsgi_protocol::abi::{Bytes, Field, Record};
 use wsgi_protocol::frame::{self, HEADER, Kind};
 use wsgi_protocol::launch::{self, Daemon, LAUNCH_DESCRIPTOR};
+use wsgi_protocol::line::{self, Origin};
 use wsgi_protocol::page::{Layout, Page, State};
 use wsgi_protocol::request::{self, BODY_INCLUDED, Facts, Storage};
 use wsgi_protocol::{head, keys};
+
+/// The socket of the log, as the server numbers it.
+const LOG: i32 = 5;
 
 fn main() {
     // What the server left, before anything is opened.
@@ -128,6 +132,25 @@ impl Probe {
                 self.begin(&path);
                 // SAFETY: ends the process as an application may.
                 unsafe { libc::_exit(11) };
+            }
+            "/print" => {
+                let text = entry("QUERY_STRING");
+                // SAFETY: the text lives across the call.
+                unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+                respond(stream, "", b"printed");
+            }
+            // On the log's socket: a packet without content, then a line.
+            "/empty-line" => {
+                let text = entry("QUERY_STRING");
+                let record =
+                    Record { level: 3, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()), json: 0 };
+                let packet = line::encode(Origin { pid: std::process::id(), tid: 1 }, &record);
+                // SAFETY: the packets live across the calls.
+                unsafe {
+                    libc::send(LOG, packet.as_ptr().cast(), 0, libc::MSG_NOSIGNAL);
+                    libc::send(LOG, packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL);
+                }
+                respond(stream, "", b"logged");
             }
             "/garbage" => {
                 let size = self.page.metadata().map_or(0, |data| data.len());

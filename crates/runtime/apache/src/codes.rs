@@ -84,7 +84,7 @@ pub(crate) static FORK_FAILED: Code = code(
     24,
     Alert,
     "A daemon process could not be forked.",
-    "The process is missing until the next try.",
+    "The process is missing until it is tried again: when another process ends, ten seconds later at the latest.",
     "Check the limits on processes and memory.",
 );
 pub(crate) static DAEMON_FAILED: Code = code(

@@ -322,6 +322,8 @@ pub(crate) struct Registry {
     daemons: OnceLock<Daemons>,
     /// What is to be done once the server has its scoreboard.
     with_scoreboard: RefCell<Option<Box<dyn FnOnce()>>>,
+    /// What the parent does every now and then.
+    at_times: RefCell<Option<Box<dyn Fn()>>>,
     /// Apache's children that run Python; made by the parent.
     children: OnceLock<Children>,
     /// The pid of this process in digits, so that no request asks the kernel for it.
@@ -342,6 +344,7 @@ impl Registry {
                 embedded: OnceLock::new(),
                 daemons: OnceLock::new(),
                 with_scoreboard: RefCell::default(),
+                at_times: RefCell::default(),
                 children: OnceLock::new(),
                 process: OnceLock::new(),
             };
@@ -391,6 +394,11 @@ impl Registry {
     /// What is to be done once the server has its scoreboard. Only the parent, which has one thread, calls this.
     pub(crate) fn with_scoreboard(&self) -> &RefCell<Option<Box<dyn FnOnce()>>> {
         &self.with_scoreboard
+    }
+
+    /// What the parent, which has one thread, does every now and then.
+    pub(crate) fn at_times(&self) -> &RefCell<Option<Box<dyn Fn()>>> {
+        &self.at_times
     }
 
     /// Apache's children that run Python.

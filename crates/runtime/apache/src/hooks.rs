@@ -34,6 +34,8 @@ enum Hook {
     PreMpm(sys::ap_HOOK_pre_mpm_t),
     ChildInit(sys::ap_HOOK_child_init_t),
     ChildStatus(sys::ap_HOOK_child_status_t),
+    /// In the parent, every ten seconds or sooner.
+    Monitor(sys::ap_HOOK_monitor_t),
     /// After and before these modules.
     TranslateName(sys::ap_HOOK_translate_name_t, Names, Names),
     /// After and before these modules.
@@ -47,12 +49,13 @@ struct Names(&'static [*const c_char]);
 // SAFETY: constant texts.
 unsafe impl Sync for Names {}
 
-static HOOKS: [Hook; 8] = [
+static HOOKS: [Hook; 9] = [
     Hook::CheckConfig(Some(check_config)),
     Hook::PostConfig(Some(post_config)),
     Hook::PreMpm(Some(pre_mpm)),
     Hook::ChildInit(Some(child_init)),
     Hook::ChildStatus(Some(child_status)),
+    Hook::Monitor(Some(monitor)),
     Hook::TranslateName(
         Some(request_hook::<Translate>),
         Names(&[c"mod_alias.c".as_ptr(), std::ptr::null()]),
@@ -80,6 +83,7 @@ pub(crate) fn register() {
                 Hook::PreMpm(function) => sys::ap_hook_pre_mpm(*function, nobody, nobody, LAST),
                 Hook::ChildInit(function) => sys::ap_hook_child_init(*function, nobody, nobody, MIDDLE),
                 Hook::ChildStatus(function) => sys::ap_hook_child_status(*function, nobody, nobody, MIDDLE),
+                Hook::Monitor(function) => sys::ap_hook_monitor(*function, nobody, nobody, MIDDLE),
                 Hook::TranslateName(function, after, before) => {
                     sys::ap_hook_translate_name(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE);
                 }
@@ -221,6 +225,19 @@ unsafe extern "C" fn pre_mpm(_: *mut sys::apr_pool_t, _: sys::ap_scoreboard_e) -
         }
     });
     sys::OK.cast_signed()
+}
+
+unsafe extern "C" fn monitor(_: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> c_int {
+    wall("monitor", (), || {
+        // SAFETY: Apache passes the main server.
+        let server: Server<'static> = unsafe { Server::from_raw(server) };
+        if let Some(config) = ServerConfig::of(server)
+            && let Some(work) = &*config.registry().at_times().borrow()
+        {
+            work();
+        }
+    });
+    sys::DECLINED
 }
 
 unsafe extern "C" fn child_init(child: *mut sys::apr_pool_t, server: *mut sys::server_rec) {

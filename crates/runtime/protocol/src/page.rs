@@ -21,8 +21,8 @@ pub const MAGIC: u32 = 0x5753_4752;
 pub const VERSION: u32 = 7;
 /// The most bytes of a request's description in a [`ThreadSlot`].
 pub const DESCRIPTION: usize = 96;
-/// The most processes of one group.
-pub const MAX_PROCESSES: u32 = 1024;
+/// The most places for processes of one group.
+pub const MAX_PROCESSES: u32 = 1536;
 /// The most threads of one process (the reference's bound).
 pub const MAX_THREADS: u32 = 65_533;
 

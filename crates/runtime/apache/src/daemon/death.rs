@@ -68,17 +68,21 @@ impl Death {
         }
     }
 
-    /// Who ended, and why.
-    pub(crate) fn describe(self, pid: i32, group: &str) -> String {
-        let cause = match self {
+    /// What became of it.
+    pub(crate) fn cause(self) -> String {
+        match self {
             Self::Exit(255) => "ended because its shutdown took too long (exit code 255)".to_owned(),
             Self::Exit(code) => format!("ended with exit code {code}"),
             Self::Signal(signal) => match NAMES.iter().find(|(number, _)| *number == signal) {
                 Some((_, name)) => format!("died of signal {signal} ({name})"),
                 None => format!("died of signal {signal}"),
             },
-        };
-        format!("pid {pid} of group '{group}' {cause}")
+        }
+    }
+
+    /// Who ended, and why.
+    pub(crate) fn describe(self, pid: i32, group: &str) -> String {
+        format!("pid {pid} of group '{group}' {}", self.cause())
     }
 
     /// The lines about an end: who, why, and each request that was lost. There is more than one when the requests are too

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wsgi_protocol::frame::Secret;
-use wsgi_protocol::launch::LEAVE;
 use wsgi_protocol::loader::Order;
+use wsgi_protocol::page::Layout;
 
 use super::group::{Plan, pipe};
 use super::log_writer;
@@ -48,7 +48,6 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
         kept.log = (writing.into_raw_fd(), reading.into_raw_fd());
         let (reading, writing) = pipe()?;
         kept.output = (writing, reading);
-        kept.page = -1;
     }
     let layout = (plan.layout.processes(), plan.layout.threads(), plan.layout.children());
     let same = kept.page >= 0 && kept.layout == layout;
@@ -57,9 +56,11 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
     let page = match usable {
         Some(page) => page,
         None => {
-            close(kept.page);
             let (descriptor, page) = StatusPage::make(plan.layout)?;
+            note_served(kept);
+            close(kept.page);
             kept.page = descriptor.into_raw_fd();
+            kept.pages += 1;
             kept.layout = layout;
             page
         }
@@ -69,9 +70,7 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
     while kept.slots.len() > wanted {
         if let Some(slot) = kept.slots.pop() {
             discard(slot.listener);
-            if let Some(process) = slot.process {
-                dismiss(process, &mut kept.leaving);
-            }
+            dismiss(slot.process, kept.slots.len(), &mut kept.former);
         }
     }
     kept.slots.resize_with(wanted, SavedSlot::default);
@@ -127,11 +126,9 @@ fn new_secret() -> io::Result<Secret> {
 
 /// The configuration has no such group any more.
 pub(super) fn retire(group: &mut SavedGroup) {
-    for slot in group.slots.drain(..) {
+    for (number, slot) in group.slots.drain(..).enumerate() {
         discard(slot.listener);
-        if let Some(process) = slot.process {
-            dismiss(process, &mut group.leaving);
-        }
+        dismiss(slot.process, number, &mut group.former);
     }
     group.loaders.iter_mut().for_each(retire_loader);
     if let Some(overflow) = group.overflow.take() {
@@ -146,7 +143,7 @@ pub(super) fn retire(group: &mut SavedGroup) {
 
 /// Whether a process of the group is left.
 pub(super) fn is_inhabited(group: &SavedGroup) -> bool {
-    !group.leaving.is_empty() || !group.loaders.is_empty()
+    !group.former.is_empty() || !group.loaders.is_empty()
 }
 
 /// Closes a group's ways to the log.
@@ -184,16 +181,26 @@ pub(super) fn release(process: SavedProcess) {
     close(process.scripts);
 }
 
-/// Asks a process to finish what it has and end.
-fn dismiss(process: SavedProcess, leaving: &mut Vec<SavedProcess>) {
-    if process.is_ordered() {
+/// Asks the processes of a slot to finish what they have and end.
+fn dismiss(process: Option<SavedProcess>, slot: usize, former: &mut Vec<SavedProcess>) {
+    match process {
         // Should it be forked all the same, it finds that nobody wants it.
-        release(process);
-        return;
+        Some(process) if process.is_ordered() => release(process),
+        process => former.extend(process),
     }
-    // SAFETY: writes one byte from one; a process that has ended needs no telling.
-    unsafe { libc::write(process.control, [LEAVE].as_ptr().cast(), 1) };
-    leaving.push(process);
+    former.iter_mut().filter(|process| process.slot() == slot).for_each(SavedProcess::tell);
+}
+
+/// Keeps of a page that is given up which processes had begun to serve.
+fn note_served(kept: &mut SavedGroup) {
+    let (processes, threads, children) = kept.layout;
+    let map = |layout| StatusPage::map(kept.page, layout).ok().filter(StatusPage::is_current);
+    let page = Layout::new(processes, threads, children).and_then(map);
+    let present = kept.pages;
+    for process in kept.processes_mut().filter(|process| process.page == present) {
+        // Where nothing can be read it is taken for one that nobody may do without.
+        process.served = page.as_ref().is_none_or(|page| page.has_started(process.place));
+    }
 }
 
 /// Has a loader fork no more, and end after its last process.
@@ -202,5 +209,45 @@ pub(super) fn retire_loader(loader: &mut SavedLoader) {
         // One that has ended, or does not read, needs no telling: it forks nothing that anybody wants.
         let _ = orders::send(loader.socket, Order::Retire, &[]);
         loader.retired = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::Ordering;
+
+    use wsgi_protocol::page::State;
+
+    use super::super::status_page::PLACES;
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_given_up_leaves_behind_who_had_served() {
+        let layout = Layout::new(2 * PLACES, 1, 1).expect("small");
+        let (descriptor, page) = StatusPage::make(layout).expect("memory");
+        for (place, state) in [(0, State::Starting), (PLACES, State::Ready)] {
+            page.page().process(place).expect("is there").state.store(state as u32, Ordering::Relaxed);
+        }
+        let slot = |place| SavedSlot { process: Some(SavedProcess::at(place, 0)), ..SavedSlot::default() };
+        let mut group = SavedGroup {
+            page: descriptor.as_raw_fd(),
+            layout: (layout.processes(), layout.threads(), layout.children()),
+            slots: vec![slot(0), slot(PLACES)],
+            former: vec![SavedProcess::at(PLACES, 7)],
+            ..SavedGroup::default()
+        };
+        note_served(&mut group);
+        let served: Vec<bool> = group.processes().map(|process| process.served).collect();
+        assert_eq!(served, [false, true, false], "the last one is not of this page");
+    }
+
+    #[test]
+    fn a_group_that_could_not_be_made_closes_nothing() {
+        retire(&mut SavedGroup::default());
+        for number in 0..3 {
+            // SAFETY: no pointers.
+            assert!(unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0, "{number} was closed");
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::line::{self, MAX_LINE};
@@ -34,13 +35,16 @@ pub(crate) struct Channel {
 /// The byte on the control pipe that makes a writer end at once, because another one has taken its place.
 pub(crate) const REPLACED: u8 = b'R';
 
-/// Starts the process. Returns its pid and the writing end of its control pipe.
+/// Starts the process, which waits for `delay` before it does anything. Returns its pid and the writing end of its control pipe.
 pub(crate) fn start(
     main: Server<'static>,
     channels: &[Channel],
     user: &ServingUser,
+    delay: Duration,
 ) -> io::Result<(libc::pid_t, RawFd)> {
-    own_process::fork("the log writer", |control| write_on(main, channels, control, user))
+    own_process::fork("the log writer", |control| {
+        write_on(main, channels, control, user, delay);
+    })
 }
 
 /// Whether the log's lines have Apache's own form, which can be written for another process.
@@ -53,7 +57,7 @@ fn has_plain_format(server: Server<'_>) -> bool {
     }
 }
 
-fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &ServingUser) {
+fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &ServingUser, delay: Duration) {
     let mut keep = vec![control];
     let mut next = Some(main);
     while let Some(server) = next {
@@ -62,7 +66,9 @@ fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &
     }
     keep.extend(channels.iter().flat_map(|channel| [channel.packets, channel.output]));
     keep.extend([0, 1, 2]);
-    if settle(c"wsgi:log", keep, user) {
+    let settled = settle(c"wsgi:log", keep, user);
+    std::thread::sleep(delay);
+    if settled {
         Writer { channels, control, partial: HashMap::new() }.run();
     }
 }
@@ -107,14 +113,24 @@ impl Writer<'_> {
                 let bytes = &buffer[..count];
                 if entry.fd == self.control {
                     if bytes.contains(&REPLACED) {
+                        // The next one does not know how they begin.
+                        self.partial
+                            .keys()
+                            .copied()
+                            .collect::<Vec<_>>()
+                            .into_iter()
+                            .for_each(|pipe| self.end_line(pipe));
                         return;
                     }
                     // The server has gone. Its ends of the pipes went with it: what is open now is the daemons'.
                     server_runs = false;
                 } else if count == 0 {
-                    self.end_line(entry.fd);
-                    open.retain(|descriptor| *descriptor != entry.fd);
-                } else if bytes == scoreboard::REQUEST {
+                    // Else it was a packet without content, which anybody may send.
+                    if entry.revents & libc::POLLHUP != 0 && !has_more(entry.fd) {
+                        self.end_line(entry.fd);
+                        open.retain(|descriptor| *descriptor != entry.fd);
+                    }
+                } else if bytes == scoreboard::REQUEST && self.may_ask(entry.fd) {
                     // A daemon that went away meanwhile, or asked in another way, gets nothing.
                     let _ = passed.as_ref().map(board::answer);
                 } else {
@@ -126,12 +142,17 @@ impl Writer<'_> {
 
     /// Reads from a descriptor. What daemons attach to a packet is taken only from those that may ask something.
     fn read(&self, descriptor: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-        if self.channels.iter().any(|channel| channel.packets == descriptor && channel.board) {
+        if self.may_ask(descriptor) {
             return board::receive(descriptor, buffer);
         }
         // SAFETY: room for as many bytes as it says.
         let count = unsafe { libc::read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) };
         usize::try_from(count).map(|count| (count, None)).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Whether what comes there may be a question.
+    fn may_ask(&self, descriptor: RawFd) -> bool {
+        self.channels.iter().any(|channel| channel.packets == descriptor && channel.board)
     }
 
     fn server_of(&self, descriptor: RawFd) -> Option<(Server<'static>, bool)> {
@@ -170,6 +191,13 @@ impl Writer<'_> {
             write_output(server, &rest);
         }
     }
+}
+
+/// Whether there is something to read, behind what was read already.
+fn has_more(descriptor: RawFd) -> bool {
+    let mut count: c_int = 0;
+    // SAFETY: writes one number.
+    unsafe { libc::ioctl(descriptor, libc::FIONREAD, &raw mut count) == 0 && count > 0 }
 }
 
 fn write_output(server: Server<'_>, text: &[u8]) {

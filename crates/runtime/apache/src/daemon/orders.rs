@@ -3,7 +3,6 @@
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use wsgi_protocol::Malformed;
 use wsgi_protocol::loader::{self, MAX_DESCRIPTORS, MAX_MESSAGE, Order, Report};
 
 /// Room for the orders of a whole group, which wait there until the application is loaded.
@@ -67,13 +66,16 @@ pub(super) fn send(socket: RawFd, order: Order, descriptors: &[RawFd]) -> io::Re
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The next packet, if one is there. Descriptors that come along are not taken.
-pub(super) fn receive(socket: RawFd) -> Option<Result<Report, Malformed>> {
+/// The next packet, if one is there; `Some(None)` is one that is no report, for a loader runs the application's code.
+/// Descriptors that come along are not taken. A report of a process that cannot be is none: the order that it speaks of
+/// would stay one, and the report be news each time.
+pub(super) fn receive(socket: RawFd) -> Option<Option<Report>> {
     let mut packet = [0u8; MAX_MESSAGE];
     // SAFETY: room for as many bytes as it says. It does not wait, so nothing interrupts it.
     let count = unsafe { libc::recv(socket, packet.as_mut_ptr().cast(), packet.len(), libc::MSG_DONTWAIT) };
     let count = usize::try_from(count).ok().filter(|count| *count > 0)?;
-    Some(loader::decode(&packet[..count]))
+    let report = loader::decode(&packet[..count]).ok();
+    Some(report.filter(|report| !matches!(report, Report::Forked { pid: ..=0, .. })))
 }
 
 #[cfg(test)]
@@ -97,12 +99,13 @@ mod tests {
         assert!(first > 1 && usize::try_from(read()) == Ok(1));
 
         let bytes = loader::encode(&Report::Stale).expect("small");
-        for packet in [&b"nonsense"[..], &bytes] {
+        let nobody = [0, -1].map(|pid| loader::encode(&Report::Forked { start: 7, pid }).expect("small"));
+        for packet in [&b"nonsense"[..], &nobody[0], &nobody[1], &bytes] {
             // SAFETY: the packet lives across the call.
             unsafe { libc::send(other.as_raw_fd(), packet.as_ptr().cast(), packet.len(), 0) };
         }
-        assert!(matches!(receive(own), Some(Err(_))));
-        assert_eq!((receive(own), receive(own)), (Some(Ok(Report::Stale)), None));
+        (0..3).for_each(|_| assert_eq!(receive(own), Some(None)));
+        assert_eq!((receive(own), receive(own)), (Some(Some(Report::Stale)), None));
         drop(other);
         assert_eq!(receive(own), None);
         // SAFETY: nothing refers to it any more.

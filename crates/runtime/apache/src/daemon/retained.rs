@@ -12,7 +12,7 @@ use wsgi_protocol::launch;
 use crate::sys;
 
 /// Changes when [`Saved`] changes.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// The name under which Apache keeps it.
 const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
@@ -28,7 +28,7 @@ pub(crate) struct Saved {
 }
 
 /// A group's descriptors and processes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedGroup {
     pub(crate) name: Vec<u8>,
     /// What a connection begins with. Each group has its own, so that the processes of one cannot have those of another,
@@ -40,15 +40,37 @@ pub(crate) struct SavedGroup {
     pub(crate) page: RawFd,
     /// The page's places, threads and rows.
     pub(crate) layout: (u32, u32, u32),
+    /// How many pages were made: the number of the present one.
+    pub(crate) pages: u32,
     /// Both ends of the log's socket: the writing one, and the log writer's.
     pub(crate) log: (RawFd, RawFd),
     /// Both ends of the pipe for standard output and error: the writing one, and the log writer's.
     pub(crate) output: (RawFd, RawFd),
     pub(crate) slots: Vec<SavedSlot>,
-    /// Processes that were told to leave and have not ended.
-    pub(crate) leaving: Vec<SavedProcess>,
+    /// Processes that hold their slot no more, oldest first: see [`SavedProcess::told`].
+    pub(crate) former: Vec<SavedProcess>,
     /// With `fork-after-load=On`: those that fork the processes. All but the last are retired.
     pub(crate) loaders: Vec<SavedLoader>,
+}
+
+impl Default for SavedGroup {
+    /// Without any descriptor: 0 is one.
+    fn default() -> Self {
+        Self {
+            name: Vec::new(),
+            secret: Secret::default(),
+            sockets: Sockets::default(),
+            overflow: None,
+            page: -1,
+            layout: (0, 0, 0),
+            pages: 0,
+            log: (-1, -1),
+            output: (-1, -1),
+            slots: Vec::new(),
+            former: Vec::new(),
+            loaders: Vec::new(),
+        }
+    }
 }
 
 /// See [`SavedGroup::sockets`].
@@ -86,18 +108,74 @@ pub(crate) struct SavedProcess {
     pub(crate) control: RawFd,
     /// Its place on the status page.
     pub(crate) place: u32,
+    /// Which of the group's pages that is: [`SavedGroup::pages`] at its start.
+    pub(crate) page: u32,
     /// The memory where it notes its scripts, or -1.
     pub(crate) scripts: RawFd,
     /// Who forks it and waits for its end: the pid of a loader; `None` is the server itself.
     pub(crate) loader: Option<i32>,
     /// Which start of a process it is.
     pub(crate) start: u32,
+    /// It had begun to serve when its page was given up, which says so no more.
+    pub(crate) served: bool,
+    /// Of one that holds its slot no more: it was told to leave or to end. One that was not serves until its successor
+    /// does, which tells it, or until it has its slot again.
+    pub(crate) told: bool,
+    /// What the server did to end it.
+    pub(crate) ending: Ending,
+}
+
+/// What the server did to end a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Ending {
+    /// Nothing.
+    #[default]
+    Not,
+    /// It was asked to. A second signal could cut short what the first one began.
+    Asked,
+    /// It was killed, and ends as soon as the system lets it.
+    Forced,
+}
+
+impl Ending {
+    /// Notes what is done now. Returns what was done before.
+    pub(crate) fn raise(&mut self, ending: Self) -> Self {
+        std::mem::replace(self, ending.max(*self))
+    }
+}
+
+impl SavedGroup {
+    /// All processes that serve requests, or did.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &SavedProcess> {
+        self.slots.iter().filter_map(|slot| slot.process.as_ref()).chain(&self.former)
+    }
+
+    /// All of them, to be changed.
+    pub(crate) fn processes_mut(&mut self) -> impl Iterator<Item = &mut SavedProcess> {
+        self.slots.iter_mut().filter_map(|slot| slot.process.as_mut()).chain(&mut self.former)
+    }
 }
 
 impl SavedProcess {
     /// A child of the server that serves no requests.
     pub(crate) fn aide(pid: i32, control: RawFd) -> Self {
-        Self { pid, control, place: 0, scripts: -1, loader: None, start: 0 }
+        Self { pid, control, ..Self::at(0, 0) }
+    }
+
+    /// One that is to be started at this place of this page.
+    pub(crate) fn at(place: u32, page: u32) -> Self {
+        Self {
+            pid: 0,
+            control: -1,
+            place,
+            page,
+            scripts: -1,
+            loader: None,
+            start: 0,
+            served: false,
+            told: false,
+            ending: Ending::Not,
+        }
     }
 
     /// A loader is to fork it, and has not said that it did.
@@ -112,8 +190,12 @@ pub(crate) struct SavedLoader {
     pub(crate) pid: i32,
     /// The server's end of the socket.
     pub(crate) socket: RawFd,
+    /// It has forked a process: what it had to load is loaded.
+    pub(crate) forked: bool,
     /// It forks no more, and ends after its last process.
     pub(crate) retired: bool,
+    /// What the server did to end it.
+    pub(crate) ending: Ending,
 }
 
 /// The process that waits for daemons which want a successor.

@@ -15,8 +15,7 @@ use wsgi_protocol::scripts;
 use super::bell;
 use super::death::Death;
 use super::holdings::{close, release};
-use super::retained::{SavedBell, SavedProcess};
-use super::status_page::{other_place, slot_of};
+use super::retained::{Ending, SavedBell, SavedProcess};
 use super::supervise::{SOON, Supervisor};
 use super::watch;
 use crate::codes;
@@ -35,6 +34,12 @@ struct Slot {
     loads: bool,
     /// A process that was there before has not ended.
     left_over: bool,
+}
+
+/// Whether the time of a successor runs: not before it runs itself, and only once. One that was killed and has not ended
+/// cannot be helped.
+fn may_be_late(process: &SavedProcess) -> bool {
+    !process.is_ordered() && process.ending != Ending::Forced
 }
 
 /// The slot whose process gets a successor now: one at a time, in turn.
@@ -65,9 +70,19 @@ pub(super) fn make_list() -> io::Result<RawFd> {
 }
 
 impl Supervisor {
+    /// Whether any daemon may have something to say.
+    pub(super) fn wants_bell(&self) -> bool {
+        self.groups.iter().any(|group| group.plan.rolling || group.plan.fork_after_load)
+    }
+
+    /// Whether somebody listens to daemons.
+    pub(super) fn has_bell(&self) -> bool {
+        self.saved.borrow().bell.is_some_and(|bell| bell.process.is_some())
+    }
+
     /// Starts to listen to daemons, or goes on where an earlier generation left off.
     pub(super) fn hang_bell(&self) {
-        if !self.groups.iter().any(|group| group.plan.rolling || group.plan.fork_after_load) {
+        if !self.wants_bell() {
             if let Some(bell) = self.saved.borrow_mut().bell.take() {
                 close(bell.pipe.0);
                 close(bell.pipe.1);
@@ -130,8 +145,7 @@ impl Supervisor {
         groups
             .flat_map(|(number, ((group, saved_group), lives))| {
                 saved_group.slots.iter().zip(lives).filter_map(move |(slot, life)| {
-                    let loads =
-                        |process: &SavedProcess| !process.is_ordered() && !group.page.has_started(process.place);
+                    let loads = |process: &SavedProcess| may_be_late(process) && !group.page.has_started(process.place);
                     let process = slot.process.filter(|process| slot.rolls && loads(process))?;
                     let limit = group.plan.loading + MARGIN;
                     // A start that is put off lies in the future.
@@ -154,7 +168,7 @@ impl Supervisor {
         for (group, process, _) in &late {
             let plan = &self.groups[*group].plan;
             let pid = process.pid;
-            self.asked.borrow_mut().push(pid);
+            self.mark(|other| other.start == process.start, Ending::Forced);
             match process.loader {
                 None => watch::force(pid),
                 Some(_) => self.signal(*process, libc::SIGKILL),
@@ -180,13 +194,13 @@ impl Supervisor {
     /// Starts a successor where one is wanted and it is its turn. `true`: it did.
     pub(super) fn roll(&self, group: usize) -> bool {
         let super::supervise::Group { plan, page } = &self.groups[group];
-        if !plan.rolling {
+        if !plan.rolling || self.takes_over.get() {
             return false;
         }
         let chosen = {
             let mut saved = self.saved.borrow_mut();
             let saved_group = &mut saved.groups[group];
-            let leaving = &saved_group.leaving;
+            let former = &saved_group.former;
             let slots: Vec<Slot> = saved_group
                 .slots
                 .iter_mut()
@@ -198,7 +212,7 @@ impl Supervisor {
                     Slot {
                         wants: matches!(wish, Wish::Script | Wish::Any),
                         loads: slot.rolls,
-                        left_over: leaving.iter().any(|process| slot_of(process.place) as usize == number),
+                        left_over: former.iter().any(|process| process.slot() == number),
                     }
                 })
                 .collect();
@@ -219,15 +233,15 @@ impl Supervisor {
             let Some(process) = saved_group.slots[slot].process.take() else { return false };
             // Now, not when the successor ends: what is asked for meanwhile is something else, such as the mended script.
             page.set_wish(process.place, Wish::Answered);
-            saved_group.leaving.push(process);
+            saved_group.former.push(process);
             saved_group.slots[slot].rolls = true;
-            other_place(process.place)
+            saved_group.place_after(process.place)
         };
         page.successor_begins();
         self.start_process(group, slot, place, delay);
         if self.saved.borrow().groups[group].slots[slot].process.is_none() {
             // It was logged. What was there goes on.
-            self.reinstate(group, slot);
+            self.saved.borrow_mut().groups[group].reinstate(slot);
         }
         let bell = self.saved.borrow().bell;
         if let Some(bell) = bell.filter(|bell| bell.process.is_some()) {
@@ -240,16 +254,16 @@ impl Supervisor {
     /// Whether a process that has ended was a successor that never served, and its predecessor goes on.
     pub(super) fn has_given_up(&self, group: usize, slot: usize, process: SavedProcess, death: Death) -> bool {
         let super::supervise::Group { plan, page } = &self.groups[group];
-        if !self.saved.borrow().groups[group].slots[slot].rolls || page.has_started(process.place) {
+        if !self.saved.borrow().groups[group].slots[slot].rolls || self.has_served(group, &process) {
             return false;
         }
-        if self.reinstate(group, slot).is_none() {
+        if !self.saved.borrow_mut().groups[group].reinstate(slot) {
             return false;
         }
         release(process);
         page.ended(process.place, process.pid);
         let name = &plan.program.group;
-        let was_killed = death == Death::Signal(libc::SIGKILL) && self.asked.borrow().contains(&process.pid);
+        let was_killed = death == Death::Signal(libc::SIGKILL) && process.ending == Ending::Forced;
         if death != Death::Exit(GIVEN_UP) && !was_killed {
             let end = death.describe(process.pid, name);
             let text = format_args!("{end} before it served; the process that it was to replace goes on serving.");
@@ -273,43 +287,6 @@ impl Supervisor {
         self.save();
         true
     }
-
-    /// Gives a slot back to the process that was about to be replaced, and returns its place; `None`: it is gone.
-    fn reinstate(&self, group: usize, slot: usize) -> Option<u32> {
-        let mut saved = self.saved.borrow_mut();
-        let saved_group = &mut saved.groups[group];
-        let here = |process: &SavedProcess| slot_of(process.place) as usize == slot;
-        let position = saved_group.leaving.iter().rposition(here)?;
-        let process = saved_group.leaving.remove(position);
-        saved_group.slots[slot].process = Some(process);
-        saved_group.slots[slot].rolls = false;
-        Some(process.place)
-    }
-
-    /// A new generation begins: successors that do not serve yet are of the one before. Their predecessors are the ones
-    /// to take over from.
-    pub(super) fn abandon_successors(&self) {
-        for (number, group) in self.groups.iter().enumerate() {
-            for slot in 0..group.plan.processes as usize {
-                let successor = {
-                    let saved = self.saved.borrow();
-                    let slot = &saved.groups[number].slots[slot];
-                    slot.process.filter(|process| slot.rolls && !group.page.has_started(process.place))
-                };
-                let Some(successor) = successor else { continue };
-                if let Some(place) = self.reinstate(number, slot) {
-                    group.page.set_wish(place, Wish::None);
-                    if successor.is_ordered() {
-                        release(successor);
-                        continue;
-                    }
-                    // Before the predecessor, which is to be found first.
-                    self.saved.borrow_mut().groups[number].leaving.push(successor);
-                    self.end_process(successor);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -327,6 +304,14 @@ mod tests {
         assert_eq!(next(&[LOADS, WANTS, WANTS], 0), None, "the first is not ready yet");
         assert_eq!(next(&[Slot { left_over: true, ..RESTS }, WANTS, WANTS], 0), Some(1));
         assert_eq!(next(&[RESTS, RESTS, RESTS], 0), None);
+    }
+
+    #[test]
+    fn what_was_killed_is_late_no_more() {
+        let process = SavedProcess { pid: 10, ..SavedProcess::at(0, 0) };
+        assert!(may_be_late(&process) && may_be_late(&SavedProcess { ending: Ending::Asked, ..process }));
+        assert!(!may_be_late(&SavedProcess { ending: Ending::Forced, ..process }));
+        assert!(!may_be_late(&SavedProcess { pid: 0, loader: Some(9), ..process }), "it was ordered");
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use wsgi_protocol::abi::{Bytes, Level, Record};
-use wsgi_protocol::launch::LAUNCH_DESCRIPTOR;
+use wsgi_protocol::launch::{LAUNCH_DESCRIPTOR, LEAVE};
 use wsgi_protocol::line::{self, Origin};
+
+use crate::guard::wall;
 
 /// The exit status of a process that could not be set up (`EX_OSERR`).
 pub(crate) const SETUP_FAILED: c_int = 71;
@@ -127,8 +129,10 @@ pub(crate) fn start(program: &Program, sources: Sources, delay: Duration) -> io:
 
 /// The new process from here on.
 fn become_daemon(program: &Program, sources: Sources, input: RawFd, delay: Duration) -> ! {
-    let failure = prepare(program, sources, input, delay).map_or_else(|failure| failure, |never| match never {});
-    failure.report(&program.group);
+    wall("the start of a daemon process", (), || {
+        let failure = prepare(program, sources, input, delay).map_or_else(|failure| failure, |never| match never {});
+        failure.report(&program.group);
+    });
     // SAFETY: nothing of the server may run in this process any more.
     unsafe { libc::_exit(SETUP_FAILED) }
 }
@@ -187,7 +191,7 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
-    wait(delay, sources.listener.is_none());
+    wait(delay, sources);
     let (group, threads) = (&program.group, program.threads);
     let what = if sources.listener.is_some() { "daemon process" } else { "the loader of daemon process group" };
     say(
@@ -322,16 +326,22 @@ unsafe fn close_one_by_one(first: RawFd, last: RawFd) {
     }
 }
 
-/// Waits, or ends with the server. Orders for a loader may come meanwhile.
-fn wait(delay: Duration, loader: bool) {
+/// Waits, or ends: with the server, or when another successor serves, which is to be passed on to the process that this
+/// one was to replace. Orders for a loader may come meanwhile.
+fn wait(delay: Duration, sources: Sources) {
     if delay.is_zero() {
         return;
     }
-    let mut entry = libc::pollfd { fd: number::CONTROL, events: if loader { 0 } else { libc::POLLIN }, revents: 0 };
+    let events = if sources.listener.is_none() { 0 } else { libc::POLLIN };
+    let mut entry = libc::pollfd { fd: number::CONTROL, events, revents: 0 };
     let milliseconds = c_int::try_from(delay.as_millis()).unwrap_or(c_int::MAX);
-    // SAFETY: one entry.
+    // SAFETY: one entry; writes one byte from one. A predecessor that has gone is not to end the process otherwise.
     unsafe {
         if libc::poll(&raw mut entry, 1, milliseconds) > 0 {
+            if entry.revents & libc::POLLIN != 0 && sources.predecessor.is_some() {
+                libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+                libc::write(number::PREDECESSOR, [LEAVE].as_ptr().cast(), 1);
+            }
             libc::_exit(0);
         }
     }

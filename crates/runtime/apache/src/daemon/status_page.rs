@@ -13,8 +13,9 @@ use wsgi_protocol::tally;
 
 use super::death::Death;
 
-/// Places per slot.
-pub(crate) const PLACES: u32 = 2;
+/// Places per slot: for the process that serves, the one that is to follow, and one that finishes what it has.
+/// More than one may do the last; see [`super::succession`] for what happens then.
+pub(crate) const PLACES: u32 = 3;
 
 /// The slot that a place belongs to.
 pub(crate) fn slot_of(place: u32) -> u32 {
@@ -443,7 +444,7 @@ mod tests {
         let page = page(2, 2);
         let claims: Vec<_> = (0..4).map(|_| Claim::choose(&page, None, true)).collect();
         let targets: Vec<_> = claims.iter().map(Claim::target).collect();
-        assert_eq!(targets, [Target::Place(0), Target::Place(2), Target::Place(0), Target::Place(2)]);
+        assert_eq!(targets, [Target::Place(0), Target::Place(PLACES), Target::Place(0), Target::Place(PLACES)]);
         let fifth = Claim::choose(&page, None, true);
         assert_eq!(fifth.target(), Target::Overflow);
         drop(claims);
@@ -466,7 +467,7 @@ mod tests {
         page.page.process(0).expect("is there").state.store(State::Draining as u32, Ordering::Relaxed);
         page.page.process(1).expect("is there").state.store(State::Ready as u32, Ordering::Relaxed);
         assert_eq!(Claim::choose(&page, None, false).target(), Target::Place(1));
-        assert_eq!((other_place(0), other_place(1), other_place(2)), (1, 0, 3));
+        assert_eq!((other_place(0), other_place(PLACES - 1), other_place(PLACES)), (1, 0, PLACES + 1));
     }
 
     #[test]
@@ -482,7 +483,7 @@ mod tests {
         assert_eq!(page.page.header().waiting.load(Ordering::Relaxed), 1, "the one of the living child");
         drop(alive);
         assert_eq!(page.page.header().waiting.load(Ordering::Relaxed), 0);
-        for place in 0..4 {
+        for place in 0..2 * PLACES {
             assert_eq!(page.page.process(place).expect("is there").in_flight.load(Ordering::Relaxed), 0);
         }
         assert_eq!(page.claim_row(4712), row, "the row is free again");
@@ -493,13 +494,13 @@ mod tests {
         let page = page(2, 1);
         let _busy = [Claim::choose(&page, None, true), Claim::choose(&page, None, true)];
         let mut claim = Claim::choose(&page, None, true);
-        claim.accepted_by(2);
-        assert_eq!(claim.target(), Target::Place(2));
+        claim.accepted_by(PLACES);
+        assert_eq!(claim.target(), Target::Place(PLACES));
         assert_eq!(page.page.header().waiting.load(Ordering::Relaxed), 0);
-        assert_eq!(page.page.process(2).expect("is there").in_flight.load(Ordering::Relaxed), 2);
+        assert_eq!(page.page.process(PLACES).expect("is there").in_flight.load(Ordering::Relaxed), 2);
         // A number that no process has is not believed.
         claim.accepted_by(99);
-        assert_eq!(claim.target(), Target::Place(2));
+        assert_eq!(claim.target(), Target::Place(PLACES));
     }
 
     #[test]
@@ -531,11 +532,11 @@ mod tests {
         assert!(page.has_room_elsewhere(0));
         assert!(page.withdraw(7, 0));
         let claims: Vec<_> = (0..2).map(|_| Claim::choose(&page, None, true)).collect();
-        assert!(claims.iter().all(|claim| claim.target() == Target::Place(2)));
-        assert!(!page.has_room_elsewhere(0) && !page.has_room_elsewhere(2));
+        assert!(claims.iter().all(|claim| claim.target() == Target::Place(PLACES)));
+        assert!(!page.has_room_elsewhere(0) && !page.has_room_elsewhere(PLACES));
         drop(claims);
         page.keep_after_all(7, 0);
-        assert!(page.has_room_elsewhere(2), "it was not stuck");
+        assert!(page.has_room_elsewhere(PLACES), "it was not stuck");
         assert!(page.withdraw(8, 0));
         page.started(0, 10);
         page.ended(0, 10);

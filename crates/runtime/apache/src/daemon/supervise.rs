@@ -8,6 +8,7 @@
 mod ended;
 mod loading;
 mod starting;
+mod upkeep;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -19,7 +20,7 @@ use super::client::{Daemons, GroupClient};
 use super::group::Plan;
 use super::holdings::{close, is_inhabited, prepare, release, retire, unlink};
 use super::log_writer::{self, Channel};
-use super::retained::{self, Saved, SavedProcess};
+use super::retained::{self, Ending, Saved, SavedGroup, SavedProcess};
 use super::status_page::StatusPage;
 use super::watch;
 use crate::codes;
@@ -53,8 +54,10 @@ pub(crate) struct Supervisor {
     pub(super) lives: RefCell<Vec<Vec<Life>>>,
     /// Per group.
     loadings: RefCell<Vec<loading::Loading>>,
-    /// Processes that were asked to end. A second signal could cut short what the first one began.
-    pub(super) asked: RefCell<Vec<i32>>,
+    /// The generation takes over what the one before left: nothing is started for what has ended since, or replaced.
+    pub(super) takes_over: Cell<bool>,
+    /// When it was last looked for what is missing.
+    looked: Cell<Option<Instant>>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -73,6 +76,23 @@ pub(super) struct Life {
     requests: u64,
     /// How many in a row ended right after their start.
     failures: u32,
+    /// How many in a row did not live for long, whatever they say of themselves.
+    quick: u32,
+}
+
+/// How many processes that do not live for long are started at once, one after the other: a script that is touched
+/// again and again has its restarts.
+const QUICK: u32 = 10;
+
+impl Life {
+    /// A process has ended that was, or was not, of use. Returns how long to wait before the next one.
+    fn ended(&mut self, lived: Duration, useless: bool) -> Duration {
+        self.failures = if useless { self.failures.saturating_add(1) } else { 0 };
+        self.quick = if lived < SOON { self.quick.saturating_add(1) } else { 0 };
+        // What it was of use for stands on the page, to which it may write what it likes.
+        let least = if self.quick > QUICK { SOON } else { Duration::ZERO };
+        ended::delay_after(self.failures).max(least)
+    }
 }
 
 /// A process that ends sooner than this and has served nothing was no use.
@@ -133,7 +153,8 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         rings: Cell::default(),
         lives: RefCell::new(lives),
         loadings: RefCell::new(vec![loading::Loading::default(); groups.len()]),
-        asked: RefCell::default(),
+        takes_over: Cell::new(true),
+        looked: Cell::default(),
         groups,
         saved: RefCell::new(saved),
         weak: OnceLock::new(),
@@ -145,11 +166,14 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     let _ = registry.daemons().set(Daemons::new(clients));
     watch::hear_of_deaths_at_once();
     supervisor.run();
+    let at_times = Rc::downgrade(&supervisor);
+    *registry.at_times().borrow_mut() =
+        Some(Box::new(move || at_times.upgrade().iter().for_each(|supervisor| supervisor.keep_up())));
     if supervisor.saved.borrow().writer.is_none() {
         // Its writer answers daemons that ask for the scoreboard, so it has to have that.
         let supervisor = Rc::clone(&supervisor);
         *registry.with_scoreboard().borrow_mut() = Some(Box::new(move || {
-            supervisor.replace_writer();
+            supervisor.replace_writer(Duration::ZERO);
             supervisor.save();
         }));
     }
@@ -169,25 +193,24 @@ impl Supervisor {
     fn run(&self) {
         let running: Vec<i32> = {
             let saved = self.saved.borrow();
-            let slots = saved.groups.iter().flat_map(|group| group.slots.iter().filter_map(|slot| slot.process));
-            let leaving = saved.groups.iter().flat_map(|group| group.leaving.iter().copied());
-            let own = slots.chain(leaving).filter(|process| process.loader.is_none()).map(|process| process.pid);
+            let all = saved.groups.iter().flat_map(SavedGroup::processes);
+            let own = all.filter(|process| process.loader.is_none()).map(|process| process.pid);
             own.chain(saved.groups.iter().flat_map(|group| &group.loaders).map(|loader| loader.pid)).collect()
         };
         for pid in running {
             self.watch(pid);
         }
-        self.replace_writer();
+        self.replace_writer(Duration::ZERO);
         self.hang_bell();
+        // Which of the processes that were ordered run. Those are replaced in order, the others are not needed any more.
+        self.hear_loaders();
+        self.takes_over.set(false);
         self.retire_loaders();
-        self.abandon_successors();
         for group in 0..self.groups.len() {
             for slot in 0..self.groups[group].plan.processes as usize {
                 self.hand_over(group, slot);
             }
         }
-        // What loaders have reported meanwhile.
-        self.hear_loaders();
         self.save();
     }
 
@@ -203,8 +226,8 @@ impl Supervisor {
             .expect("a server with daemon groups has a configuration of ours")
     }
 
-    /// Starts a writer for the log of this generation; the one before ends.
-    fn replace_writer(&self) {
+    /// Starts a writer for the log of this generation, after a delay; the one before ends.
+    fn replace_writer(&self, delay: Duration) {
         let before = self.saved.borrow_mut().writer.take();
         if let Some(before) = before {
             // SAFETY: writes one byte from one; a writer that has ended needs no telling.
@@ -232,7 +255,7 @@ impl Supervisor {
             // `start` sees to it. What daemons log meanwhile waits in their sockets.
             return;
         }
-        match log_writer::start(self.main, &channels, &self.user) {
+        match log_writer::start(self.main, &channels, &self.user, delay) {
             Ok((pid, control)) => {
                 self.saved.borrow_mut().writer = Some(SavedProcess::aide(pid, control));
                 self.watch(pid);
@@ -245,12 +268,26 @@ impl Supervisor {
         }
     }
 
-    /// Asks a daemon process to end, once.
+    /// The page that has a process's place: not another one that was made since its start.
+    pub(super) fn page_of(&self, group: usize, process: &SavedProcess) -> Option<&StatusPage> {
+        let present = self.saved.borrow().groups.get(group).map(|group| group.pages);
+        self.groups.get(group).filter(|_| present == Some(process.page)).map(|group| &*group.page)
+    }
+
+    /// Whether a process has begun to serve, as far as its page tells.
+    pub(super) fn has_served(&self, group: usize, process: &SavedProcess) -> bool {
+        process.served || self.page_of(group, process).is_some_and(|page| page.has_started(process.place))
+    }
+
+    /// Asks a process or a loader that the server has started to end, once. The other children of the server end with it.
     pub(super) fn end(&self, pid: i32) {
-        let is_writer = self.saved.borrow().writer.is_some_and(|writer| writer.pid == pid);
-        let mut asked = self.asked.borrow_mut();
-        if !is_writer && !asked.contains(&pid) {
-            asked.push(pid);
+        let own = |process: &SavedProcess| process.loader.is_none() && process.pid == pid;
+        let loader = {
+            let mut saved = self.saved.borrow_mut();
+            let mut loaders = saved.groups.iter_mut().flat_map(|group| &mut group.loaders);
+            loaders.find(|loader| loader.pid == pid).map(|loader| loader.ending.raise(Ending::Asked))
+        };
+        if loader.or_else(|| self.mark(own, Ending::Asked)) == Some(Ending::Not) {
             watch::ask_to_end(pid);
         }
     }
@@ -258,9 +295,17 @@ impl Supervisor {
     /// Asks a process to end, whoever has started it.
     pub(super) fn end_process(&self, process: SavedProcess) {
         if process.loader.is_none() {
-            return self.end(process.pid);
+            self.end(process.pid);
+        } else if self.mark(|other| other.start == process.start, Ending::Asked) == Some(Ending::Not) {
+            self.signal(process, libc::SIGTERM);
         }
-        self.signal(process, libc::SIGTERM);
+    }
+
+    /// Notes what is done to end a process. Returns what was done before.
+    pub(super) fn mark(&self, is: impl Fn(&SavedProcess) -> bool, ending: Ending) -> Option<Ending> {
+        let mut saved = self.saved.borrow_mut();
+        let mut all = saved.groups.iter_mut().flat_map(SavedGroup::processes_mut);
+        all.find(|process| is(process)).map(|process| process.ending.raise(ending))
     }
 
     /// The configuration is thrown away: for a restart everything goes on; at the end of the server everything ends.
@@ -274,9 +319,8 @@ impl Supervisor {
             .groups
             .iter()
             .flat_map(|group| {
-                let all = group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied());
                 // A loader ends those that it has forked.
-                let own = all.filter(|process| process.loader.is_none()).map(|process| process.pid);
+                let own = group.processes().filter(|process| process.loader.is_none()).map(|process| process.pid);
                 own.chain(group.loaders.iter().map(|loader| loader.pid))
             })
             .collect();
@@ -314,10 +358,7 @@ pub(crate) fn child_ended(registry: &'static Registry, pid: libc::pid_t) {
 /// In a child: closes the copies of the control pipes, by whose end daemons learn that the server has gone.
 pub(crate) fn close_control_pipes() {
     let Some(saved) = retained::load() else { return };
-    let processes = saved
-        .groups
-        .iter()
-        .flat_map(|group| group.slots.iter().filter_map(|slot| slot.process).chain(group.leaving.iter().copied()));
+    let processes = saved.groups.iter().flat_map(SavedGroup::processes).copied();
     for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
         release(process);
     }

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn two_places_of_a_slot_are_one_process() {
+    fn the_places_of_a_slot_are_one_process() {
         let page = page();
         let page = page.page();
         for (place, pid, start, state) in [(0, 10, 1, State::Draining), (1, 11, 5, State::Ready)] {

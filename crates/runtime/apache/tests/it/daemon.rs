@@ -310,3 +310,39 @@ fn an_engine_that_others_can_write_is_refused() {
     let output = server.check();
     assert!(output.contains("can be written by group or others"), "{output}");
 }
+
+#[test]
+fn a_packet_without_content_does_not_silence_a_group() {
+    let server = start("empty-packet", "");
+    for number in 0..3 {
+        assert_eq!(server.get(&format!("/empty-line?line-{number}")).status(), 200);
+        server.wait_for_log(&format!("line-{number}"), 1);
+    }
+}
+
+#[test]
+fn beginnings_of_lines_outlive_the_writer_of_the_log() {
+    // That word is a question on another channel.
+    let server = start("partial", "");
+    assert_eq!(server.get("/print?scoreboard").status(), 200);
+    // Whoever has read that has read what was printed before.
+    assert_eq!(server.get("/empty-line?read").status(), 200);
+    server.wait_for_log("] read\n", 1);
+    let line = "[wsgi:error] scoreboard\n";
+    assert!(!server.log().contains(line), "{}", server.log());
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log(line, 1);
+}
+
+// Covers: code:WSGI0902
+#[test]
+fn a_writer_of_the_log_that_dies_is_named_and_replaced() {
+    let server = start("writer", "");
+    for times in 1..=2 {
+        // SAFETY: a process of this server.
+        unsafe { libc::kill(server.child_named("wsgi:log"), libc::SIGKILL) };
+        server.wait_for_log("which writes the log of daemon processes, died of signal 9 (SIGKILL)", times);
+    }
+    assert_eq!(server.get("/empty-line?heard").status(), 200);
+    server.wait_for_log("] heard\n", 1);
+}

@@ -148,6 +148,24 @@ impl Server {
         unsafe { libc::kill(pid, signal) };
     }
 
+    /// Waits for a process of the server's own with this short name.
+    pub(crate) fn child_named(&self, name: &str) -> libc::pid_t {
+        let parent = self.child.id();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let all = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+            let named = |pid: &&str| {
+                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name)
+            };
+            if let Some(pid) = all.split_whitespace().find(named) {
+                return pid.parse().expect("a pid");
+            }
+            assert!(Instant::now() < end, "{parent} has no child {name}:\n{}", self.log());
+            // Nobody says when it has its name.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until the log holds a text so many times.
     pub(crate) fn wait_for_log(&self, wanted: &str, times: usize) {
         let end = Instant::now() + PATIENCE;

@@ -249,6 +249,8 @@ impl Loader {
                     Ok(Forked::Parent(pid)) => {
                         self.processes.add(pid, fork.start);
                         self.channel.report(Report::Forked { start: fork.start, pid });
+                        // At once: until the server knows of it, it is one that nobody needs.
+                        self.channel.send();
                     }
                     Ok(Forked::Child(monitor)) => {
                         return Ok(Next::Serve(Newborn { loader: self, fork, descriptors, monitor }));

@@ -3,9 +3,13 @@
 //! A successor that is late gives up, so that the process which it was to replace may ask for another one. Whoever is to
 //! end has `shutdown-timeout=` for the rest of its loading. A process that is itself replaced before it serves passes on
 //! to its predecessor that both of them may go.
+//!
+//! Whether the process serves or ends is decided once, by whoever is first: the thread that loads, which takes
+//! connections and tells the predecessor to leave only if it was ([`Loading::serves`]), or the one that watches.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -28,11 +32,43 @@ const STACKS: Duration = Duration::from_secs(1);
 /// A thread that watches until the value is dropped.
 pub(super) struct Loading {
     shared: Arc<Shared>,
+    control: RawFd,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What a start comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It is not known yet.
+    Open,
+    /// The process serves.
+    Serves,
+    /// It was told to end, or nobody wants it any more.
+    Ends,
+    /// It gives up, and ends at once.
+    GivesUp,
+}
+
+/// The first decision, which holds.
+struct Decision(AtomicU8);
+
+impl Decision {
+    const ALL: [Outcome; 4] = [Outcome::Open, Outcome::Serves, Outcome::Ends, Outcome::GivesUp];
+
+    const fn new() -> Self {
+        Self(AtomicU8::new(Outcome::Open as u8))
+    }
+
+    /// Decides, if nobody did before. Returns what holds.
+    fn make(&self, outcome: Outcome) -> Outcome {
+        let made = self.0.compare_exchange(Outcome::Open as u8, outcome as u8, Ordering::AcqRel, Ordering::Acquire);
+        made.map_or_else(|before| Self::ALL[usize::from(before) % Self::ALL.len()], |_| outcome)
+    }
 }
 
 struct Shared {
     over: Wakeup,
+    decision: Decision,
     /// The script that is being loaded.
     script: Mutex<Vec<u8>>,
 }
@@ -54,17 +90,37 @@ impl Loading {
         predecessor: Option<&Held<OwnedFd>>,
         replaces: bool,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { over: Wakeup::new()?, script: Mutex::default() });
+        let shared = Arc::new(Shared { over: Wakeup::new()?, decision: Decision::new(), script: Mutex::default() });
+        // It is closed after the thread has ended, or with the process.
+        let control = control.map_or(-1, |control| control.as_raw_fd());
         let watch = Watch {
             server,
             shared: Arc::clone(&shared),
-            // It is closed after this thread has ended, or with the process.
-            control: control.map_or(-1, |control| control.as_raw_fd()),
+            control,
             predecessor: predecessor.map(Held::again).transpose()?,
             late: replaces.then(|| Instant::now() + server.timeouts.loading()),
         };
         let thread = std::thread::Builder::new().spawn(move || watch.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, control, thread: Some(thread) })
+    }
+
+    /// Everything is loaded. `true`: the process serves from now on; `false`: it was told to end before. Does not return
+    /// when it is about to give up.
+    pub(super) fn serves(&mut self) -> bool {
+        let mut entry = libc::pollfd { fd: self.control, events: libc::POLLIN, revents: 0 };
+        let caught = signals::look();
+        // What came before this moment counts, whether or not the thread has had the time to see it.
+        // SAFETY: one entry.
+        let ends =
+            caught.has(libc::SIGTERM) || caught.has(libc::SIGINT) || unsafe { libc::poll(&raw mut entry, 1, 0) > 0 };
+        let outcome = self.shared.decision.make(if ends { Outcome::Ends } else { Outcome::Serves });
+        if outcome == Outcome::GivesUp
+            && let Some(thread) = self.thread.take()
+        {
+            // It ends the process.
+            let _ = thread.join();
+        }
+        outcome == Outcome::Serves
     }
 
     /// What is loaded now.
@@ -115,13 +171,14 @@ impl Watch {
             // SAFETY: three entries.
             unsafe { libc::poll(entries.as_mut_ptr(), 3, milliseconds) };
             let [over, control, signal] = entries.map(|entry| entry.revents);
-            if over != 0 {
-                return;
-            }
-            if left.is_some_and(|left| left.is_zero()) {
-                self.give_up();
+            if over == 0 && left.is_some_and(|left| left.is_zero()) {
+                self.late = None;
+                if self.shared.decision.make(Outcome::GivesUp) != Outcome::Serves {
+                    self.give_up();
+                }
             }
             if control != 0 {
+                self.shared.decision.make(Outcome::Ends);
                 // What is there is left to the monitor, should it come to that.
                 self.control = -1;
                 if control & libc::POLLIN != 0
@@ -135,8 +192,13 @@ impl Watch {
                 self.server.board.monitor.clear();
                 let caught = signals::look();
                 if caught.has(libc::SIGTERM) || caught.has(libc::SIGINT) {
+                    self.shared.decision.make(Outcome::Ends);
                     end = end.or_else(|| self.end());
                 }
+            }
+            // After what has to be passed on.
+            if over != 0 {
+                return;
             }
         }
     }
@@ -172,5 +234,21 @@ impl Watch {
         }
         // SAFETY: nothing may run any more, neither clean-ups nor other threads.
         unsafe { libc::_exit(GIVEN_UP) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_decision_holds() {
+        for first in [Outcome::Serves, Outcome::Ends, Outcome::GivesUp] {
+            let decision = Decision::new();
+            assert_eq!(decision.make(first), first);
+            for later in [Outcome::Serves, Outcome::Ends, Outcome::GivesUp] {
+                assert_eq!(decision.make(later), first, "{later:?} came too late");
+            }
+        }
     }
 }

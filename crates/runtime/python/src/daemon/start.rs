@@ -175,7 +175,7 @@ impl Life {
     ) -> Result<(), StartError> {
         let server = self.server;
         let replaces = self.replaces.is_some();
-        let loading = Loading::watch(server, self.control.as_ref(), self.predecessor.as_ref(), replaces)
+        let mut loading = Loading::watch(server, self.control.as_ref(), self.predecessor.as_ref(), replaces)
             .map_err(because("making the thread that watches the start"))?;
         let watchdog = match engine() {
             Some(engine) => {
@@ -186,6 +186,10 @@ impl Life {
                 }
                 import(engine);
                 end_if_forked();
+                if !loading.serves() {
+                    end_unserved(server, Some(engine));
+                    return Ok(());
+                }
                 server.board.watchdog();
                 match Watchdog::start(server, engine) {
                     Ok(watchdog) => Some(watchdog),
@@ -202,6 +206,10 @@ impl Life {
                 }
             }
             None if self.replaces.is_some() => return Err(StartError::GivenUp),
+            None if !loading.serves() => {
+                end_unserved(server, None);
+                return Ok(());
+            }
             // It was logged. The process stays and answers, as a restart would only repeat it.
             None => None,
         };
@@ -285,6 +293,17 @@ fn load_as(
     let _bounded = (!shutdown.is_zero()).then(|| monitor::reaper(server, shutdown));
     engine.stop("script_reload");
     Err(StartError::GivenUp)
+}
+
+/// Ends a process that was told to before it served: the one that it was to replace has heard nothing of it.
+fn end_unserved(server: &'static Server, engine: Option<&'static Engine>) {
+    server.say(&format!("Stopping process '{}'.", server.group));
+    if let Some(engine) = engine {
+        let shutdown = Duration::from_millis(server.timeouts.shutdown);
+        let _bounded = (!shutdown.is_zero()).then(|| monitor::reaper(server, shutdown));
+        engine.stop("shutdown_signal");
+    }
+    server.say(&format!("Exiting daemon process '{}'.", server.group));
 }
 
 /// Tells the process whose place this one takes that it may leave.

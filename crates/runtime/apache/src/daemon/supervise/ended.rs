@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Group, LONGEST_DELAY, SOON, Supervisor};
+use super::{Group, LONGEST_DELAY, QUICK, SOON, Supervisor};
 use crate::codes;
 use crate::daemon::death::{self, Death};
 use crate::daemon::group::Plan;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release};
-use crate::daemon::retained::SavedProcess;
-use crate::daemon::status_page::{StatusPage, other_place};
+use crate::daemon::retained::{Ending, SavedProcess};
 use crate::daemon::watch::{self, Reason};
 use crate::host::{Mpm, Target, log};
 
@@ -33,7 +32,10 @@ impl Supervisor {
         }
         match reason {
             Reason::ServerStops => self.end(watched.pid),
-            Reason::Ended(status) => self.ended(watched.pid, death::find(watched.handle(), status)),
+            Reason::Ended(status) => {
+                self.ended(watched.pid, death::find(watched.handle(), status));
+                self.keep_up();
+            }
         }
     }
 
@@ -44,7 +46,16 @@ impl Supervisor {
                 close(writer.control);
             }
             if !stops {
-                self.replace_writer();
+                log::server(
+                    self.main,
+                    &codes::DAEMON_DIED,
+                    format_args!(
+                        "pid {pid}, which writes the log of daemon processes, {}; another one takes its place.",
+                        death.cause()
+                    ),
+                );
+                // Whatever ends it may end the next one too.
+                self.replace_writer(SOON);
                 self.save();
             }
             return;
@@ -69,12 +80,17 @@ impl Supervisor {
             if !stops && self.has_given_up(group, slot, process, death) {
                 return true;
             }
-            self.log_end(group, pid, process.place, death, stops);
+            self.log_end(group, &process, death, stops);
             release(process);
             self.saved.borrow_mut().groups[group].slots[slot].process = None;
             self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
-            let had_started = self.groups[group].page.has_started(process.place);
-            self.groups[group].page.ended(process.place, pid);
+            let had_started = self.has_served(group, &process);
+            if had_started {
+                self.saved.borrow_mut().groups[group].has_served(slot);
+            }
+            if let Some(page) = self.page_of(group, &process) {
+                page.ended(process.place, pid);
+            }
             if stops {
                 self.save();
             } else {
@@ -88,12 +104,14 @@ impl Supervisor {
         if let Some((group, process)) = left {
             let pid = process.pid;
             release(process);
+            if let Some(place) = self.page_of(group, &process) {
+                place.ended(process.place, pid);
+            }
             if let Some(Group { plan, page }) = self.groups.get(group) {
-                page.ended(process.place, pid);
                 page.count_end(death);
-                let was_asked = death == Death::Signal(libc::SIGTERM) && self.asked.borrow().contains(&pid);
+                let was_asked = death == Death::Signal(libc::SIGTERM) && process.ending != Ending::Not;
                 if death != Death::Exit(0) && !was_asked {
-                    log_death(plan, page, process.place, pid, death);
+                    log_death(plan, &self.serving(group, &process), pid, death);
                 }
                 if !stops {
                     self.roll(group);
@@ -104,12 +122,9 @@ impl Supervisor {
         left.is_some()
     }
 
-    /// The place for the process that follows one which has ended. The other one of the slot, so that children still
-    /// find at the old one which requests it had taken; unless a process that is leaving has it.
+    /// The place for the process that follows one at this place.
     pub(super) fn next_place(&self, group: usize, place: u32) -> u32 {
-        let other = other_place(place);
-        let taken = self.saved.borrow().groups[group].leaving.iter().any(|process| process.place == other);
-        if taken { place } else { other }
+        self.saved.borrow().groups[group].place_after(place)
     }
 
     fn current(&self, is: impl Fn(&SavedProcess) -> bool) -> Option<(usize, usize, SavedProcess)> {
@@ -122,13 +137,13 @@ impl Supervisor {
         })
     }
 
-    /// Takes a process that was leaving out of the records.
+    /// Takes a process that holds no slot out of the records.
     fn left(&self, is: impl Fn(&SavedProcess) -> bool) -> Option<(usize, SavedProcess)> {
         let mut saved = self.saved.borrow_mut();
         let known = self.groups.len();
         let found = saved.groups.iter_mut().enumerate().find_map(|(number, group)| {
-            let position = group.leaving.iter().position(&is)?;
-            let process = group.leaving.remove(position);
+            let position = group.former.iter().position(&is)?;
+            let process = group.former.remove(position);
             if number >= known && !is_inhabited(group) {
                 close_channels(group);
             }
@@ -144,8 +159,8 @@ impl Supervisor {
         found
     }
 
-    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, or are of no
-    /// use. A service whose script has returned is run again, but not in a tight loop.
+    /// How long to wait before a slot is filled again: not at all, unless its processes cannot even start, are of no use,
+    /// or end too often. A service whose script has returned is run again, but not in a tight loop.
     pub(super) fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
         let Group { plan, page } = &self.groups[group];
         let mut lives = self.lives.borrow_mut();
@@ -155,16 +170,17 @@ impl Supervisor {
         let lived = life.began.map_or(SOON, |began| began.elapsed());
         let ended_well = death == Death::Exit(0);
         let useless = lived < SOON && page.requests(place) == life.requests && !ended_well;
-        life.failures = if !had_started || useless { life.failures.saturating_add(1) } else { 0 };
-        let delay = delay_after(life.failures);
-        if life.failures > 1 {
+        let delay = life.ended(lived, !had_started || useless);
+        let many = life.failures.max(life.quick);
+        // Of those that were of use it is said once.
+        if life.failures > 1 || life.quick == QUICK + 1 {
             log::server(
                 plan.server,
                 &codes::RESTARTS_DELAYED,
                 format_args!(
                     "{} processes of group '{}' have ended in a row right after their start; the next one is started in \
                      {} seconds.",
-                    life.failures,
+                    many,
                     plan.program.group,
                     delay.as_secs()
                 ),
@@ -173,13 +189,20 @@ impl Supervisor {
         if plan.program.threads == 0 { delay.max(SOON.saturating_sub(lived)) } else { delay }
     }
 
-    fn log_end(&self, group: usize, pid: i32, place: u32, death: Death, stops: bool) {
+    /// What a process that has ended was serving. Nothing is known of one whose place another process has got.
+    fn serving(&self, group: usize, process: &SavedProcess) -> Vec<String> {
+        let shared = self.saved.borrow().groups.get(group).is_some_and(|group| group.has_another_at(process));
+        let page = self.page_of(group, process).filter(|_| !shared);
+        page.map_or_else(Vec::new, |page| page.serving(process.place))
+    }
+
+    fn log_end(&self, group: usize, process: &SavedProcess, death: Death, stops: bool) {
         let Group { plan, page } = &self.groups[group];
-        let name = &plan.program.group;
+        let (name, pid) = (&plan.program.group, process.pid);
         let target = Target::Server(plan.server);
         page.count_end(death);
         if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
-            log_death(plan, page, place, pid, death);
+            log_death(plan, &self.serving(group, process), pid, death);
         }
         if stops {
             log::info(
@@ -205,8 +228,8 @@ impl Supervisor {
 }
 
 /// Tells how a process ended, and which requests ended with it.
-fn log_death(plan: &Plan, page: &StatusPage, place: u32, pid: i32, death: Death) {
-    for line in death.describe_with(pid, &plan.program.group, &page.serving(place)) {
+fn log_death(plan: &Plan, serving: &[String], pid: i32, death: Death) {
+    for line in death.describe_with(pid, &plan.program.group, serving) {
         log::server(plan.server, &codes::DAEMON_DIED, format_args!("{line}"));
     }
 }
@@ -214,6 +237,18 @@ fn log_death(plan: &Plan, page: &StatusPage, place: u32, pid: i32, death: Death)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ends_again_and_again_is_not_started_in_a_tight_loop() {
+        let mut life = super::super::Life::default();
+        let quick = Duration::from_millis(100);
+        for number in 1..=3 * QUICK {
+            let least = if number > QUICK { SOON } else { Duration::ZERO };
+            assert_eq!(life.ended(quick, false), least, "the {number}. one says that it was of use");
+        }
+        assert_eq!((life.ended(SOON, false), life.ended(quick, false)), (Duration::ZERO, Duration::ZERO));
+        assert_eq!((life.ended(quick, true), life.ended(quick, true)), (delay_after(1), delay_after(2)));
+    }
 
     #[test]
     fn delays_grow_to_a_bound() {

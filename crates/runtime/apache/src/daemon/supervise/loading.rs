@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use wsgi_protocol::loader::{Fork, Order, Report};
 
 use super::ended::{delay_after, stops};
-use super::starting::first_place;
 use super::{Group, SOON, Supervisor};
 use crate::codes;
 use crate::daemon::death::Death;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release, retire_loader};
 use crate::daemon::orders;
-use crate::daemon::retained::{SavedLoader, SavedProcess};
+use crate::daemon::retained::{Ending, SavedLoader, SavedProcess};
 use crate::daemon::spawn::{self, Sources};
 use crate::host::{Target, log};
 
@@ -41,7 +40,11 @@ impl Supervisor {
         let present = self.loader(group);
         let loader = match present {
             Some(loader) => loader,
-            None => self.start_loader(group, Duration::ZERO)?,
+            None => {
+                // The last one may have ended too often; the next could not be started then.
+                let failures = self.loadings.borrow().get(group).map_or(0, |loading| loading.failures);
+                self.start_loader(group, delay_after(failures))?
+            }
         };
         let listener = sources.listener.ok_or(io::ErrorKind::InvalidInput)?;
         let optional = [sources.predecessor, sources.scripts, sources.inherited_scripts];
@@ -81,7 +84,7 @@ impl Supervisor {
             spawn::start(&plan.program, sources, delay)
         };
         let pid = start().inspect_err(|_| close(socket))?;
-        let loader = SavedLoader { pid, socket, retired: false };
+        let loader = SavedLoader { pid, socket, forked: false, retired: false, ending: Ending::Not };
         self.saved.borrow_mut().groups[group].loaders.push(loader);
         if let Some(loading) = self.loadings.borrow_mut().get_mut(group) {
             (loading.began, loading.forked) = (Some(Instant::now() + delay), false);
@@ -92,7 +95,17 @@ impl Supervisor {
 
     /// A new generation begins: what it has loaded is of the configuration before.
     pub(super) fn retire_loaders(&self) {
-        self.saved.borrow_mut().groups.iter_mut().flat_map(|group| &mut group.loaders).for_each(retire_loader);
+        let loads: Vec<i32> = {
+            let mut saved = self.saved.borrow_mut();
+            let loaders = saved.groups.iter_mut().flat_map(|group| &mut group.loaders);
+            let retired = loaders.map(|loader| {
+                retire_loader(loader);
+                *loader
+            });
+            retired.filter(|loader| !loader.forked).map(|loader| loader.pid).collect()
+        };
+        // One that still loads reads nothing, and it may load for ever. It has no processes that it would take along.
+        loads.into_iter().for_each(|pid| self.end(pid));
     }
 
     /// Has a process's loader send it a signal.
@@ -129,9 +142,8 @@ impl Supervisor {
             // Anew each time: what a report leads to may change the lists.
             let Some((group, loader)) = self.find_loader(pid) else { return heard };
             match orders::receive(loader.socket) {
-                Some(Ok(report)) => heard |= self.reported(group, loader, report),
-                // It runs the application's code, so anything may come.
-                Some(Err(_)) => {}
+                Some(Some(report)) => heard |= self.reported(group, loader, report),
+                Some(None) => {}
                 None => break,
             }
         }
@@ -156,7 +168,7 @@ impl Supervisor {
                 }
             }
             Report::Stale => {
-                if self.loader(group) == Some(loader) && !stops() {
+                if self.loader(group) == Some(loader) && !stops() && !self.takes_over.get() {
                     self.replace_loader(group, loader);
                     return true;
                 }
@@ -174,15 +186,23 @@ impl Supervisor {
 
     fn forked(&self, group: usize, is: impl Fn(&SavedProcess) -> bool, pid: i32) -> bool {
         let Some((slot, process)) = self.slot_where(group, |process| process.is_ordered() && is(process)) else {
-            return false;
+            // One that had been replaced before it was known to run.
+            let former = &mut self.saved.borrow_mut().groups[group].former;
+            let known = former.iter_mut().find(|process| process.is_ordered() && is(process));
+            return known.map(|process| process.pid = pid).is_some();
         };
-        let Some(Group { page, .. }) = self.groups.get(group) else { return false };
-        page.started(process.place, pid);
+        if let Some(page) = self.page_of(group, &process) {
+            page.started(process.place, pid);
+        }
         if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
             life.began = Some(Instant::now());
         }
         if let Some(loading) = self.loadings.borrow_mut().get_mut(group) {
             (loading.forked, loading.failures) = (true, 0);
+        }
+        let by = |other: &&mut SavedLoader| Some(other.pid) == process.loader;
+        if let Some(loader) = self.saved.borrow_mut().groups[group].loaders.iter_mut().find(by) {
+            loader.forked = true;
         }
         self.saved.borrow_mut().groups[group].slots[slot].process = Some(SavedProcess { pid, ..process });
         self.save();
@@ -190,20 +210,8 @@ impl Supervisor {
         true
     }
 
-    /// Orders what could not be ordered before, as the socket was full.
-    fn fill(&self, group: usize) {
-        let empty: Vec<usize> = {
-            let saved = self.saved.borrow();
-            let slots = saved.groups[group].slots.iter().enumerate();
-            slots.filter(|(_, slot)| slot.process.is_none()).map(|(number, _)| number).collect()
-        };
-        for slot in empty.into_iter().filter(|_| !stops()) {
-            self.start_process(group, slot, self.next_place(group, first_place(slot)), Duration::ZERO);
-        }
-    }
-
     /// Takes a process out of its slot.
-    fn vacate(&self, group: usize, slot: usize, process: SavedProcess) {
+    pub(super) fn vacate(&self, group: usize, slot: usize, process: SavedProcess) {
         self.saved.borrow_mut().groups[group].slots[slot].process = None;
         self.abandon(group, process);
     }
@@ -212,7 +220,7 @@ impl Supervisor {
     fn abandon(&self, group: usize, process: SavedProcess) {
         // Which ends it, in order, if it runs.
         release(process);
-        if let Some(Group { page, .. }) = self.groups.get(group) {
+        if let Some(page) = self.page_of(group, &process) {
             page.ended(process.place, process.pid);
         }
     }
@@ -244,6 +252,13 @@ impl Supervisor {
                 format_args!("Couldn't spawn the loader of group '{}' ({error}).", plan.program.group),
             );
         }
+        self.order_anew(group, slots);
+        self.save();
+    }
+
+    /// Orders the processes of these slots once more, from the present loader. Those that are there are left to
+    /// themselves, and end.
+    fn order_anew(&self, group: usize, slots: &[usize]) {
         for slot in slots {
             let process = self.saved.borrow().groups[group].slots[*slot].process;
             let Some(process) = process else { continue };
@@ -251,7 +266,6 @@ impl Supervisor {
             self.vacate(group, *slot, process);
             self.start_process(group, *slot, place, Duration::ZERO);
         }
-        self.save();
     }
 
     /// A child of the server has ended: whether it was a loader. Its processes are ended too, in order: nobody
@@ -263,14 +277,13 @@ impl Supervisor {
         self.hear_loader(pid);
         let Some((group, loader)) = self.find_loader(pid) else { return true };
         let own = |process: &SavedProcess| process.loader == Some(pid);
-        let (slots, known) = {
+        let (gone, slots, known) = {
             let mut saved = self.saved.borrow_mut();
             let known = self.groups.len();
             let saved_group = &mut saved.groups[group];
             saved_group.loaders.retain(|other| other.pid != pid);
-            let (gone, left) = saved_group.leaving.iter().partition::<Vec<_>, _>(|process| own(process));
-            saved_group.leaving = left;
-            gone.into_iter().for_each(|process| self.abandon(group, process));
+            let (gone, left) = saved_group.former.iter().partition::<Vec<_>, _>(|process| own(process));
+            saved_group.former = left;
             let slots = saved_group.slots.iter().enumerate();
             let slots: Vec<usize> =
                 slots.filter(|(_, slot)| slot.process.as_ref().is_some_and(own)).map(|(number, _)| number).collect();
@@ -278,12 +291,16 @@ impl Supervisor {
                 close_channels(saved_group);
                 saved.groups.remove(group);
             }
-            (slots, group < known)
+            (gone, slots, group < known)
         };
+        gone.into_iter().for_each(|process| self.abandon(group, process));
         close(loader.socket);
         if known {
             self.log_end_of_loader(group, loader, death, stops);
-            if !stops && !loader.retired {
+            if !stops && loader.retired {
+                // Another one has taken over, but some of the processes were still those of this one.
+                self.order_anew(group, &slots);
+            } else if !stops {
                 let delay = self.delay_of_loader(group);
                 self.start_loader_and(group, delay, &slots);
             }
@@ -323,7 +340,8 @@ impl Supervisor {
         let Group { plan, page } = &self.groups[group];
         let (name, pid) = (&plan.program.group, loader.pid);
         page.count_end(death);
-        if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
+        let was_asked = stops || loader.ending != Ending::Not;
+        if death != Death::Exit(0) && !(was_asked && death == Death::Signal(libc::SIGTERM)) {
             let end = death.describe(pid, name);
             let text =
                 format_args!("{end}; it was the group's loader, and the processes that it has forked end with it.");

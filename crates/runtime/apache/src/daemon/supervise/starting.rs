@@ -13,7 +13,7 @@ use crate::daemon::holdings::{close, release};
 use crate::daemon::retained::SavedProcess;
 use crate::daemon::rolling;
 use crate::daemon::spawn::{self, Sources};
-use crate::daemon::status_page::{PLACES, StatusPage, other_place, slot_of};
+use crate::daemon::status_page::StatusPage;
 use crate::host::log;
 
 /// Who forks a process.
@@ -25,29 +25,37 @@ enum Child {
 }
 
 impl Supervisor {
-    /// Starts a process in a slot; the one that runs there becomes its predecessor.
+    /// Starts a process in a slot; the one that serves there becomes its predecessor.
     pub(super) fn hand_over(&self, group: usize, slot: usize) {
-        let place = {
-            let mut saved = self.saved.borrow_mut();
-            let saved_group = &mut saved.groups[group];
-            saved_group.slots[slot].rolls = false;
-            match saved_group.slots[slot].process.take() {
-                // Nobody has been there, and the place after it may be the one of the predecessor.
-                Some(process) if process.is_ordered() => {
-                    release(process);
+        let process = self.saved.borrow().groups[group].slots[slot].process;
+        let place = match process {
+            None => self.saved.borrow().groups[group].free_place(slot),
+            Some(process) => {
+                let served = self.has_served(group, &process);
+                if process.is_ordered() && !served {
+                    // Should it be forked all the same, it finds that nobody wants it.
+                    self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
+                    self.vacate(group, slot, process);
                     process.place
+                } else {
+                    let mut saved = self.saved.borrow_mut();
+                    let ended = saved.groups[group].succeed(slot, served);
+                    let place = saved.groups[group].place_after(process.place);
+                    drop(saved);
+                    if let Some(ended) = ended {
+                        self.end_process(ended);
+                    }
+                    place
                 }
-                Some(process) => {
-                    saved_group.leaving.push(process);
-                    other_place(process.place)
-                }
-                None => first_place(slot),
             }
         };
         self.start_process(group, slot, place, Duration::ZERO);
     }
 
     pub(in crate::daemon) fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
+        if self.takes_over.get() {
+            return;
+        }
         let result = self.try_start(group, slot, place, delay);
         if let Err(error) = result {
             let group = &self.groups[group];
@@ -66,7 +74,8 @@ impl Supervisor {
         let (control, writing) = pipe().inspect_err(|_| close(scripts))?;
         let result = self.fork(plan, page, group, slot, place, delay, (control, scripts));
         close(control);
-        let mut process = SavedProcess { pid: 0, control: writing, place, scripts, loader: None, start: 0 };
+        let pages = self.saved.borrow().groups[group].pages;
+        let mut process = SavedProcess { control: writing, scripts, ..SavedProcess::at(place, pages) };
         match result {
             Ok((child, start)) => {
                 process.start = start;
@@ -107,9 +116,7 @@ impl Supervisor {
         saved.starts = saved.starts.wrapping_add(1);
         let start = saved.starts;
         let saved_group = &saved.groups[group];
-        let slot_number = u32::try_from(slot).unwrap_or(0);
-        // The latest that served the slot; it is told by its successor, and again if that one fails.
-        let predecessor = saved_group.leaving.iter().rev().find(|process| slot_of(process.place) == slot_number);
+        let predecessor = saved_group.predecessor(slot);
         let rolls = plan.rolling && saved_group.slots[slot].rolls;
         let mut sources = Sources {
             launch: -1,
@@ -143,9 +150,4 @@ impl Supervisor {
         page.starting(place, start, delay.is_zero());
         Ok((Child::Own(spawn::start(&plan.program, sources, delay)?), start))
     }
-}
-
-/// The place of a slot's first process.
-pub(super) fn first_place(slot: usize) -> u32 {
-    u32::try_from(slot).unwrap_or(0) * PLACES
 }

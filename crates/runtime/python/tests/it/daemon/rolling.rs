@@ -142,3 +142,35 @@ fn a_process_that_is_replaced_before_it_serves_takes_its_predecessor_with_it() {
     assert_eq!(told[0], LEAVE);
     assert_eq!(daemon.wait().code(), Some(255));
 }
+
+// Covers: rule:daemon/sigterm
+#[test]
+fn a_successor_that_is_to_end_takes_nobodys_place() {
+    for server_gone in [false, true] {
+        let folder = Folder::new(if server_gone { "ends-orphan-script" } else { "ends-script" });
+        let (script, gate) = (folder.0.join("slow.wsgi"), folder.0.join("gate"));
+        let path = std::ffi::CString::new(gate.as_os_str().as_encoded_bytes()).expect("no NUL byte");
+        // SAFETY: a C string.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        let text = format!("print('begins', flush=True)\nopen({:?}).read()\n", gate.display().to_string());
+        std::fs::write(&script, text).expect("own folder");
+        let script = script.as_os_str().as_encoded_bytes().to_vec();
+        let mut daemon = Daemon::start(if server_gone { "ends-orphan" } else { "ends" }, |launch| {
+            launch.python.imports = vec![launch::Import { script, application_group: Vec::new() }];
+            launch.descriptors.predecessor = Some(11);
+        });
+        daemon.wait_for_line("begins");
+        if server_gone {
+            drop(daemon.control.take());
+        } else {
+            daemon.signal(libc::SIGTERM);
+        }
+        // Now it has loaded everything.
+        std::fs::write(&gate, "").expect("the script reads");
+        assert_eq!(daemon.wait().code(), Some(0));
+        let mut predecessor = std::fs::File::from(daemon.predecessor.try_clone().expect("a descriptor"));
+        assert_eq!(predecessor.read(&mut [0; 1]).expect("a pipe"), 0, "the predecessor was told nothing");
+        let state = daemon.page.process(0).expect("its place").state.load(Ordering::Acquire);
+        assert_eq!(State::from_number(state), State::Starting, "it never served");
+    }
+}

@@ -508,13 +508,13 @@ mod tests {
         let page = page(2, 1);
         let _claims: Vec<_> = (0..2).map(|_| Claim::choose(&page, None, true)).collect();
         assert_eq!(Claim::choose(&page, None, true).target(), Target::Overflow);
-        page.page.process(2).expect("is there").unread.store(1, Ordering::Relaxed);
-        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(2));
+        page.page.process(PLACES).expect("is there").unread.store(1, Ordering::Relaxed);
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(PLACES));
         // What the process writes there is not believed beyond its own requests.
-        page.page.process(2).expect("is there").unread.store(u32::MAX, Ordering::Relaxed);
-        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(2));
-        page.starting(2, 2, true);
-        assert_eq!(page.page.process(2).expect("is there").unread.load(Ordering::Relaxed), 0);
+        page.page.process(PLACES).expect("is there").unread.store(u32::MAX, Ordering::Relaxed);
+        assert_eq!(Claim::choose(&page, None, true).target(), Target::Place(PLACES));
+        page.starting(PLACES, 2, true);
+        assert_eq!(page.page.process(PLACES).expect("is there").unread.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -76,7 +76,8 @@ class Stream:
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
         self.waiting = b""
-        self.ended = self.reset = False
+        self.reset = False
+        self.silent = False                        # it said nothing for so long that nobody waits any more
 
     def more(self):
         try:
@@ -85,16 +86,17 @@ class Stream:
             data = b""
             self.reset = True
         except TimeoutError:
-            raise Gone("nothing for 5 seconds") from None
-        if not data:
-            self.ended = True
+            data, self.silent = b"", True
         self.waiting += data
         return bool(data)
+
+    def end(self):
+        return "nothing for 5 seconds" if self.silent else "closed"
 
     def line(self):
         while b"\n" not in self.waiting:
             if not self.more():
-                raise Gone("closed")
+                raise Gone(self.end())
         line, _, self.waiting = self.waiting.partition(b"\n")
         return line.removesuffix(b"\r")
 
@@ -152,7 +154,7 @@ def answer(stream, method, port):
                 data, whole = stream.exactly(size)
                 body += data
                 if not whole:
-                    raise Gone("closed")
+                    raise Gone(stream.end())
                 stream.line()
             while trailer := stream.line():
                 trailers.append("trailer " + shown(trailer))
@@ -170,7 +172,10 @@ def answer(stream, method, port):
     elif body:
         lines += shown(body).replace(str(port), "PORT").split("\n")
     lines += trailers
-    if not complete:
+    if stream.silent:
+        lines.append(f"-- {stream.end()}")
+        usable = False
+    elif not complete:
         lines.append("-- reset" if stream.reset else "-- cut short")
         usable = False
     return lines, usable

@@ -46,6 +46,11 @@ impl<'r> Body<'r> {
         Self { request, waiting: None, ended: !announced, read: 0, limit: request.body_limit() }
     }
 
+    /// Whether the next reading may wait for the client.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.ended && self.waiting.as_ref().is_none_or(Brigade::is_empty)
+    }
+
     /// Reads into `buffer`, waiting for at least one byte; 0 is the end of the body. An empty buffer only starts the
     /// body (`100 Continue`).
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {

@@ -279,6 +279,13 @@ impl<'e> Exchange<'e> {
 
     /// Answers a pull.
     fn give_body(&mut self, connection: &Connection, wanted: u32) -> Result<Option<Turn>, Malformed> {
+        if self.response.has_unflushed() && self.body.is_awaited() {
+            // The client may send more only when it has seen what was answered so far.
+            self.pass_on(&[], true);
+            if matches!(self.ending, Ending::Gone) {
+                return Ok(None);
+            }
+        }
         let wanted = usize::try_from(wanted).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK);
         let mut out = vec![0u8; HEADER + wanted];
         match self.body.read(&mut out[HEADER..]) {

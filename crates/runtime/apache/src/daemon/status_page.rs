@@ -186,8 +186,8 @@ impl StatusPage {
     }
 
     /// A request waits for long. When that is because every thread of the group is busy, and for the first time since a
-    /// minute: how many threads that are.
-    pub(crate) fn newly_at_capacity(&self) -> Option<u32> {
+    /// minute: how many threads that are. `now` is a time of [`seconds`].
+    pub(crate) fn newly_at_capacity(&self, now: u32) -> Option<u32> {
         const EPISODE: u32 = 60;
         let threads = self.page.threads();
         let mut all = 0;
@@ -197,9 +197,11 @@ impl StatusPage {
             }
             all += threads;
         }
-        let now = seconds();
+        if all == 0 {
+            return None;
+        }
         let last = self.page.header().at_capacity.swap(now, Ordering::Relaxed);
-        (all > 0 && (last == 0 || now.saturating_sub(last) > EPISODE)).then_some(all)
+        (last == 0 || now.saturating_sub(last) > EPISODE).then_some(all)
     }
 
     /// Counts the end of a process that did not say why.
@@ -310,7 +312,7 @@ impl Drop for StatusPage {
 }
 
 /// Seconds of a clock that only goes forward, never 0.
-fn seconds() -> u32 {
+pub(crate) fn seconds() -> u32 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is writable.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
@@ -549,15 +551,32 @@ mod tests {
     }
 
     #[test]
-    fn capacity_is_reached_when_every_thread_is_busy_and_said_once() {
+    fn capacity_is_reached_when_every_thread_is_busy_and_said_once_per_episode() {
         let page = page(2, 1);
         let first = Claim::choose(&page, None, true);
-        assert_eq!(page.newly_at_capacity(), None);
+        assert_eq!(page.newly_at_capacity(1000), None);
         let _second = Claim::choose(&page, None, true);
-        assert_eq!(page.newly_at_capacity(), Some(2));
-        assert_eq!(page.newly_at_capacity(), None, "said a moment ago");
+        assert_eq!(page.newly_at_capacity(1000), Some(2));
+        assert_eq!(page.newly_at_capacity(1000), None, "said a moment ago");
+        assert_eq!(page.newly_at_capacity(1050), None);
+        assert_eq!(page.newly_at_capacity(1110), None, "the same episode, however long it lasts");
         drop(first);
-        assert_eq!(page.newly_at_capacity(), None);
+        assert_eq!(page.newly_at_capacity(1200), None, "a thread is free");
+        let _third = Claim::choose(&page, None, true);
+        assert_eq!(page.newly_at_capacity(1200), Some(2), "a minute without waiting requests is over");
+        assert_eq!(page.newly_at_capacity(1260), None);
+        assert_eq!(page.newly_at_capacity(1321), Some(2), "the next one");
+    }
+
+    #[test]
+    fn a_group_that_still_loads_is_not_at_capacity_and_keeps_nothing_back() {
+        let page = page(1, 1);
+        let state = &page.page.process(0).expect("is there").state;
+        state.store(State::Starting as u32, Ordering::Relaxed);
+        assert_eq!(page.newly_at_capacity(1000), None);
+        state.store(State::Ready as u32, Ordering::Relaxed);
+        let _claim = Claim::choose(&page, None, true);
+        assert_eq!(page.newly_at_capacity(1010), Some(1), "nothing was said before");
     }
 
     #[test]

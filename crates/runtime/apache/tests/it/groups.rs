@@ -231,7 +231,22 @@ fn starts_that_fail_in_a_row_are_spaced() {
         "row",
         &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web home=ROOT/missing connect-timeout=1\n{ALIAS}"),
     );
-    server.wait_for_log("WSGI0932: ", 1);
+    server.wait_for_log("WSGI0932: ", 2);
+    let log = server.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("WSGI0932: ")).collect();
+    assert!(said[0].contains(" 2 processes of group 'web' have ended in a row right after their start; "), "{log}");
+    assert!(said[0].ends_with("the next one is started in 2 seconds."), "{log}");
+    assert!(said[1].ends_with("the next one is started in 4 seconds."), "{log}");
+    let gap = (second_of_day(said[1]) - second_of_day(said[0])).rem_euclid(86_400.0);
+    assert!(gap >= 2.0, "{gap} seconds:\n{log}");
+}
+
+/// When a line was written: `[Sat Nov 28 10:17:23.720053 2026] …`.
+fn second_of_day(line: &str) -> f64 {
+    let time = line.split(' ').nth(3).unwrap_or_default();
+    let parts: Vec<f64> = time.split(':').filter_map(|part| part.parse().ok()).collect();
+    assert_eq!(parts.len(), 3, "no time: {line}");
+    parts[0] * 3600.0 + parts[1] * 60.0 + parts[2]
 }
 
 // Covers: code:WSGI0124

@@ -6,7 +6,7 @@ use super::{Exchange, Turn, now};
 use crate::codes;
 use crate::daemon::connection::{Connection, ReadError};
 use crate::daemon::sockets::LOOK;
-use crate::daemon::status_page::{Claim, StatusPage, Target};
+use crate::daemon::status_page::{Claim, StatusPage, Target, seconds};
 use crate::host::{Failure, Mpm, log};
 use crate::sys;
 
@@ -117,7 +117,7 @@ impl Exchange<'_> {
                 }
             }
             if waited >= LONG
-                && let Some(threads) = page.newly_at_capacity()
+                && let Some(threads) = page.newly_at_capacity(seconds())
             {
                 log::request(
                     self.request,

@@ -90,7 +90,7 @@ impl Life {
         self.failures = if useless { self.failures.saturating_add(1) } else { 0 };
         self.quick = if lived < SOON { self.quick.saturating_add(1) } else { 0 };
         // What it was of use for stands on the page, to which it may write what it likes.
-        let least = if self.quick > QUICK { SOON } else { Duration::ZERO };
+        let least = if self.quick > QUICK { SOON.saturating_sub(lived) } else { Duration::ZERO };
         ended::delay_after(self.failures).max(least)
     }
 }

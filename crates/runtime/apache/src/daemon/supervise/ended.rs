@@ -182,7 +182,7 @@ impl Supervisor {
                      {} seconds.",
                     many,
                     plan.program.group,
-                    delay.as_secs()
+                    delay.as_millis().div_ceil(1000)
                 ),
             );
         }
@@ -243,7 +243,7 @@ mod tests {
         let mut life = super::super::Life::default();
         let quick = Duration::from_millis(100);
         for number in 1..=3 * QUICK {
-            let least = if number > QUICK { SOON } else { Duration::ZERO };
+            let least = if number > QUICK { SOON - quick } else { Duration::ZERO };
             assert_eq!(life.ended(quick, false), least, "the {number}. one says that it was of use");
         }
         assert_eq!((life.ended(SOON, false), life.ended(quick, false)), (Duration::ZERO, Duration::ZERO));

@@ -167,6 +167,18 @@ fn a_process_that_takes_no_body_and_answers_nothing_is_one_line() {
     assert!(!server.log().contains("WSGI0129"), "{}", server.log());
 }
 
+// Covers: rule:daemon/retry-safe
+#[test]
+fn a_request_whose_body_was_read_goes_to_no_other_process() {
+    let server = start("begun", "processes=2");
+    for (path, status) in [("/leave-with-body", 502), ("/reject-with-body", 500)] {
+        let answer = server.ask(&format!("POST {path} HTTP/1.1\n{POST}"), &[b'x'; 100_000]);
+        assert_eq!(answer.status(), status, "{path}: {}", server.log());
+    }
+    server.wait_for_log("WSGI0146: ", 1);
+    server.wait_for_log("WSGI0148: Daemon process 'web' turned a request away whose body it had read.", 1);
+}
+
 // Covers: code:WSGI0118
 #[test]
 fn a_response_that_stalls_is_cut_at_the_socket_timeout() {

@@ -13,7 +13,7 @@ ARGS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev build run test faults fuzz bench peer python engine generate pins clean
+.PHONY: help setup setup-dev build run test faults fuzz memcheck bench peer python engine generate pins clean
 
 help:
 	@sed -n 's/^##  *//p' $(MAKEFILE_LIST)
@@ -24,6 +24,7 @@ help:
 ##  make setup     install what is missing (asks before using sudo; SETUP=auto does not ask)
 ##  make faults    break things under load, for minutes: kill daemons, remove sockets, fill disks (FAULT_SECONDS=20)
 ##  make fuzz      fuzz every decoder (FUZZ_SECONDS=60 each)
+##  make memcheck  serve 10 000 requests in four interpreters under valgrind, with each Python that is there
 ##  make setup-dev  what only developers need: gdb, valgrind, the load generator, fuzzers
 ##  make bench     measure against C mod_wsgi and against the limits of the project; writes target/bench
 ##  make peer      install C mod_wsgi into target/peer, to compare with
@@ -46,6 +47,10 @@ faults: build
 
 fuzz: setup-dev
 	@setup/fuzz.sh $(ARGS)
+
+memcheck: setup
+	@setup/setup.sh --for-development
+	@setup/memcheck.sh $(ARGS)
 
 build: setup
 	@setup/build.sh

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Builds the engine for one more Python and puts it beside the others in target/dist; with --test, runs its tests instead.
+# Builds the engine for one more Python and puts it beside the others in target/dist; with --test, runs its tests instead,
+# and with --test-program NAME prints the program that holds those tests.
 #
-#   PYTHON=/path/to/python3.13 setup/engine.sh [--test]
-#   VERSION=3.13 [FREE_THREADED=1] setup/engine.sh [--test]    builds that Python first (setup/python.sh) when it is not cached
+#   PYTHON=/path/to/python3.13 setup/engine.sh [--test | --test-program NAME]
+#   VERSION=3.13 [FREE_THREADED=1] setup/engine.sh …    builds that Python first (setup/python.sh) when it is not cached
 #
 # PROFILE   Cargo's profile (default release)
 set -eu
@@ -35,9 +36,13 @@ fi
 # A folder of its own: the settings of another Python would make Cargo build everything anew.
 target=$root/target/engines/$version
 cd "$root"
-if [ "${1:-}" = --test ]; then
+if [ $# != 0 ]; then
     export PYO3_PYTHON="$python"
-    exec "$python" -B "$here/rust_tests.py" "$cargo" --package wsgi_python --target-dir "$target"
+    case $1 in
+        --test) set -- ;;
+        --test-program) set -- --program "$2" ;;
+    esac
+    exec "$python" -B "$here/rust_tests.py" "$@" "$cargo" --package wsgi_python --target-dir "$target"
 fi
 PYO3_PYTHON=$python $cargo build --locked --profile "$profile" --package wsgi_python --target-dir "$target"
 case $profile in

@@ -1,9 +1,10 @@
 """Runs Cargo's tests, each in a process of its own: Python starts once in a process, and some tests fork or end theirs.
 
-    rust_tests.py CARGO [arguments that choose packages and folders]
+    rust_tests.py [--program NAME] CARGO [arguments that choose packages and folders]
 
 cargo-nextest does this when it is installed; otherwise this file runs the test programs itself, one test at a time per
-core, and prints what `cargo test` would print of them.
+core, and prints what `cargo test` would print of them. With --program nothing runs: the test program of this name is
+built, and its path printed.
 """
 
 import concurrent.futures
@@ -17,7 +18,7 @@ LIMIT_SECONDS = 300
 
 
 def programs(cargo, chosen):
-    """Each test program that Cargo builds, with the folder of its package, where its tests expect to run."""
+    """Each test program that Cargo builds: its name, its file, and the folder of its package, where its tests expect to run."""
     built = subprocess.run(
         [cargo, "test", "--locked", "--no-run", "--message-format", "json-render-diagnostics", *chosen],
         stdout=subprocess.PIPE,
@@ -28,7 +29,7 @@ def programs(cargo, chosen):
     for line in built.stdout.splitlines():
         message = json.loads(line) if line.startswith("{") else {}
         if message.get("reason") == "compiler-artifact" and message["profile"]["test"] and message["executable"]:
-            yield message["executable"], os.path.dirname(message["manifest_path"])
+            yield message["target"]["name"], message["executable"], os.path.dirname(message["manifest_path"])
 
 
 def names(program, folder, *more):
@@ -62,7 +63,7 @@ def run(test):
 
 def one_by_one(cargo, chosen):
     tests, ignored = [], 0
-    for program, folder in programs(cargo, chosen):
+    for _, program, folder in programs(cargo, chosen):
         skipped = set(names(program, folder, "--ignored"))
         ignored += len(skipped)
         tests += [(program, folder, name) for name in names(program, folder) if name not in skipped]
@@ -77,7 +78,17 @@ def one_by_one(cargo, chosen):
     return 1 if failed else 0
 
 
+def print_program(wanted, cargo, chosen):
+    found = [program for name, program, _ in programs(cargo, chosen) if name == wanted]
+    if len(found) != 1:
+        sys.exit(f"expected one test program {wanted!r}, found {found}")
+    print(found[0])
+
+
 def main():
+    if sys.argv[1] == "--program":
+        wanted, cargo, *chosen = sys.argv[2:]
+        return print_program(wanted, cargo, chosen)
     cargo, *chosen = sys.argv[1:]
     if subprocess.run([cargo, "nextest", "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
         os.execvp(cargo, [cargo, "nextest", "run", "--locked", "--no-fail-fast", "--status-level", "fail", *chosen])

@@ -52,16 +52,6 @@ stage() {
         >>"$results/summary"
 }
 
-# The Pythons that setup/python.sh has built, by their programs.
-cached_pythons() {
-    for complete in "$("$here/python-cache.sh")"/python-*/.complete; do
-        if [ -f "$complete" ]; then
-            prefix=${complete%/.complete}
-            echo "$prefix/bin/python${prefix##*/python-}"
-        fi
-    done
-}
-
 # scenarios LABEL [--as USER]: the reports go where that user may write, then to the results.
 scenarios() {
     label=$1
@@ -81,12 +71,12 @@ scenarios() {
 
 stage "format" once $cargo fmt --all --check
 stage "build" once "$here/build.sh"
-for cached in $(cached_pythons); do
+for cached in $("$here/cached-pythons.sh"); do
     stage "engine for ${cached##*/}" once env VERSION= PYTHON="$cached" "$here/engine.sh"
 done
 stage "lints" once $cargo clippy --locked --workspace --all-targets -- -D warnings
 stage "rust tests" rust "$python" -B "$here/rust_tests.py" "$cargo" --workspace
-for cached in $(cached_pythons); do
+for cached in $("$here/cached-pythons.sh"); do
     stage "rust tests on ${cached##*/}" rust env VERSION= PYTHON="$cached" "$here/engine.sh" --test
 done
 stage "generated files" once "$here/generate.sh" --check

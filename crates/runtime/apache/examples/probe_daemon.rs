@@ -122,6 +122,19 @@ impl Probe {
             let _ = stream.write_all(&out);
             return;
         }
+        if let "/leave-with-body" | "/reject-with-body" = &*path {
+            // It does not say that it has taken the request.
+            send(stream, Kind::Pull, &4096u32.to_le_bytes());
+            let _ = read(stream);
+            if path == "/reject-with-body" {
+                let mut out = Vec::new();
+                frame::put_failure(frame::FailureCode::Rejected, 0, b"", &mut out);
+                let _ = stream.write_all(&out);
+            } else {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            return;
+        }
         send(stream, Kind::Accepted, &self.daemon.index.to_le_bytes());
         match path.as_str() {
             "/die" => {

@@ -45,7 +45,7 @@ impl Withdrawals {
         let Some(cell) = free else { return false };
         cell.place.store(place, Ordering::Release);
         cell.ticket.store(ticket, Ordering::SeqCst);
-        self.count.fetch_add(1, Ordering::SeqCst);
+        self.change(|count| count.checked_add(1));
         true
     }
 
@@ -57,11 +57,15 @@ impl Withdrawals {
     fn free(&self, cell: &Cell, ticket: u64) -> bool {
         let mine = cell.ticket.compare_exchange(ticket, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
         if mine {
-            // The page can be written to by every process of the group: the count must not wrap.
-            let _ = self.count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |count| count.checked_sub(1));
+            self.change(|count| count.checked_sub(1));
             cell.used.store(0, Ordering::Release);
         }
         mine
+    }
+
+    /// The page can be written to by every process of the group: the count must not wrap.
+    fn change(&self, by_one: impl FnMut(u32) -> Option<u32>) {
+        let _ = self.count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, by_one);
     }
 
     /// The process at a place has ended: what it had not begun it never will.
@@ -109,6 +113,18 @@ mod tests {
         assert!(!withdrawals.add(1000, 0), "those are of another process");
         withdrawals.clear(0);
         assert!(!withdrawals.any() && withdrawals.add(1000, 0));
+    }
+
+    #[test]
+    fn a_count_that_was_written_to_does_not_wrap() {
+        let withdrawals = none();
+        withdrawals.count.store(u32::MAX, Ordering::Relaxed);
+        assert!(withdrawals.add(7, 0));
+        assert!(withdrawals.any() && withdrawals.take(7));
+        assert!(withdrawals.add(8, 0));
+        withdrawals.count.store(0, Ordering::Relaxed);
+        withdrawals.clear(0);
+        assert!(!withdrawals.any());
     }
 
     #[test]

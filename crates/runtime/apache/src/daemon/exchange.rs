@@ -60,6 +60,8 @@ pub(crate) struct Exchange<'e> {
     /// How often a process was tried, and how many refused because they were leaving.
     tries: (u8, u8),
     body: Body<'e>,
+    /// A process has asked for the body. Who does that serves the request; and what it was given cannot be given again.
+    body_begun: bool,
     /// The status of a body that could not be read.
     body_failed: Option<u16>,
     /// Why the process could not be given what it had asked for. It may have something to say all the same.
@@ -183,7 +185,10 @@ impl<'e> Exchange<'e> {
                     }
                 }
                 Kind::Pull => match frame::number(payload) {
-                    Ok(wanted) => self.give_body(connection, wanted),
+                    Ok(wanted) => {
+                        self.body_begun = true;
+                        self.give_body(connection, wanted)
+                    }
                     Err(malformed) => Err(malformed),
                 },
                 Kind::End => {

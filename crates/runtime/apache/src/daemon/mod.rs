@@ -28,6 +28,10 @@ mod succession;
 mod supervise;
 mod watch;
 
+#[cfg(test)]
+#[path = "../../../protocol/fuzz/claims.rs"]
+mod claims;
+
 pub(crate) use chroot::inside;
 pub(crate) use client::{Daemons, child_init, serve};
 pub(crate) use status_page::{PLACES, StatusPage, slot_of};

@@ -529,6 +529,17 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_anybody_writes_to_is_read_within_bounds() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/fuzz/corpus/claims");
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(corpus).expect("the fuzzer's corpus is checked in") {
+            super::super::claims::claims(&std::fs::read(entry.expect("readable").path()).expect("readable"));
+            inputs += 1;
+        }
+        assert!(inputs > 0, "{corpus} is empty");
+    }
+
+    #[test]
     fn a_stuck_process_is_not_preferred_until_it_is_replaced() {
         let page = page(2, 2);
         assert!(page.has_room_elsewhere(0));

@@ -185,6 +185,18 @@ fn the_time_in_which_a_client_sends_its_form_is_no_time_in_the_queue() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("POST 10"), "{answer}\n{}", server.log());
 }
 
+// Covers: rule:daemon/retry-safe
+#[test]
+fn a_request_whose_body_was_read_goes_to_no_other_process() {
+    let server = start("begun", "processes=2");
+    for (path, status) in [("/leave-with-body", 502), ("/reject-with-body", 500)] {
+        let answer = server.ask(&format!("POST {path} HTTP/1.1\n{POST}"), &[b'x'; 100_000]);
+        assert_eq!(answer.status(), status, "{path}: {}", server.log());
+    }
+    server.wait_for_log("WSGI0146: ", 1);
+    server.wait_for_log("WSGI0148: Daemon process 'web' turned a request away whose body it had read.", 1);
+}
+
 // Covers: code:WSGI0118
 #[test]
 fn a_response_that_stalls_is_cut_at_the_socket_timeout() {

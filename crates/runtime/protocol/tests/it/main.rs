@@ -41,3 +41,23 @@ fn launch() {
 fn line() {
     replay("line", checks::line);
 }
+
+#[test]
+fn loader() {
+    replay("loader", checks::loader);
+}
+
+#[test]
+fn scripts() {
+    replay("scripts", checks::scripts);
+}
+
+#[test]
+fn scoreboard() {
+    replay("scoreboard", checks::scoreboard);
+}
+
+#[test]
+fn page() {
+    replay("page", checks::page);
+}

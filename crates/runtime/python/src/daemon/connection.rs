@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) overflow: bool,
     /// Nothing was served on it yet.
     pub(super) fresh: bool,
+    /// Nothing that is sent now arrives any more: a request may lie here, but not the rest of its body.
+    pub(super) closed_to_more: bool,
     /// It is in the poller's set.
     pub(super) polled: bool,
     /// The beginning of a greeting that has not arrived as a whole.
@@ -78,7 +80,15 @@ impl Connection {
                 return Err(io::Error::last_os_error());
             }
         }
-        Ok(Self { socket, greeted: false, overflow: false, fresh: true, polled: false, partial: Vec::new() })
+        Ok(Self {
+            socket,
+            greeted: false,
+            overflow: false,
+            fresh: true,
+            closed_to_more: false,
+            polled: false,
+            partial: Vec::new(),
+        })
     }
 
     /// Reads at the end of `buffer` what is there, at most `limit` bytes; 0 is the end of the stream.
@@ -196,7 +206,8 @@ impl Connection {
     }
 
     /// Tells the other end that no further request is read here; one that it has sent already still is.
-    pub(super) fn take_no_more(&self) {
+    pub(super) fn take_no_more(&mut self) {
+        self.closed_to_more = true;
         // SAFETY: no pointers; a connection that has gone needs no telling.
         unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RD) };
     }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::frame::FailureCode;
-use wsgi_protocol::request::{self, Storage};
+use wsgi_protocol::request::{self, BODY_INCLUDED, Storage};
 
 use super::connection::{Connection, Found, Refusal};
 use super::exchange::{Buffers, Exchange, Finished};
@@ -202,6 +202,11 @@ impl Work {
             }
         };
         let exchange = Exchange::new(server, self.number, connection, &facts, included, &mut self.buffers);
+        if connection.closed_to_more && !facts.has(BODY_INCLUDED) {
+            // It was here before this process began to leave, and could be read, but not the body that the child is asked for.
+            server.status.is_withdrawn(facts.ticket);
+            return exchange.refuse(FailureCode::Rejected, b"", true);
+        }
         let queue = i64::try_from(server.timeouts.queue).unwrap_or(i64::MAX).saturating_mul(1000);
         if queue > 0 && wall_clock().saturating_sub(facts.queued_since(included)) > queue {
             server.status.is_withdrawn(facts.ticket);

@@ -341,7 +341,7 @@ impl Server {
         self.status.set_state(State::Draining);
         self.board.announce_all();
         self.leaving.store(true, Ordering::Release);
-        for connection in self.idle().values() {
+        for connection in self.idle().values_mut() {
             connection.take_no_more();
         }
     }

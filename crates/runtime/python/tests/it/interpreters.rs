@@ -186,7 +186,7 @@ fn four_interpreters_serve_side_by_side() {
     crate::process::passed("interpreters::four_inside", "60");
 }
 
-/// Also for valgrind, with more requests: `ENGINE_TEST_ARGUMENT=2500` and this test's name.
+/// Also for valgrind, with more requests: `setup/memcheck.sh`.
 #[test]
 #[ignore = "runs in a process of its own"]
 fn four_inside() {

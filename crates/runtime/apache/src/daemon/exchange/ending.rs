@@ -67,7 +67,11 @@ impl Exchange<'_> {
     pub(super) fn failure(&mut self, code: FailureCode, text: &str, keep: bool) -> Turn {
         self.log_unsent_body();
         let verdict = match code {
-            FailureCode::Rejected => return Turn::Rejected,
+            FailureCode::Rejected if !self.body_begun => return Turn::Rejected,
+            FailureCode::Rejected => Err(internal(
+                &codes::HEAD_MALFORMED,
+                format!("Daemon process '{}' turned a request away whose body it had read.", self.group.name),
+            )),
             FailureCode::QueueTimeout => Err(self.queue_timeout()),
             FailureCode::Status if !self.response.has_head() => {
                 let status = text.parse().ok().filter(|status| (400..=599).contains(status)).unwrap_or(500);
@@ -117,7 +121,12 @@ impl Exchange<'_> {
             }
             ReadError::TimedOut | ReadError::Malformed(_) => false,
         };
-        let taken = || self.accepted || self.response.has_head() || (self.ticket != 0 && page.has_taken(self.ticket));
+        let taken = || {
+            self.accepted
+                || self.body_begun
+                || self.response.has_head()
+                || (self.ticket != 0 && page.has_taken(self.ticket))
+        };
         if gone && !taken() {
             return Turn::Stale;
         }

@@ -56,6 +56,7 @@ impl<'e> Exchange<'e> {
             greeting,
             tries: (1, 0),
             body,
+            body_begun: false,
             body_failed: None,
             body_unsent: None,
             response: Response::new(request, group.flush_after),

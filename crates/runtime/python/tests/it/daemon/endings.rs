@@ -104,6 +104,36 @@ fn answers_without_a_body_are_activity_too() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+// Covers: rule:daemon/graceful-keeps-requests
+#[test]
+fn a_request_that_waits_while_it_leaves_is_served_or_goes_elsewhere() {
+    let mut daemon = Daemon::start("waiting", |launch| launch.threads = 1);
+    let mut kept: Vec<_> = (0..2)
+        .map(|_| {
+            let mut stream = daemon.greeted();
+            stream.write_all(&daemon.request("/", "", b"", 0)).expect("it reads");
+            assert_eq!(answer(&mut stream, b"").status, 200);
+            stream
+        })
+        .collect();
+    let mut busy = daemon.greeted();
+    let waits = long_request(&daemon, &mut busy);
+    // No thread is there for these yet: one has its body with it, the other's is to be asked for.
+    kept[0].write_all(&daemon.request("/", "", &[b'x'; 9000], 9000)).expect("it has room");
+    kept[1].write_all(&daemon.request("/", "", b"", 100_000)).expect("it has room");
+    let control = daemon.control.take().expect("is open");
+    std::fs::File::from(control.try_clone().expect("a descriptor")).write_all(&[LEAVE]).expect("it reads");
+    daemon.wait_for_line("Successor is serving");
+    drop(waits);
+    assert_eq!(answer(&mut busy, b"").status, 200);
+    let response = answer(&mut kept[0], b"");
+    assert_eq!((response.status, &response.body[..]), (200, &b"POST got 9000"[..]));
+    let response = answer(&mut kept[1], b"");
+    assert_eq!(response.failure.map(|(code, _)| code), Some(FailureCode::Rejected));
+    assert_eq!(response.kinds, [Kind::Failure], "no application saw it");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
 // Covers: rule:daemon/parent-gone
 #[test]
 fn it_ends_with_the_server() {

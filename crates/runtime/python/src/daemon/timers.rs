@@ -273,9 +273,10 @@ impl Timers {
             Notice::Leave => {
                 let graceful = milliseconds(self.settings.timeouts.graceful);
                 let (reason, limit) = self.replaced.unwrap_or((Reason::GracefulSignal, graceful));
+                // In this order: who reads the line can rely on it.
+                steps.push(Step::Leave);
                 steps
                     .push(Step::Log(format!("Successor is serving; daemon process '{group}' takes no more requests.")));
-                steps.push(Step::Leave);
                 let deadline = limit.map(|limit| now + limit);
                 self.phase = Phase::Draining { reason, deadline, leaving: true };
             }

@@ -426,12 +426,13 @@ impl Process for Server {
             }
             return Changed::Keep;
         }
+        // Before anything else, and in each thread that finds it out: a request that is turned away has to find another
+        // process, or wait for the one that follows, and not come back at once.
+        self.status.set_state(State::Draining);
         if !self.script_changed.swap(true, Ordering::AcqRel) {
-            let script = String::from_utf8_lossy(script);
-            let group = &self.group;
-            self.say(&format!("Forcing restart of daemon process '{group}' due to modification of script '{script}'."));
-            // The next request has to find another process, or wait for the one that follows.
             self.leave();
+            let (script, group) = (String::from_utf8_lossy(script), &self.group);
+            self.say(&format!("Forcing restart of daemon process '{group}' due to modification of script '{script}'."));
             self.board.monitor.wake();
         }
         Changed::Leave

@@ -364,8 +364,15 @@ impl Interpreter {
 
     /// Ends what applications have running in the interpreter: joins their threads and calls what they registered with
     /// `atexit`. `Py_EndInterpreter` would do the same, but cannot be called when threads are left over.
+    ///
+    /// In the main interpreter in Python's own order. In others, as in mod_wsgi, `atexit` comes first: a thread that waits
+    /// for it to be told to end would never end otherwise.
     pub(crate) fn quiesce(&self, py: Python<'_>) {
-        for (module, function) in [(c"threading", c"_shutdown"), (c"atexit", c"_run_exitfuncs")] {
+        let mut ends = [(c"threading", c"_shutdown"), (c"atexit", c"_run_exitfuncs")];
+        if !self.group.is_empty() {
+            ends.reverse();
+        }
+        for (module, function) in ends {
             let outcome = import(py, module).and_then(|module| call_method(&module, function, &[]));
             if let Err(raised) = outcome {
                 let code = if crate::object::matches(py, system_exit()) { "0097" } else { "0098" };

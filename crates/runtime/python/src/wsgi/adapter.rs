@@ -133,10 +133,7 @@ pub(crate) fn serve(
     let reused = interpreter.bundles.borrow_mut(py).pop();
     let bundle = match reused.map_or_else(|| Bundle::new(py, interpreter), Ok) {
         Ok(bundle) => bundle,
-        Err(raised) => {
-            report(py, raised, Destination::Process(interpreter), &String::from_utf8_lossy(facts.script.or_empty()));
-            return Ended::Done(Outcome::Status(500));
-        }
+        Err(raised) => return without_objects(py, interpreter, facts, gateway, &moment, outgoing, raised),
     };
     let session = &bundle.session;
     prepare(py, session, facts, &moment, outgoing);
@@ -165,6 +162,27 @@ pub(crate) fn serve(
         bundle.release(py);
     }
     ended
+}
+
+/// The request's objects could not be made, most likely for want of memory: its log is to say so all the same.
+#[cold]
+fn without_objects(
+    py: Python<'_>,
+    interpreter: &'static Interpreter,
+    facts: &Facts<'_>,
+    gateway: &mut dyn Gateway,
+    moment: &Moment,
+    outgoing: &mut Outgoing,
+    raised: Raised,
+) -> Ended {
+    let session = Session::new(interpreter);
+    prepare(py, &session, facts, moment, outgoing);
+    // SAFETY: closed when `opened` is dropped, before the gateway's borrow ends.
+    unsafe { session.open(gateway) };
+    let opened = Opened { py, session: &session };
+    report(py, raised, Destination::Request(&session), &String::from_utf8_lossy(facts.script.or_empty()));
+    drop(opened);
+    Ended::Done(Outcome::Status(500))
 }
 
 /// Closes the session's way to the gateway, also while a panic unwinds.

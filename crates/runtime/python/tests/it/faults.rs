@@ -6,6 +6,7 @@ use crate::process::{argument, passed};
 use crate::server::{Client, configuration, file, folder, journal, request, start};
 use wsgi_protocol::launch::{Import, Python};
 use wsgi_python::engine::Stacks;
+use wsgi_python::gateway::Outcome;
 
 /// A virtual environment that runs these lines in every interpreter, when its module `site` is done. In them, `main` says whether it is
 /// the process's first one, and `refuse` makes the import of a module fail.
@@ -251,4 +252,27 @@ fn service_inside() {
         Python { home: Some(argument().into_bytes()), process_group: b"service".to_vec(), ..Python::default() };
     assert!(start(config).is_some(), "{:#?}", journal(""));
     assert_eq!(journal("WSGI0090: Unable to register the handler of SIGTERM.").len(), 1, "{:#?}", journal(""));
+}
+
+#[test]
+fn a_request_whose_objects_cannot_be_made_says_so_in_its_own_log() {
+    passed("faults::without_objects_inside", "");
+}
+
+/// Nothing is served any more in a process without codecs.
+#[test]
+#[ignore = "runs in a process of its own"]
+fn without_objects_inside() {
+    start(configuration()).expect("starts");
+    let script = file(
+        "codecs.wsgi",
+        b"import codecs, encodings\nkept = []\ndef application(e, s):\n    kept.append(e['wsgi.errors'])\n    \
+          codecs.unregister(encodings.search_function)\n    s('200 OK', [])\n    return [b'fine']\n",
+    );
+    // Who keeps a request's objects takes them from the next request, which has to make its own.
+    assert_eq!(request(&script, Client::default()).text(), "fine");
+    let reply = request(&script, Client::default());
+    assert_eq!(reply.outcome, Outcome::Status(500), "{:#?}", reply.log);
+    assert!(reply.logged("WSGI0174: [script "), "{:#?}", reply.log);
+    assert!(reply.logged("LookupError exception raised processing WSGI script '"), "{:#?}", reply.log);
 }

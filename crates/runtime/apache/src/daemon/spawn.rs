@@ -179,7 +179,7 @@ enum Never {}
 
 fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -> Result<Never, SetupFailure> {
     // First of all the descriptors: none of the server's is left when anything else happens.
-    place_descriptors(program, sources, input)?;
+    let placed = place_descriptors(program, sources, input);
     // SAFETY: plain calls on this process.
     unsafe {
         check(libc::setpgid(0, 0), "WSGI0025", "Unable to leave the server's process group")?;
@@ -191,7 +191,9 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+    // A process that has none ends, and the next one would follow at once.
     wait(delay, sources);
+    placed?;
     let (group, threads) = (&program.group, program.threads);
     let what = if sources.listener.is_some() { "daemon process" } else { "the loader of daemon process group" };
     say(
@@ -255,7 +257,8 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
     Err(SetupFailure::last("WSGI0025", "Unable to execute the engine"))
 }
 
-/// Gives every inherited descriptor its number and closes all others.
+/// Gives every inherited descriptor its number and closes all others. When that cannot be done those are left that are needed to
+/// wait and to say so: a number that is in use can be had in a table that is full.
 fn place_descriptors(program: &Program, sources: Sources, input: RawFd) -> Result<(), SetupFailure> {
     let mut moves = vec![
         (input, 0),
@@ -275,14 +278,12 @@ fn place_descriptors(program: &Program, sources: Sources, input: RawFd) -> Resul
     moves.extend(sources.inherited_scripts.map(|source| (source, number::INHERITED_SCRIPTS)));
     // SAFETY: plain calls on this process's descriptors.
     unsafe {
-        // The log first, so that whatever follows can be reported.
-        let log = libc::fcntl(sources.log, libc::F_DUPFD, number::END);
         // A number below may be the source of another: none is taken before all sources lie above.
         for (source, _) in &mut moves {
             *source = libc::fcntl(*source, libc::F_DUPFD, number::END);
             if *source < 0 {
                 let failure = SetupFailure::last("WSGI0025", "Unable to collect the inherited descriptors");
-                libc::dup2(log, number::LOG);
+                keep_alone(sources.log, sources.control);
                 return Err(failure);
             }
         }
@@ -296,6 +297,25 @@ fn place_descriptors(program: &Program, sources: Sources, input: RawFd) -> Resul
         close_from(number::END, RawFd::MAX);
     }
     Ok(())
+}
+
+/// Gives the log and the control pipe their numbers and closes everything else.
+///
+/// # Safety
+/// This process has no use for the rest.
+unsafe fn keep_alone(log: RawFd, control: RawFd) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        // The one that is in the other's place goes first.
+        let (first, second) = ((log, number::LOG), (control, number::CONTROL));
+        let pairs = if control == number::LOG { [second, first] } else { [first, second] };
+        for (source, target) in pairs {
+            libc::dup2(source, target);
+        }
+    }
+    close_from(0, number::LOG - 1);
+    close_from(number::LOG + 1, number::CONTROL - 1);
+    close_from(number::CONTROL + 1, RawFd::MAX);
 }
 
 /// Closes the descriptors from the first to the last of these numbers, as far as they are open.

@@ -249,6 +249,24 @@ fn second_of_day(line: &str) -> f64 {
     parts[0] * 3600.0 + parts[1] * 60.0 + parts[2]
 }
 
+// Covers: code:WSGI0025, rule:daemon/failing-start-throttled
+#[test]
+fn processes_that_cannot_have_their_descriptors_are_spaced() {
+    let server = start("crowded", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\n{ALIAS}"));
+    let first = server.get("/").entry("pid").and_then(|pid| pid.parse::<i32>().ok()).expect("a pid");
+    // Enough for the server to start a process, too few for that to sort its own.
+    let before = server.limit_descriptors(server.descriptors() + 5);
+    // SAFETY: a daemon of this server.
+    unsafe { libc::kill(first, libc::SIGKILL) };
+    server.wait_for_log("WSGI0025: Unable to collect the inherited descriptors for daemon process 'web' (", 2);
+    let ends = server.log().matches("ended with exit code 71").count();
+    assert!(ends <= 3, "{ends} processes within three seconds:\n{}", server.log());
+    // The one that waits has its limits already; the one after it comes after eight seconds more.
+    server.limit_descriptors(before);
+    server.wait_for_log("Starting daemon process 'web'", 2);
+    assert_eq!(server.get("/").status(), 200);
+}
+
 // Covers: code:WSGI0124
 #[test]
 fn a_request_that_every_process_turns_away_is_503() {

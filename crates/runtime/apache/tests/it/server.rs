@@ -166,6 +166,24 @@ impl Server {
         }
     }
 
+    /// Lets the server's process have so many descriptors open; returns how many it might have before.
+    pub(crate) fn limit_descriptors(&self, most: u64) -> u64 {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the structure is writable, then readable; the child was not waited for, so its pid is its own.
+        unsafe {
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit), 0);
+            let before = std::mem::replace(&mut limit.rlim_cur, most);
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()), 0);
+            before
+        }
+    }
+
+    /// How many descriptors the server's process has open.
+    pub(crate) fn descriptors(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("own child").count() as u64
+    }
+
     /// Waits until the log holds a text so many times.
     pub(crate) fn wait_for_log(&self, wanted: &str, times: usize) {
         let end = Instant::now() + PATIENCE;

@@ -34,13 +34,13 @@ pub(crate) fn claims(data: &[u8]) {
             3 => {
                 if let Some(claim) = claims.last_mut() {
                     // A number that a process sends.
-                    claim.accepted_by(if second % 2 == 0 { place } else { number });
+                    claim.accepted_by(if second.is_multiple_of(2) { place } else { number });
                     assert!(is_within(claim.target(), layout));
                 }
             }
             4 => drop(page.claim_row(number)),
             5 => page.give_back(number),
-            6 => page.starting(place, number, second % 2 == 0),
+            6 => page.starting(place, number, second.is_multiple_of(2)),
             7 => page.started(place, number.cast_signed()),
             8 => page.ended(place, number.cast_signed()),
             9 => {
@@ -49,7 +49,11 @@ pub(crate) fn claims(data: &[u8]) {
                 }
             }
             10 => page.set_wish(place, Wish::from_number(second.into())),
-            11 => page.count_end(if second % 2 == 0 { Death::Signal(first.into()) } else { Death::Exit(first.into()) }),
+            11 => page.count_end(if second.is_multiple_of(2) {
+                Death::Signal(first.into())
+            } else {
+                Death::Exit(first.into())
+            }),
             _ => {
                 // As many bytes as there are, at any place of the page.
                 let length = usize::from(second).min(steps.len());
@@ -73,7 +77,7 @@ fn is_within(target: Target, layout: Layout) -> bool {
 
 /// A request is counted where it goes, and nowhere else.
 fn choose<'p>(page: &'p StatusPage, layout: Layout, first: u8, second: u8, claims: &mut Vec<Claim<'p>>) {
-    let has_overflow = first % 2 == 0;
+    let has_overflow = first.is_multiple_of(2);
     let row = u32::from(second % 4);
     let counts = || -> Vec<u32> {
         let places = (0..layout.processes()).filter_map(|place| page.page().process(place));
@@ -81,7 +85,7 @@ fn choose<'p>(page: &'p StatusPage, layout: Layout, first: u8, second: u8, claim
         counts.chain([page.page().header().waiting.load(Ordering::Relaxed)]).collect()
     };
     let before = counts();
-    let claim = Claim::choose(page, Some(row).filter(|_| second % 2 == 0), has_overflow);
+    let claim = Claim::choose(page, Some(row).filter(|_| second.is_multiple_of(2)), has_overflow);
     assert!(is_within(claim.target(), layout));
     assert!(has_overflow || claim.target() != Target::Overflow);
     let at = match claim.target() {

@@ -3,18 +3,14 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use confgen::httpd::process;
-
-use crate::Failure;
-use crate::client::Connection;
+use crate::journal::Failed;
 use crate::server::{Stage, VICTIM};
+use crate::storm::ask;
+use crate::{Failure, disk, generations, limits};
 
 /// One way to break things.
 pub(crate) struct Fault {
@@ -22,37 +18,208 @@ pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// How many times the usual length it goes on.
     pub(crate) weight: u32,
-    /// Whether requests to the group may fail at all.
-    pub(crate) may_fail: bool,
+    /// How many requests may fail.
+    pub(crate) cost: Cost,
+    /// What those that fail may be answered with.
+    pub(crate) statuses: &'static [u16],
+    /// Whose processes others take the place of.
+    pub(crate) replaces: Replaces,
+    /// Whether what is broken belongs to the other group too, so that its requests may fail as well.
+    pub(crate) hits_all: bool,
     /// Whether answers of the group's own processes may be damaged, though never mixed up.
     pub(crate) may_damage: bool,
+    /// What the group's processes may hold in the end because the application has had it, in KiB.
+    pub(crate) hoard: u64,
     /// Whether an ordinary user's server is to be tried too.
     pub(crate) again: bool,
+    /// Whether the logs are to lie on a disk that can be filled, where such a one may be mounted.
+    pub(crate) small_disk: bool,
     /// Further options of the group.
     pub(crate) options: &'static str,
     /// Does it, again and again until then, and leaves the server able to heal.
-    pub(crate) inflict: fn(&Stage, Instant) -> Result<(), Failure>,
+    pub(crate) inflict: fn(&Stage, Instant, &mut Blows) -> Result<(), Failure>,
 }
 
-const USUAL: Fault =
-    Fault { name: "", weight: 1, may_fail: true, may_damage: false, again: false, options: "", inflict: kill };
+impl Fault {
+    /// Whether its server's logs lie on a disk of their own.
+    pub(crate) fn wants_small_disk(&self) -> bool {
+        self.small_disk && disk::is_possible()
+    }
+}
+
+/// Which processes a fault ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Replaces {
+    /// None.
+    Nobody,
+    /// Those of the group that suffers.
+    Victims,
+    /// All of both groups, and httpd's children: the server is restarted gracefully.
+    Everybody,
+}
+
+/// How many requests a fault may cost.
+#[derive(Clone, Copy)]
+pub(crate) enum Cost {
+    /// None.
+    Nothing,
+    /// So many for each blow: those that what was struck had in hand.
+    PerBlow(u64),
+    /// Any number: as long as it goes on, the group cannot be reached by some of them.
+    Outage,
+}
+
+impl Cost {
+    /// Of so many blows.
+    pub(crate) fn of(self, blows: u64) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::PerBlow(requests) => requests * blows,
+            Self::Outage => u64::MAX,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Default)]
+pub(crate) struct Blows {
+    pub(crate) count: u64,
+    /// Requests of the saboteur's own that failed.
+    pub(crate) failures: Vec<Failed>,
+    /// What he saw that is not as it should be.
+    pub(crate) faults: Vec<String>,
+    /// What else he saw.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Blows {
+    /// Sends a request that does something to its own process.
+    pub(crate) fn ask(&mut self, stage: &Stage, path: &str) -> Result<(), Failure> {
+        self.count += 1;
+        self.failures.extend(ask(stage, path)?);
+        Ok(())
+    }
+
+    /// Sends a signal to a process.
+    pub(crate) fn signal(&mut self, pid: u32, number: i32) {
+        if let Ok(pid) = i32::try_from(pid) {
+            self.count += 1;
+            // SAFETY: a plain call; the process may have gone, which is as good.
+            unsafe { libc::kill(pid, number) };
+        }
+    }
+}
+
+/// Threads of each of the group's processes, and the requests that one has in hand at most.
+pub(crate) const THREADS: u64 = 5;
+
+/// Processes of the group that suffers, and of the other one.
+pub(crate) const PROCESSES: [u64; 2] = [4, 2];
+
+/// Children of httpd that serve clients.
+pub(crate) const CHILDREN: u64 = 2;
+
+const USUAL: Fault = Fault {
+    name: "",
+    weight: 1,
+    cost: Cost::PerBlow(THREADS),
+    statuses: &[502],
+    replaces: Replaces::Victims,
+    hits_all: false,
+    may_damage: false,
+    hoard: 16 * 1024,
+    again: false,
+    small_disk: false,
+    options: "",
+    inflict: kill,
+};
+
+/// Twice what a process takes to begin with.
+const LIMITED: &str = "virtual-memory-limit=1073741824";
 
 /// All of them.
 pub(crate) const FAULTS: &[Fault] = &[
     Fault { name: "kill", weight: 6, ..USUAL },
     Fault { name: "crash", inflict: crash, ..USUAL },
+    Fault { name: "memory", options: LIMITED, inflict: limits::memory, ..USUAL },
+    // Whatever such a process is asked meanwhile it cannot do.
+    Fault {
+        name: "starved",
+        options: LIMITED,
+        cost: Cost::Outage,
+        statuses: &[500, 502],
+        hoard: PROCESSES[0] * 1024 * 1024,
+        inflict: limits::starved,
+        ..USUAL
+    },
     Fault { name: "rolling", weight: 2, options: "rolling=On", inflict: rolling, ..USUAL },
-    Fault { name: "sockets", inflict: sockets, ..USUAL },
-    Fault { name: "page", inflict: page, ..USUAL },
+    Fault {
+        name: "graceful",
+        cost: Cost::Nothing,
+        replaces: Replaces::Everybody,
+        inflict: generations::graceful,
+        ..USUAL
+    },
+    Fault {
+        name: "sockets",
+        cost: Cost::Outage,
+        statuses: &[503],
+        replaces: Replaces::Everybody,
+        inflict: sockets,
+        ..USUAL
+    },
+    Fault {
+        name: "page",
+        cost: Cost::Outage,
+        statuses: &[502, 503, 504],
+        replaces: Replaces::Everybody,
+        inflict: page,
+        ..USUAL
+    },
     // What is written between the frames of other requests may be taken for data: Apache cannot tell who of a process wrote it.
-    Fault { name: "frames", may_damage: true, inflict: frames, ..USUAL },
-    Fault { name: "strangers", may_fail: false, inflict: strangers, ..USUAL },
-    Fault { name: "disk", may_fail: false, again: true, inflict: disk, ..USUAL },
-    Fault { name: "descriptors", again: true, inflict: descriptors, ..USUAL },
+    // A frame that never ends is waited for until socket-timeout. Each connection of the process is struck, also those at rest.
+    Fault {
+        name: "frames",
+        cost: Cost::PerBlow(CHILDREN * THREADS * 2),
+        statuses: &[500, 502, 504],
+        replaces: Replaces::Nobody,
+        may_damage: true,
+        inflict: frames,
+        ..USUAL
+    },
+    Fault { name: "strangers", cost: Cost::Nothing, replaces: Replaces::Nobody, inflict: strangers, ..USUAL },
+    Fault {
+        name: "disk",
+        cost: Cost::Nothing,
+        replaces: Replaces::Nobody,
+        again: true,
+        small_disk: true,
+        inflict: limits::disk,
+        ..USUAL
+    },
+    Fault {
+        name: "descriptors",
+        cost: Cost::Nothing,
+        replaces: Replaces::Nobody,
+        again: true,
+        inflict: limits::of_daemons,
+        ..USUAL
+    },
+    Fault {
+        name: "child-descriptors",
+        cost: Cost::Outage,
+        statuses: &[500],
+        replaces: Replaces::Nobody,
+        hits_all: true,
+        again: true,
+        inflict: limits::of_children,
+        ..USUAL
+    },
+    Fault { name: "parent-descriptors", again: true, inflict: limits::of_parent, ..USUAL },
 ];
 
 /// Calls it with growing numbers until the time is up.
-fn again_and_again(
+pub(crate) fn again_and_again(
     until: Instant,
     pause: Duration,
     mut strike: impl FnMut(usize) -> Result<(), Failure>,
@@ -67,27 +234,19 @@ fn again_and_again(
     Ok(())
 }
 
-fn signal(pid: u32, signal: i32) {
-    if let Ok(pid) = i32::try_from(pid) {
-        // SAFETY: a plain call; the process may have gone, which is as good.
-        unsafe { libc::kill(pid, signal) };
-    }
-}
-
 /// Kills a daemon, another one each time.
-fn kill(stage: &Stage, until: Instant) -> Result<(), Failure> {
+fn kill(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
     again_and_again(until, Duration::from_millis(400), |number| {
         let victims = stage.victims();
         if let Some(pid) = victims.get(number % victims.len().max(1)) {
-            signal(*pid, if number % 2 == 0 { libc::SIGKILL } else { libc::SIGSEGV });
+            blows.signal(*pid, if number % 2 == 0 { libc::SIGKILL } else { libc::SIGSEGV });
         }
         Ok(())
     })
 }
 
 /// Processes are killed while they are replaced: those that load, those that have just begun to serve and those that leave.
-fn rolling(stage: &Stage, until: Instant) -> Result<(), Failure> {
-    const PROCESSES: usize = 4;
+fn rolling(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
     let script = fs::read(stage.script())?;
     again_and_again(until, Duration::from_millis(200), |number| {
         if number % 5 == 0 {
@@ -102,7 +261,7 @@ fn rolling(stage: &Stage, until: Instant) -> Result<(), Failure> {
             _ => None,
         };
         if let Some(pid) = chosen {
-            signal(*pid, libc::SIGKILL);
+            blows.signal(*pid, libc::SIGKILL);
         }
         Ok(())
     })?;
@@ -110,42 +269,25 @@ fn rolling(stage: &Stage, until: Instant) -> Result<(), Failure> {
     let (began, mut settled) = (Instant::now(), 0);
     while settled < 30 && began.elapsed() < Duration::from_secs(30) {
         thread::sleep(Duration::from_millis(100));
-        settled = if stage.victims().len() == PROCESSES { settled + 1 } else { 0 };
+        settled = if stage.victims().len() as u64 == PROCESSES[0] { settled + 1 } else { 0 };
     }
     Ok(())
 }
 
-/// Requests of the saboteur that failed: they are in the log as well.
-pub(crate) static OWN_FAILURES: AtomicU64 = AtomicU64::new(0);
-
-/// A request that does something to its own process.
-fn ask(stage: &Stage, path: &str) {
-    let failed = Connection::open(stage.address())
-        .ok()
-        .and_then(|mut connection| connection.request("GET", &format!("/{VICTIM}/{path}?1"), b"").ok())
-        .is_none_or(|status| status != 200);
-    OWN_FAILURES.fetch_add(u64::from(failed), Ordering::Relaxed);
-}
-
 /// Applications that crash and leave.
-fn crash(stage: &Stage, until: Instant) -> Result<(), Failure> {
+fn crash(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
     again_and_again(until, Duration::from_millis(400), |number| {
-        ask(stage, if number % 2 == 0 { "segfault" } else { "exit" });
-        Ok(())
+        blows.ask(stage, if number % 2 == 0 { "segfault" } else { "exit" })
     })
 }
 
-/// The group's sockets vanish from the file system, all of them, until a graceful restart.
-fn sockets(stage: &Stage, until: Instant) -> Result<(), Failure> {
-    again_and_again(until, Duration::from_secs(2), |number| {
-        if number == 0 {
-            for path in socket_files(stage)? {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
-    })?;
-    stage.server.graceful()?;
+/// The group's sockets vanish from the file system, all of them. The graceful restart that follows makes them anew.
+fn sockets(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
+    for path in socket_files(stage)? {
+        fs::remove_file(path)?;
+        blows.count += 1;
+    }
+    thread::sleep(until.saturating_duration_since(Instant::now()));
     Ok(())
 }
 
@@ -161,27 +303,18 @@ fn socket_files(stage: &Stage) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// A daemon fills the status page that it shares with the server with random bytes.
-fn page(stage: &Stage, until: Instant) -> Result<(), Failure> {
-    again_and_again(until, Duration::from_millis(1500), |_| {
-        ask(stage, "page");
-        Ok(())
-    })?;
-    // The page belongs to the generation.
-    stage.server.graceful()?;
-    Ok(())
+/// A daemon fills the status page that it shares with the server with random bytes, until the graceful restart that follows.
+fn page(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
+    again_and_again(until, Duration::from_millis(1500), |_| blows.ask(stage, "page"))
 }
 
 /// A daemon writes garbage into all its connections.
-fn frames(stage: &Stage, until: Instant) -> Result<(), Failure> {
-    again_and_again(until, Duration::from_millis(300), |_| {
-        ask(stage, "frames");
-        Ok(())
-    })
+fn frames(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
+    again_and_again(until, Duration::from_millis(300), |_| blows.ask(stage, "frames"))
 }
 
 /// Somebody else connects to the daemons' sockets and sends what he likes, or nothing.
-fn strangers(stage: &Stage, until: Instant) -> Result<(), Failure> {
+fn strangers(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
     let kinds: [&[u8]; 4] = [b"", b"GET / HTTP/1.1\r\n\r\n", &[1, 1, 32, 0, 0, 0], &[1, 2, 255, 255, 255, 255]];
     let mut silent = Vec::new();
     again_and_again(until, Duration::from_millis(20), |number| {
@@ -189,62 +322,11 @@ fn strangers(stage: &Stage, until: Instant) -> Result<(), Failure> {
         let path = files.get(number % files.len().max(1)).ok_or("the group has no sockets")?;
         let mut stream = UnixStream::connect(path)?;
         let _ = stream.write_all(kinds[number % kinds.len()]);
+        blows.count += 1;
         silent.push(stream);
         if silent.len() > 60 {
             silent.drain(..30);
         }
         Ok(())
     })
-}
-
-/// The disk that the log is on is full.
-fn disk(stage: &Stage, until: Instant) -> Result<(), Failure> {
-    let members: Vec<u32> = stage.server.members().iter().map(|stat| stat.pid).chain([stage.server.pid()]).collect();
-    let length = fs::metadata(stage.logs().join("error.log"))?.len();
-    // A limit on the length of files is met by each write, as a full disk is.
-    for pid in &members {
-        limit(*pid, "fsize", &length.to_string())?;
-    }
-    thread::sleep(until.saturating_duration_since(Instant::now()));
-    for pid in &members {
-        limit(*pid, "fsize", "unlimited")?;
-    }
-    Ok(())
-}
-
-/// The daemons' tables of descriptors are full.
-fn descriptors(stage: &Stage, until: Instant) -> Result<(), Failure> {
-    let mut limited = Vec::new();
-    for pid in stage.victims() {
-        let open = fs::read_dir(format!("/proc/{pid}/fd"))?.count() as u64;
-        limit(pid, "nofile", &open.to_string())?;
-        limited.push(pid);
-    }
-    thread::sleep(until.saturating_duration_since(Instant::now()));
-    for pid in limited {
-        // One that was replaced has a limit of its own.
-        let _ = limit(pid, "nofile", "1024");
-    }
-    Ok(())
-}
-
-/// Sets a soft limit of another process.
-#[expect(clippy::disallowed_methods, reason = "prlimit is a program of its own and is started here only")]
-fn limit(pid: u32, resource: &str, value: &str) -> Result<(), Failure> {
-    let mut command = Command::new("prlimit");
-    command.args(["--pid", &pid.to_string(), &format!("--{resource}={value}:")]);
-    // Only the process's own user and group may always do this; root needs a capability for it.
-    if let (Some(user), Some(group)) = (process::user(pid), group(pid)) {
-        command.uid(user).gid(group);
-    }
-    let output = command.output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("prlimit of process {pid}: {}", String::from_utf8_lossy(&output.stderr).trim()).into())
-}
-
-fn group(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Gid:"))?.split_whitespace().next()?.parse().ok()
 }

@@ -4,86 +4,61 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use confgen::httpd::{Account, HeldPort, Httpd, Launch, Readiness, Server, ServerRoot, Signal};
+use confgen::httpd::{Account, HeldPort, Httpd, Launch, LogTail, Readiness, Server, ServerRoot, Signal, Stat, process};
 
 use crate::Failure;
+use crate::disk::SmallDisk;
+use crate::sabotage::{CHILDREN, Fault, PROCESSES, THREADS};
 
 /// The group that suffers, and the one that must not notice.
 pub(crate) const VICTIM: &str = "victim";
 pub(crate) const BYSTANDER: &str = "bystander";
 
-/// Answers with what it was asked, some of it in the head and much of it in the body. Each kind of sabotage that has to come
-/// from within a daemon is a path.
-const APPLICATION: &str = r#"import ctypes
-import mmap
-import os
-import random
-import socket
-import stat
-import sys
+/// Threads of each child of httpd: all clients have a place in one.
+pub(crate) const CHILD_THREADS: u64 = 64;
 
+/// The application of both groups.
+const APPLICATION: &str = include_str!("app.py");
 
-def application(environ, start_response):
-    mark = environ["QUERY_STRING"]
-    sabotage = {"/segfault": segfault, "/exit": leave, "/page": scribble, "/frames": garble}.get(environ["PATH_INFO"])
-    if sabotage:
-        sabotage()
-    body = environ["wsgi.input"].read() + (mark + "\n").encode() * (int(mark, 16) % 700 + 1)
-    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Mark", mark), ("Content-Length", str(len(body)))])
-    for begin in range(0, len(body), 4096):
-        yield body[begin:begin + 4096]
+/// What a process of the server is, by the names that it shows. What was logged of a process does not tell that: after
+/// thousands of them another one has its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of a group.
+    Daemon(String),
+    /// What the module forks for itself.
+    Helper,
+    /// Of httpd's own.
+    Child,
+}
 
-
-def segfault():
-    ctypes.string_at(0)
-
-
-def leave():
-    os._exit(3)
-
-
-def scribble():
-    """Fills the status page, which the daemon shares with the server, with random bytes."""
-    for line in open("/proc/self/maps"):
-        if "memfd" in line and "rw-s" in line:
-            begin, end = (int(part, 16) for part in line.split()[0].split("-"))
-            ctypes.memmove(begin, random.randbytes(end - begin), end - begin)
-
-
-def garble():
-    """Writes garbage of several kinds into every connection of the process."""
-    kinds = [
-        random.randbytes(random.randrange(1, 4000)),
-        b"\x01\x12\xff\xff\xff\xff",
-        b"\x01\x12\x05\x00\x00\x00\xc8",
-        b"\x01\x13\x00\x00\x01\x00" + bytes(100),
-        b"\x02\x16\x01\x00\x00\x00\x00",
-    ]
-    for name in os.listdir("/proc/self/fd"):
-        number = int(name)
-        try:
-            if number > 2 and stat.S_ISSOCK(os.fstat(number).st_mode):
-                copy = socket.socket(fileno=os.dup(number))
-                with copy:
-                    if not copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and copy.type == socket.SOCK_STREAM:
-                        copy.send(random.choice(kinds), socket.MSG_DONTWAIT)
-        except OSError:
-            pass
-"#;
+impl Kind {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        let title = process::title(stat.pid).unwrap_or_default();
+        match title.strip_prefix("(wsgi:").and_then(|name| name.strip_suffix(')')) {
+            Some(group) => Self::Daemon(group.to_owned()),
+            None if stat.name.starts_with("wsgi:") => Self::Helper,
+            None => Self::Child,
+        }
+    }
+}
 
 /// A running server.
 pub(crate) struct Stage {
     pub(crate) server: Server,
     port: HeldPort,
+    // Before the folder that it is mounted in.
+    disk: Option<SmallDisk>,
     root: ServerRoot,
     _modules: ServerRoot,
 }
 
 impl Stage {
     /// Starts it.
-    pub(crate) fn new(dist: &Path, options: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(dist: &Path, fault: &Fault) -> Result<Self, Failure> {
         let httpd = Httpd::locate(None, None)?;
         let modules = ServerRoot::temporary(None)?;
         for entry in fs::read_dir(dist)? {
@@ -98,13 +73,15 @@ impl Stage {
         let root = ServerRoot::temporary(None)?;
         let port = HeldPort::loopback()?;
         fs::write(root.path().join("app.wsgi"), APPLICATION)?;
-        let config = configuration(&httpd, &modules.path().join("mod_wsgi_rs.so"), root.path(), port.port(), options);
+        let config =
+            configuration(&httpd, &modules.path().join("mod_wsgi_rs.so"), root.path(), port.port(), fault.options);
         fs::write(root.path().join("httpd.conf"), config)?;
+        let disk = if fault.wants_small_disk() { Some(SmallDisk::on(&root.logs())?) } else { None };
         let server = Launch::new(&httpd.binary, root.path())
             .ready_when(Readiness::Answers(port.address()))
             .within(Duration::from_secs(20))
             .start()?;
-        Ok(Self { server, port, root, _modules: modules })
+        Ok(Self { server, port, disk, root, _modules: modules })
     }
 
     /// Where it listens.
@@ -122,6 +99,40 @@ impl Stage {
         self.root.logs()
     }
 
+    /// Its error log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.logs().join("error.log")
+    }
+
+    /// The disk that its logs are on, if that is one of its own.
+    pub(crate) fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
+    }
+
+    /// Restarts it gracefully and waits until the new generation has begun.
+    pub(crate) fn restart_gracefully(&self) -> Result<(), Failure> {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let mut log = LogTail::from_end(&self.log());
+        self.server.graceful()?;
+        let (begun, _) = log.wait_for(LIMIT, |line| line.message.contains("resuming normal operations"))?;
+        if begun { Ok(()) } else { Err(format!("the server did not restart within {LIMIT:?}").into()) }
+    }
+
+    /// Has something logged again and again until something is there that was not there before.
+    pub(crate) fn wait_for_log_line(&self, mut say: impl FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let before = fs::metadata(self.log())?.len();
+        let began = Instant::now();
+        while fs::metadata(self.log())?.len() <= before {
+            if began.elapsed() > LIMIT {
+                return Err(format!("nothing was logged for {LIMIT:?}").into());
+            }
+            say()?;
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// The folder of its sockets.
     pub(crate) fn run(&self) -> PathBuf {
         self.root.run()
@@ -129,7 +140,13 @@ impl Stage {
 
     /// The daemons of the group that suffers.
     pub(crate) fn victims(&self) -> Vec<u32> {
-        self.server.daemons_of(VICTIM).iter().map(|daemon| daemon.stat.pid).collect()
+        let all = process::descendants(self.server.pid()).into_iter();
+        all.filter(|stat| Kind::of(stat) == Kind::Daemon(VICTIM.to_owned())).map(|stat| stat.pid).collect()
+    }
+
+    /// The children of httpd's own, which serve clients.
+    pub(crate) fn children(&self) -> Vec<Stat> {
+        process::descendants(self.server.pid()).into_iter().filter(|stat| Kind::of(stat) == Kind::Child).collect()
     }
 
     /// Ends it; processes that had to be killed are an error.
@@ -164,12 +181,17 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, options: 
     {
         line(format!("User {}\nGroup {}", account.name, account.group_name));
     }
-    line("ServerLimit 2\nStartServers 2\nThreadLimit 64\nThreadsPerChild 64\nMaxRequestWorkers 128\nMinSpareThreads 1\nMaxSpareThreads 128".into());
+    // As many children as there may be, so that they stay, and room for those that leave.
+    let (all, children) = (CHILDREN * CHILD_THREADS, CHILDREN);
+    line(format!(
+        "ServerLimit 32\nStartServers {children}\nThreadLimit {CHILD_THREADS}\nThreadsPerChild {CHILD_THREADS}"
+    ));
+    line(format!("MaxRequestWorkers {all}\nMinSpareThreads {all}\nMaxSpareThreads {}", all + CHILD_THREADS));
     line("KeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 60\nTimeout 20".into());
     line(format!("WSGISocketPrefix \"{root}/run/wsgi\"\nWSGIRestrictEmbedded On"));
-    for (group, processes) in [(VICTIM, 4), (BYSTANDER, 2)] {
+    for (group, processes) in [VICTIM, BYSTANDER].into_iter().zip(PROCESSES) {
         line(format!(
-            "WSGIDaemonProcess {group} processes={processes} threads=5 display-name=%{{GROUP}} connect-timeout=5 \
+            "WSGIDaemonProcess {group} processes={processes} threads={THREADS} display-name=%{{GROUP}} connect-timeout=5 \
              shutdown-timeout=2 socket-timeout=5 {}",
             if group == VICTIM { options } else { "" }
         ));

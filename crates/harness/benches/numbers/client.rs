@@ -32,6 +32,11 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream), answered: 0 })
     }
 
+    /// The port of this end, which the server's log names.
+    pub(crate) fn port(&self) -> u16 {
+        self.stream.get_ref().local_addr().map_or(0, |address| address.port())
+    }
+
     /// Sends a request and reads the whole answer; its status.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8]) -> Result<u16, Broken> {
         self.exchange(method, path, body, &mut io::sink())

@@ -69,18 +69,21 @@ impl Held {
     }
 }
 
+/// The places of a slot where its process is not.
+const OTHER_PLACES: u64 = 2;
+
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A child keeps a connection per thread to each process. It finds out that one is closed when the next process at the same
-/// place is to get a request; and a process that follows another one is at the other one of two places.
+/// place is to get a request; and a process that follows another one is at another one of its slot's three places.
 fn kept_for_nobody(replaces: Replaces) -> usize {
     let slots = match replaces {
         Replaces::Nobody => 0,
         Replaces::Victims => PROCESSES[0],
         Replaces::Everybody => PROCESSES.iter().sum(),
     };
-    (slots * CHILDREN * THREADS) as usize
+    (slots * OTHER_PLACES * CHILDREN * THREADS) as usize
 }
 
 /// What a child may hold more, in KiB: what its requests have needed at most is kept.

@@ -65,7 +65,7 @@ pub(crate) fn compare(places: &Places) -> Result<Vec<Row>, Failure> {
     let (our_tail, peer_tail) = (median(&tail_of_ours), median(&tail_of_peer));
     Ok(vec![Row {
         what: "daemon, 90 % of requests take 1 ms and 10 % take 50 ms: p99 of the 1 ms class against C mod_wsgi".into(),
-        value: our_tail / peer_tail,
+        value: Some(our_tail / peer_tail),
         unit: "×",
         bound: Bound::AtMost(1.0),
         detail: format!(

@@ -2,7 +2,8 @@
 //! tools take.
 //!
 //! `make bench` builds what is measured and calls this. What is compared runs side by side and takes turns, and medians are
-//! compared, so that a busy machine slows both alike. A number that falls short is shown as such and is no error of the run.
+//! compared, so that a busy machine slows both alike. A number that falls short, or that could not be measured because something is
+//! not installed, is shown as such; it is an error of the run with `BENCH_STRICT=1`.
 
 #[expect(dead_code, reason = "faults are asked for by the port of a connection, which no number is")]
 mod client;
@@ -121,5 +122,15 @@ fn main() -> ExitCode {
             complete = false;
         }
     }
-    if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let short = rows.iter().filter(|row| !row.passes()).count();
+    if short > 0 {
+        eprintln!("{short} of {} numbers fall short or were not measured", rows.len());
+    }
+    if complete && (short == 0 || !is_strict()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether every number has to reach its bound.
+#[expect(clippy::disallowed_methods, reason = "how strict the run is is the caller's choice")]
+fn is_strict() -> bool {
+    std::env::var("BENCH_STRICT").is_ok_and(|value| value == "1")
 }

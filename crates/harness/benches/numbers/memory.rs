@@ -29,7 +29,7 @@ pub(crate) fn compare(places: &Places) -> Result<Vec<Row>, Failure> {
         };
         rows.push(Row {
             what: format!("memory of {process} after {REQUESTS} requests against C mod_wsgi"),
-            value: ours / peer,
+            value: Some(ours / peer),
             unit: "×",
             bound: Bound::AtMost(1.0),
             detail: format!("Pss + Private_Dirty {ours:.1} against {peer:.1} MiB, medians of {ROUNDS} starts"),
@@ -56,7 +56,7 @@ pub(crate) fn shared(places: &Places) -> Result<Vec<Row>, Failure> {
     let requests = CLIENTS * EACH;
     Ok(vec![Row {
         what: format!("memory of {PROCESSES} processes of a Django project with fork-after-load=On against Off"),
-        value: forked / loaded,
+        value: Some(forked / loaded),
         unit: "×",
         bound: Bound::AtMost(0.6),
         detail: format!(

@@ -39,6 +39,8 @@ pub(crate) enum Module {
 /// Copies of both modules in a folder that the serving user can reach, wherever the checkout lies.
 pub(crate) struct Modules {
     folder: ServerRoot,
+    /// The version of Python that C mod_wsgi was made for.
+    python: String,
 }
 
 impl Modules {
@@ -52,7 +54,7 @@ impl Modules {
             }
         }
         copy(&places.peer, &folder.path().join("peer.so"))?;
-        Ok(Self { folder })
+        Ok(Self { folder, python: version_of(&places.peer.with_file_name("pyvenv.cfg"))? })
     }
 
     fn file(&self, module: Module) -> PathBuf {
@@ -60,6 +62,18 @@ impl Modules {
             Module::Ours => "mod_wsgi_rs.so",
             Module::Peer => "peer.so",
         })
+    }
+}
+
+/// `X.Y` of the Python that an environment was made with.
+fn version_of(environment: &Path) -> Result<String, Failure> {
+    let unknown = || format!("{} does not say which Python it is for", environment.display());
+    let text = fs::read_to_string(environment).map_err(|cause| format!("{}: {cause}", environment.display()))?;
+    let full = text.lines().find_map(|line| line.strip_prefix("version = ")).ok_or_else(unknown)?;
+    let mut parts = full.trim().split('.');
+    match (parts.next(), parts.next()) {
+        (Some(major), Some(minor)) => Ok(format!("{major}.{minor}")),
+        _ => Err(unknown().into()),
     }
 }
 
@@ -121,8 +135,12 @@ impl Served {
         let root = ServerRoot::temporary(None)?;
         let port = HeldPort::loopback()?;
         fs::write(root.path().join("app.wsgi"), site.script)?;
-        let module = module.map(|module| modules.file(module));
-        let config = configuration(&httpd, module.as_deref(), root.path(), port.port(), site);
+        let loaded = module.map(|module| modules.file(module));
+        let mut config = configuration(&httpd, loaded.as_deref(), root.path(), port.port(), site);
+        if module == Some(Module::Ours) {
+            // The same Python on both sides, whatever other engines there are.
+            config.push_str(&format!("WSGIPython {}\n", modules.python));
+        }
         fs::write(root.path().join("httpd.conf"), config)?;
         let server = Launch::new(&httpd.binary, root.path())
             .ready_when(Readiness::Answers(port.address()))

@@ -36,66 +36,95 @@ struct Way {
     engine: &'static str,
 }
 
-/// Each way whose engine is installed.
+/// What the bound is for two processes, and for two interpreters or threads of one.
+const OF_PROCESSES: f64 = 1.8;
+const WITHIN_ONE: f64 = 1.7;
+
+/// Each way beside two processes of the same Python. Without its engine a way has a row all the same.
 pub(crate) fn scale(places: &Places) -> Result<Vec<Row>, Failure> {
     let modules = Modules::new(places)?;
     let ways = [
         Way {
-            what: "two processes on 3.11",
-            options: "processes=2 threads=2 python=3.11",
+            what: "two processes on 3.13",
+            options: "processes=2 threads=2 python=3.13",
             lines: String::new(),
             paths: ["/", "/"],
-            bound: 1.8,
-            engine: "3.11",
+            bound: OF_PROCESSES,
+            engine: "3.13",
         },
         Way {
             what: "two interpreters with a lock each on 3.13 (WSGIPerInterpreterGIL)",
             options: "threads=4 python=3.13",
             lines: format!("WSGIPerInterpreterGIL On\n{INTERPRETERS}"),
             paths: ["/one", "/two"],
-            bound: 1.7,
+            bound: WITHIN_ONE,
             engine: "3.13",
+        },
+        Way {
+            what: "two processes on 3.13t",
+            options: "processes=2 threads=2 python=3.13t",
+            lines: "WSGIFreeThreading On".to_owned(),
+            paths: ["/", "/"],
+            bound: OF_PROCESSES,
+            engine: "3.13t",
         },
         Way {
             what: "two threads without a lock on 3.13t (WSGIFreeThreading)",
             options: "threads=4 python=3.13t",
             lines: "WSGIFreeThreading On".to_owned(),
             paths: ["/", "/"],
-            bound: 1.7,
+            bound: WITHIN_ONE,
             engine: "3.13t",
         },
     ];
-    let mut rows = Vec::new();
-    for way in ways.iter().filter(|way| places.dist.join(format!("wsgi-daemon-{}", way.engine)).exists()) {
-        let site = Site { options: way.options, lines: &way.lines, ..Site::new(Mode::Daemon, APPLICATION) };
-        let served = Served::start(&modules, Some(Module::Ours), &site)?;
-        let (mut alone, mut together) = (Vec::new(), Vec::new());
-        for path in way.paths {
-            rate(&served, &[path], Duration::from_millis(300))?;
-        }
-        for round in 0..ROUNDS {
-            if round % 2 == 0 {
-                alone.push(rate(&served, &way.paths[..1], TURN)?);
-                together.push(rate(&served, &way.paths, TURN)?);
-            } else {
-                together.push(rate(&served, &way.paths, TURN)?);
-                alone.push(rate(&served, &way.paths[..1], TURN)?);
-            }
-        }
-        served.stop()?;
-        let (alone, together) = (median(&alone), median(&together));
-        rows.push(Row {
-            what: format!("computing requests of {}: two clients against one", way.what),
-            value: together / alone,
-            unit: "×",
-            bound: Bound::AtLeast(way.bound),
-            detail: format!(
-                "{together:.0} against {alone:.0} requests/s, medians of {ROUNDS} turns of {} s",
-                TURN.as_secs()
-            ),
-        });
+    ways.iter()
+        .map(|way| {
+            let is_there = places.dist.join(format!("wsgi-daemon-{}", way.engine)).exists();
+            let (value, detail) = if is_there { measured(&modules, way)? } else { (None, way.missing()) };
+            Ok(Row {
+                what: format!("computing requests of {}: two clients against one", way.what),
+                value,
+                unit: "×",
+                bound: Bound::AtLeast(way.bound),
+                detail,
+            })
+        })
+        .collect()
+}
+
+impl Way {
+    /// How to get what is not there.
+    fn missing(&self) -> String {
+        let (version, more) = match self.engine.strip_suffix('t') {
+            Some(version) => (version, " FREE_THREADED=1"),
+            None => (self.engine, ""),
+        };
+        format!("there is no engine for {}: make engine VERSION={version}{more}", self.engine)
     }
-    Ok(rows)
+}
+
+/// How many times as much two clients get as one, and what that was made from.
+fn measured(modules: &Modules, way: &Way) -> Result<(Option<f64>, String), Failure> {
+    let site = Site { options: way.options, lines: &way.lines, ..Site::new(Mode::Daemon, APPLICATION) };
+    let served = Served::start(modules, Some(Module::Ours), &site)?;
+    let (mut alone, mut together) = (Vec::new(), Vec::new());
+    for path in way.paths {
+        rate(&served, &[path], Duration::from_millis(300))?;
+    }
+    for round in 0..ROUNDS {
+        if round % 2 == 0 {
+            alone.push(rate(&served, &way.paths[..1], TURN)?);
+            together.push(rate(&served, &way.paths, TURN)?);
+        } else {
+            together.push(rate(&served, &way.paths, TURN)?);
+            alone.push(rate(&served, &way.paths[..1], TURN)?);
+        }
+    }
+    served.stop()?;
+    let (alone, together) = (median(&alone), median(&together));
+    let detail =
+        format!("{together:.0} against {alone:.0} requests/s, medians of {ROUNDS} turns of {} s", TURN.as_secs());
+    Ok((Some(together / alone), detail))
 }
 
 /// Requests per second of clients that each ask for their path again and again.

@@ -31,8 +31,8 @@ impl Bound {
 pub(crate) struct Row {
     /// What was measured.
     pub(crate) what: String,
-    /// The number.
-    pub(crate) value: f64,
+    /// The number; `None`: it was not measured, and `detail` says why.
+    pub(crate) value: Option<f64>,
     /// `×`, `ms` or `s`.
     pub(crate) unit: &'static str,
     /// What it has to reach.
@@ -42,12 +42,21 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Whether it was measured and reaches what it has to.
+    pub(crate) fn passes(&self) -> bool {
+        self.value.is_some_and(|value| self.bound.holds(value))
+    }
+
     fn verdict(&self) -> &'static str {
-        if self.bound.holds(self.value) { "pass" } else { "falls short" }
+        match self.value {
+            Some(_) if self.passes() => "pass",
+            Some(_) => "falls short",
+            None => "not measured",
+        }
     }
 
     fn measured(&self) -> String {
-        format!("{:.2} {}", self.value, self.unit)
+        self.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2} {}", self.unit))
     }
 
     fn required(&self) -> String {

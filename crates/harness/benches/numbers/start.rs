@@ -64,7 +64,7 @@ fn row(modules: &Modules, what: &str, site: &Site<'_>) -> Result<Row, Failure> {
     let (ours, peer) = (median(&ours), median(&peer));
     Ok(Row {
         what: format!("daemon, {what}: from the server's start to its first answer, against C mod_wsgi"),
-        value: ours / peer,
+        value: Some(ours / peer),
         unit: "×",
         bound: Bound::AtMost(1.05),
         detail: format!("{ours:.0} against {peer:.0} ms, medians of {ROUNDS} starts"),

@@ -112,7 +112,7 @@ fn compare(places: &Places, what: &str, site: &Site<'_>, wrk: Option<&str>, boun
     let (our_rate, peer_rate) = (median(&rate_of_ours), median(&rate_of_peer));
     Ok(Row {
         what: format!("{what}: requests/s against C mod_wsgi"),
-        value: our_rate / peer_rate,
+        value: Some(our_rate / peer_rate),
         unit: "×",
         bound,
         detail: format!("{our_rate:.0} against {peer_rate:.0} requests/s, medians of {ROUNDS} turns of {SECONDS} s"),

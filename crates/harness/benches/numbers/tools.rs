@@ -27,7 +27,7 @@ pub(crate) fn render(places: &Places) -> Result<Vec<Row>, Failure> {
     }
     Ok(vec![Row {
         what: "`confgen render examples/two-sites.yaml --facts FILE`, whole process".into(),
-        value: median(&times),
+        value: Some(median(&times)),
         unit: "ms",
         bound: Bound::AtMost(10.0),
         detail: format!("median of {RENDERS} runs"),
@@ -51,7 +51,7 @@ pub(crate) fn trivial_cell(places: &Places) -> Result<Vec<Row>, Failure> {
     let (cell, server) = (median(&cells), median(&servers));
     Ok(vec![Row {
         what: "harness: a trivial cell beyond httpd's own start and stop".into(),
-        value: cell - server,
+        value: Some(cell - server),
         unit: "ms",
         bound: Bound::AtMost(30.0),
         detail: format!(
@@ -74,7 +74,7 @@ pub(crate) fn catalogue(places: &Places) -> Result<Vec<Row>, Failure> {
     }
     Ok(vec![Row {
         what: "`harness run scenarios`".into(),
-        value: seconds,
+        value: Some(seconds),
         unit: "s",
         bound: Bound::AtMost(120.0),
         detail: "one run".into(),

@@ -26,7 +26,7 @@ help:
 ##  make fuzz      fuzz every decoder (FUZZ_SECONDS=60 each)
 ##  make memcheck  serve 10 000 requests in four interpreters under valgrind, with each Python that is there
 ##  make setup-dev  what only developers need: gdb, valgrind, the load generator, fuzzers
-##  make bench     measure against C mod_wsgi and against the limits of the project; writes target/bench
+##  make bench     measure against C mod_wsgi and the limits of the project; writes target/bench (BENCH_STRICT=1: all must be met)
 ##  make peer      install C mod_wsgi into target/peer, to compare with
 ##  make python    build another CPython: VERSION=3.13 [FREE_THREADED=1] [PYTHON_SRC=tarball PYTHON_SRC_SHA256=sum]
 ##  make engine    add its engine to target/dist: VERSION=3.13 [FREE_THREADED=1], or PYTHON=/path/to/python3.13

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Measures what `make build` and `make peer` made; the results go to target/bench.
 #
-#   setup/bench.sh [embedded] [daemon] [subscribed] [transfers] [latency] [start] [restarts] [pythons] [memory] [render] [cell] [catalogue]
+#   setup/bench.sh [embedded] [daemon] [subscribed] [transfers] [latency] [start] [restarts] [pythons] [memory] [shared] [render] [cell] [catalogue]
+#
+# BENCH_STRICT=1   fails when a number falls short of its bound, or could not be measured
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

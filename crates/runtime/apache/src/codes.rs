@@ -85,7 +85,7 @@ pub(crate) static FORK_FAILED: Code = code(
     Alert,
     "A daemon process could not be forked.",
     "The process is missing until it is tried again: when another process ends, ten seconds later at the latest.",
-    "Check the limits on processes and memory.",
+    "Check the server's limits on processes, memory and open files.",
 );
 pub(crate) static DAEMON_FAILED: Code = code(
     25,

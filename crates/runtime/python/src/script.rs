@@ -90,6 +90,12 @@ impl<'a> Wanted<'a> {
         (!self.is_missing()).then_some(self.mtime)
     }
 
+    /// Whether the file is another one than what was loaded. A request that was looked up before a change, and comes to a process
+    /// that has loaded the file since, tells of an older one: that is no change, unless the file itself is not what was loaded.
+    fn differs_from(&self, loaded: &Loaded) -> bool {
+        self.mtime != loaded.mtime && (self.mtime > loaded.mtime || time_of(self.path) != loaded.mtime)
+    }
+
     /// Whether [`Wanted::look`] found no file.
     pub(crate) fn is_missing(&self) -> bool {
         self.mtime == MISSING
@@ -110,7 +116,7 @@ pub(crate) fn is_outdated(interpreter: &Interpreter, wanted: &Wanted<'_>) -> boo
         return false;
     }
     let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-    scripts.get(wanted.path).is_some_and(|loaded| loaded.mtime != wanted.mtime)
+    scripts.get(wanted.path).is_some_and(|loaded| wanted.differs_from(loaded))
 }
 
 /// Whether the loaded script has a say itself in when it is loaded again.
@@ -123,7 +129,7 @@ pub(crate) fn has_hook(interpreter: &Interpreter, path: &[u8]) -> bool {
 pub(crate) fn ready<'py>(py: Python<'py>, interpreter: &Interpreter, wanted: &Wanted<'_>) -> Option<Object<'py>> {
     let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
     let loaded = scripts.get(wanted.path)?;
-    let outdated = wanted.reloading && (loaded.hook || (wanted.mtime != 0 && wanted.mtime != loaded.mtime));
+    let outdated = wanted.reloading && (loaded.hook || (wanted.mtime != 0 && wanted.differs_from(loaded)));
     (!outdated).then(|| loaded.module.get(py))
 }
 

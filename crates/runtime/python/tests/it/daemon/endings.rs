@@ -170,3 +170,23 @@ fn a_changed_script_sends_the_request_to_another_process() {
     daemon.wait_for_line("Forcing restart of daemon process 'web' due to modification of script");
     assert_eq!(daemon.wait().code(), Some(0));
 }
+
+// Covers: rule:mapping/reload-daemon-restart
+#[test]
+fn a_request_from_before_a_change_ends_no_process_that_has_the_new_script() {
+    let mut daemon = Daemon::start("older", |_| ());
+    let file = std::fs::File::options().append(true).open(&daemon.script).expect("own folder");
+    let changed_at = |second| file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second));
+    changed_at(2).expect("own file");
+    let mut stream = daemon.greeted();
+    // The second one was looked up before the change and has come from a process that is no more.
+    for version in [2_000_000, 1_000_000, 2_000_000] {
+        stream.write_all(&daemon.request_of_version(version)).expect("it reads");
+        assert_eq!(answer(&mut stream, b"").status, 200, "{version}");
+    }
+    // A file that really is an older one again is a change.
+    changed_at(1).expect("own file");
+    stream.write_all(&daemon.request_of_version(1_000_000)).expect("it reads");
+    assert_eq!(answer(&mut stream, b"").failure.map(|(code, _)| code), Some(FailureCode::Rejected));
+    assert_eq!(daemon.wait().code(), Some(0));
+}

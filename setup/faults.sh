@@ -1,7 +1,7 @@
 #!/bin/sh
 # Breaks what `make build` made, under load, in every way we know of.
 #
-#   setup/faults.sh [kill] [crash] [memory] [starved] [rolling] [graceful] [sockets] [page] [frames] [strangers] [disk]
+#   setup/faults.sh [kill] [crash] [memory] [starved] [touch] [rolling] [graceful] [sockets] [page] [frames] [strangers] [disk]
 #                   [descriptors] [child-descriptors] [parent-descriptors]      FAULT_SECONDS=20
 #
 # Root fills a disk by mounting a small one, where only this program and what it starts see it. The logs of servers that were not

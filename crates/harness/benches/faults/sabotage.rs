@@ -152,6 +152,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         inflict: limits::starved,
         ..USUAL
     },
+    Fault { name: "touch", cost: Cost::Nothing, inflict: touch, ..USUAL },
     Fault { name: "rolling", weight: 2, options: "rolling=On", inflict: rolling, ..USUAL },
     Fault {
         name: "graceful",
@@ -241,6 +242,21 @@ fn kill(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure>
         if let Some(pid) = victims.get(number % victims.len().max(1)) {
             blows.signal(*pid, if number % 2 == 0 { libc::SIGKILL } else { libc::SIGSEGV });
         }
+        Ok(())
+    })
+}
+
+/// The script is written anew again and again: every process is replaced, and requests go on to those that follow.
+fn touch(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failure> {
+    let script = fs::read(stage.script())?;
+    // So that all processes are there again in between.
+    again_and_again(until, Duration::from_secs(2), |_| {
+        // Whole at any moment, but with two times, one after the other, as a deployment leaves it.
+        let name = stage.script().with_extension("new");
+        fs::write(&name, &script)?;
+        fs::rename(name, stage.script())?;
+        fs::File::options().append(true).open(stage.script())?.set_modified(std::time::SystemTime::now())?;
+        blows.count += 1;
         Ok(())
     })
 }

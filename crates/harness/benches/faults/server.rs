@@ -72,7 +72,9 @@ impl Stage {
         }
         let root = ServerRoot::temporary(None)?;
         let port = HeldPort::loopback()?;
-        fs::write(root.path().join("app.wsgi"), APPLICATION)?;
+        for group in [VICTIM, BYSTANDER] {
+            fs::write(root.path().join(format!("{group}.wsgi")), APPLICATION)?;
+        }
         let config =
             configuration(&httpd, &modules.path().join("mod_wsgi_rs.so"), root.path(), port.port(), fault.options);
         fs::write(root.path().join("httpd.conf"), config)?;
@@ -89,9 +91,9 @@ impl Stage {
         self.port.address()
     }
 
-    /// Its application's script.
+    /// The script of the group that suffers. The other one has its own, which nobody changes.
     pub(crate) fn script(&self) -> PathBuf {
-        self.root.path().join("app.wsgi")
+        self.root.path().join(format!("{VICTIM}.wsgi"))
     }
 
     /// The folder of its logs.
@@ -196,7 +198,7 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, options: 
             if group == VICTIM { options } else { "" }
         ));
         line(format!(
-            "WSGIScriptAlias /{group} \"{root}/app.wsgi\" process-group={group} application-group=%{{GLOBAL}}"
+            "WSGIScriptAlias /{group} \"{root}/{group}.wsgi\" process-group={group} application-group=%{{GLOBAL}}"
         ));
     }
     line("<Directory />\n  Options FollowSymLinks\n  AllowOverride None\n</Directory>".into());

@@ -108,7 +108,11 @@ impl Exchange<'_> {
             entry.map_or(&b"?"[..], |entry| entry.value.or_empty())
         };
         let request = described(value(keys::id("REQUEST_METHOD")), value(keys::id("REQUEST_URI")));
-        self.pid.map_or_else(String::new, |pid| format!(" It was pid {pid}, serving {request}."))
+        // A process that starts and exits at once may be gone before its pid is read; the line about its exit has the pid.
+        self.pid.map_or_else(
+            || format!(" It was serving {request}."),
+            |pid| format!(" It was pid {pid}, serving {request}."),
+        )
     }
 
     /// The connection can be read no more.

@@ -171,11 +171,15 @@ fn setting<'a>(settings: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn static_modules(listing: &str) -> Vec<String> {
-    listing
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(".c"))
-        .map(|file| file.strip_prefix("mod_").or_else(|| file.strip_prefix("http_")).unwrap_or(file).to_owned())
-        .collect()
+    let mut names = Vec::new();
+    for file in listing.lines().filter_map(|line| line.trim().strip_suffix(".c")) {
+        let name = file.strip_prefix("mod_").or_else(|| file.strip_prefix("http_")).unwrap_or(file);
+        // `core.c` and `http_core.c` are one module to LoadModule.
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 fn modules_folder(binary: &Path, built_root: &Path) -> Option<PathBuf> {
@@ -214,7 +218,7 @@ mod tests {
     fn names_static_modules_as_load_module_does() {
         assert_eq!(
             static_modules("Compiled in modules:\n  core.c\n  mod_so.c\n  http_core.c\n  event.c\n"),
-            ["core", "so", "core", "event"]
+            ["core", "so", "event"]
         );
     }
 

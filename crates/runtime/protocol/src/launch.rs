@@ -158,7 +158,7 @@ pub struct Daemon {
     pub index: u32,
     /// How many processes the status page has places for.
     pub page_processes: u32,
-    /// The generation of the configuration that started it.
+    /// Which start of its slot this process is ([`crate::page::ProcessSlot::generation`]).
     pub generation: u32,
     /// `threads=`; 0 is a service process.
     pub threads: u32,

@@ -14,6 +14,7 @@
 //! | [`line`] | daemon mode | log records of a daemon that belong to no request |
 //! | [`loader`] | daemon mode | orders to the process that forks a group's processes, and its reports |
 //! | [`scoreboard`] | both | Apache's scoreboard for `mod_wsgi.server_metrics()` |
+//! | [`scripts`] | daemon mode | which scripts a rolling process has loaded, for its successor to load as well |
 //! | [`page`] | daemon mode | the status page: shared memory between parent, children and the daemons of one group |
 //! | [`tally`] | daemon mode | what the status page counts for a whole group |
 //! | [`withdrawal`] | daemon mode | requests that are taken back from a process that has not begun them |

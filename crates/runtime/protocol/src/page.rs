@@ -102,7 +102,7 @@ pub struct ProcessSlot {
     pub state: AtomicU32,
     /// Requests that children have given to it and that have not ended.
     pub in_flight: AtomicU32,
-    /// Which start of this slot it is.
+    /// The start number: how many processes have been started in this slot, this one included.
     pub generation: AtomicU32,
     /// Requests it has begun.
     pub requests: AtomicU64,

@@ -88,9 +88,11 @@ pub(crate) fn register() {
                     sys::ap_hook_translate_name(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE);
                 }
                 Hook::AccessChecker(function, after, before) => {
-                    // What was checked for a configuration holds for internal requests under the same one.
-                    let once = sys::AP_AUTH_INTERNAL_PER_CONF.cast_signed();
-                    sys::ap_hook_check_access(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE, once);
+                    // A script decides by the path: what it allowed for one path says nothing about another path under
+                    // the same configuration. With "per configuration", httpd would skip all checks of such internal
+                    // requests, those of other modules included.
+                    let always = sys::AP_AUTH_INTERNAL_PER_URI.cast_signed();
+                    sys::ap_hook_check_access(*function, after.0.as_ptr(), before.0.as_ptr(), MIDDLE, always);
                 }
                 Hook::Handler(function) => sys::ap_hook_handler(*function, nobody, nobody, MIDDLE),
             }

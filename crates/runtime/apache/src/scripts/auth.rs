@@ -41,7 +41,8 @@ pub(crate) fn register(pool: Pool<'_>) {
                 kept(name),
                 kept(c"0"),
                 provider,
-                sys::AP_AUTH_INTERNAL_PER_CONF.cast_signed(),
+                // User and group scripts decide by the path too; see the access checker in `hooks.rs`.
+                sys::AP_AUTH_INTERNAL_PER_URI.cast_signed(),
             );
         }
     }

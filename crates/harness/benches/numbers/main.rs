@@ -34,6 +34,8 @@ struct Places {
     dist: PathBuf,
     /// C mod_wsgi.
     peer: PathBuf,
+    /// The `target/dist` of another build of ours to compare with (`BENCH_BASELINE`).
+    baseline: Option<PathBuf>,
     /// The environment of the scenarios.
     venv: PathBuf,
     /// The Django project whose start is measured.
@@ -55,6 +57,7 @@ impl Places {
         Self {
             dist: target.join("dist"),
             peer: target.join("peer/mod_wsgi.so"),
+            baseline: baseline(),
             venv: target.join("venv"),
             django: root.join("scenarios/apps/django-admin"),
             example: root.join("examples/two-sites.yaml"),
@@ -71,12 +74,16 @@ struct Measurement {
     run: fn(&Places) -> Result<Vec<Row>, Failure>,
 }
 
+/// The measurement that needs another build.
+const BASELINE: &str = "baseline";
+
 const MEASUREMENTS: &[Measurement] = &[
     Measurement {
         name: "embedded",
         run: |places| throughput::hello(places, pair::Mode::Embedded, Bound::AtLeast(4.0)),
     },
     Measurement { name: "daemon", run: |places| throughput::hello(places, pair::Mode::Daemon, Bound::AtLeast(3.0)) },
+    Measurement { name: BASELINE, run: throughput::baseline },
     Measurement { name: "subscribed", run: throughput::subscribed },
     Measurement { name: "transfers", run: throughput::transfers },
     Measurement { name: "latency", run: latency::compare },
@@ -99,6 +106,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let places = Places::new();
+    if places.baseline.is_none() && wanted.iter().any(|name| name == BASELINE) {
+        eprintln!("{BASELINE}: set BENCH_BASELINE to the target/dist folder of the build to compare with");
+        return ExitCode::from(2);
+    }
     let mut rows = Vec::new();
     let mut complete = true;
     for measurement in MEASUREMENTS
@@ -133,4 +144,10 @@ fn main() -> ExitCode {
 #[expect(clippy::disallowed_methods, reason = "how strict the run is is the caller's choice")]
 fn is_strict() -> bool {
     std::env::var("BENCH_STRICT").is_ok_and(|value| value == "1")
+}
+
+/// The build to compare with, if one is given.
+#[expect(clippy::disallowed_methods, reason = "which build to compare with is the caller's choice")]
+fn baseline() -> Option<PathBuf> {
+    std::env::var_os("BENCH_BASELINE").filter(|value| !value.is_empty()).map(PathBuf::from)
 }

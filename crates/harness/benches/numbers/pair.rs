@@ -45,9 +45,15 @@ pub(crate) struct Modules {
 
 impl Modules {
     pub(crate) fn new(places: &Places) -> Result<Self, Failure> {
+        Self::with_ours_from(places, &places.dist)
+    }
+
+    /// The same with another build of our module, from its `target/dist`.
+    pub(crate) fn with_ours_from(places: &Places, dist: &Path) -> Result<Self, Failure> {
         let folder = ServerRoot::temporary(None)?;
-        for entry in fs::read_dir(&places.dist)? {
-            let path = entry?.path();
+        let entries = fs::read_dir(dist).map_err(|cause| format!("cannot read {}: {cause}", dist.display()))?;
+        for entry in entries {
+            let path = entry.map_err(|cause| format!("cannot read {}: {cause}", dist.display()))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if name == "mod_wsgi_rs.so" || name.starts_with("wsgi_python-") || name.starts_with("wsgi-daemon-") {
                 copy(&path, &folder.path().join(name))?;

@@ -15,6 +15,9 @@ use crate::{Failure, Places};
 const ROUNDS: usize = 7;
 const SECONDS: u32 = 2;
 
+/// Turns of each of two builds of ours: a difference of two percent has to show.
+const BASELINE_ROUNDS: usize = 15;
+
 /// The bytes of a form or an upload, as `wrk` sends them.
 const POST_10K: &str = "wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", 10240)\n";
 
@@ -94,28 +97,52 @@ fn compare(places: &Places, what: &str, site: &Site<'_>, wrk: Option<&str>, boun
     let modules = Modules::new(places)?;
     let ours = Served::start(&modules, Some(Module::Ours), site)?;
     let peer = Served::start(&modules, Some(Module::Peer), site)?;
-    let (mut rate_of_ours, mut rate_of_peer) = (Vec::new(), Vec::new());
-    load(&ours, script, 1)?;
-    load(&peer, script, 1)?;
-    for round in 0..ROUNDS {
-        // Who begins changes, so that neither always runs on a warmer machine.
+    take_turns(&format!("{what}: requests/s against C mod_wsgi"), (ours, peer), script, ROUNDS, bound)
+}
+
+/// Hello world in both modes against another build of our module.
+pub(crate) fn baseline(places: &Places) -> Result<Vec<Row>, Failure> {
+    let Some(dist) = &places.baseline else { return Ok(Vec::new()) };
+    let (new, old) = (Modules::new(places)?, Modules::with_ours_from(places, dist)?);
+    let row = |mode: Mode| {
+        let site = Site::hello(mode);
+        let start = |modules| Served::start(modules, Some(Module::Ours), &site);
+        let what = format!("{}: requests/s against the baseline build", mode.name());
+        take_turns(&what, (start(&new)?, start(&old)?), None, BASELINE_ROUNDS, Bound::AtLeast(0.98))
+    };
+    Ok(vec![row(Mode::Embedded)?, row(Mode::Daemon)?])
+}
+
+/// Loads two servers in turns; the row's value is the first one's median rate over the second one's.
+fn take_turns(
+    what: &str,
+    (first, second): (Served, Served),
+    script: Option<&Path>,
+    rounds: usize,
+    bound: Bound,
+) -> Result<Row, Failure> {
+    let (mut rates_of_first, mut rates_of_second) = (Vec::new(), Vec::new());
+    load(&first, script, 1)?;
+    load(&second, script, 1)?;
+    for round in 0..rounds {
+        // The order alternates, so that neither always runs on a warmer machine.
         if round % 2 == 0 {
-            rate_of_ours.push(load(&ours, script, SECONDS)?);
-            rate_of_peer.push(load(&peer, script, SECONDS)?);
+            rates_of_first.push(load(&first, script, SECONDS)?);
+            rates_of_second.push(load(&second, script, SECONDS)?);
         } else {
-            rate_of_peer.push(load(&peer, script, SECONDS)?);
-            rate_of_ours.push(load(&ours, script, SECONDS)?);
+            rates_of_second.push(load(&second, script, SECONDS)?);
+            rates_of_first.push(load(&first, script, SECONDS)?);
         }
     }
-    ours.stop()?;
-    peer.stop()?;
-    let (our_rate, peer_rate) = (median(&rate_of_ours), median(&rate_of_peer));
+    first.stop()?;
+    second.stop()?;
+    let (rate, other_rate) = (median(&rates_of_first), median(&rates_of_second));
     Ok(Row {
-        what: format!("{what}: requests/s against C mod_wsgi"),
-        value: Some(our_rate / peer_rate),
+        what: what.to_owned(),
+        value: Some(rate / other_rate),
         unit: "×",
         bound,
-        detail: format!("{our_rate:.0} against {peer_rate:.0} requests/s, medians of {ROUNDS} turns of {SECONDS} s"),
+        detail: format!("{rate:.0} against {other_rate:.0} requests/s, medians of {rounds} turns of {SECONDS} s"),
     })
 }
 

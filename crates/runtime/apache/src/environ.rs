@@ -107,7 +107,7 @@ pub(crate) fn collect<'r>(job: &Job<'r>) -> Facts<'r> {
             // A trusted proxy has the last word.
             (b"HTTPS", _) if proxy_knows_scheme => {}
             // mod_ssl's: it decides on the scheme and is not shown.
-            (b"HTTPS", Some(value)) => entries.put(key!("HTTPS"), value.to_bytes()),
+            (b"HTTPS", value) => entries.put(key!("HTTPS"), value.map_or(b"", CStr::to_bytes)),
             (name, value) if !is_internal(name) => entries.put_literal(name, value.map(CStr::to_bytes)),
             _ => {}
         }

@@ -4,6 +4,11 @@
 //! inserting. Requests of one client program have the same set of keys, so the template is refined: a [`Shape`] is a
 //! template for one sequence of keys, which also remembers the last values of those that seldom change. A request that
 //! fits a shape costs one dict copy, a byte comparison per remembered value, and one replacement per other value.
+//!
+//! Entries may have the same key: a variable of the configuration, then what the server knows. The last one counts. No
+//! variable can replace a key that the engine sets itself.
+
+use std::collections::HashSet;
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Entry;
@@ -68,6 +73,7 @@ const SCRIPT_FILENAME: KeyId = keys::id("SCRIPT_FILENAME");
 /// The keys that the engine sets itself in each request.
 struct OwnKeys {
     url_scheme: Stored,
+    http: Stored,
     https: Stored,
     input: Stored,
     errors: Stored,
@@ -93,6 +99,8 @@ struct Slot {
     id: KeyId,
     name: Box<[u8]>,
     key: Stored,
+    /// Its entry changes nothing: a later one has the same key, or the key is the engine's own.
+    hidden: bool,
     /// Its values are kept.
     remember: bool,
     /// The value in the template.
@@ -195,6 +203,7 @@ impl Environs {
             numbered,
             own: OwnKeys {
                 url_scheme: key(py, "wsgi.url_scheme")?,
+                http: key(py, "http")?,
                 https: key(py, "https")?,
                 input: key(py, "wsgi.input")?,
                 errors: key(py, "wsgi.errors")?,
@@ -299,10 +308,13 @@ impl Environs {
                 self.scheme(py, &environ, entry)?;
                 continue;
             }
-            let value = value(py, entry)?;
-            match self.numbered.get(usize::from(entry.key).wrapping_sub(1)) {
-                Some(key) => place(&environ, key, &value)?,
-                None => insert(&environ, &latin1(py, entry.name.or_empty())?, &value)?,
+            if let Some(key) = self.numbered.get(usize::from(entry.key).wrapping_sub(1)) {
+                place(&environ, key, &value(py, entry)?)?;
+                continue;
+            }
+            let key = latin1(py, entry.name.or_empty())?;
+            if !self.owns(&key)? {
+                insert(&environ, &key, &value(py, entry)?)?;
             }
         }
         Ok(environ)
@@ -311,6 +323,9 @@ impl Environs {
     fn shaped<'py>(&self, py: Python<'py>, shape: &mut Shape, entries: &[Entry<'_>]) -> Raise<Object<'py>> {
         let environ = copy(py, &shape.template)?;
         for (slot, entry) in shape.slots.iter_mut().zip(entries) {
+            if slot.hidden {
+                continue;
+            }
             if slot.id == HTTPS {
                 self.scheme(py, &environ, entry)?;
                 continue;
@@ -336,35 +351,51 @@ impl Environs {
 
     fn new_shape(&self, py: Python<'_>, entries: &[Entry<'_>]) -> Raise<Shape> {
         let template = copy(py, &self.base)?;
-        let mut slots = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let key = match self.numbered.get(usize::from(entry.key).wrapping_sub(1)) {
-                Some(key) => key.get(py),
-                None => latin1(py, entry.name.or_empty())?,
+        let mut slots: Vec<Slot> = Vec::with_capacity(entries.len());
+        let mut later = HashSet::with_capacity(entries.len());
+        // From the last entry to the first: of several with the same key, the first one met counts.
+        for entry in entries.iter().rev() {
+            let spelled = entry.name.or_empty();
+            let (key, owned) = match self.numbered.get(usize::from(entry.key).wrapping_sub(1)) {
+                Some(key) => (key.get(py), false),
+                None => {
+                    let key = latin1(py, spelled)?;
+                    let owned = self.owns(&key)?;
+                    (key, owned)
+                }
             };
-            if entry.key != HTTPS {
-                insert(&template, &key, &none(py))?;
-            }
-            let name = entry.name.or_empty().into();
+            let hidden = owned || !later.insert(keys::name(entry.key).map_or(spelled, str::as_bytes));
             let remember = REMEMBERED.contains(&entry.key);
-            slots.push(Slot { id: entry.key, name, key: Stored::new(key), remember, remembered: None });
+            let (name, key) = (spelled.into(), Stored::new(key));
+            slots.push(Slot { id: entry.key, name, key, hidden, remember, remembered: None });
+        }
+        slots.reverse();
+        for slot in slots.iter().filter(|slot| !slot.hidden && slot.id != HTTPS) {
+            place(&template, &slot.key, &none(py))?;
         }
         Ok(Shape { slots, template: Stored::new(template) })
+    }
+
+    /// Whether a spelled-out key is one that the engine sets itself.
+    fn owns(&self, key: &Object<'_>) -> Raise<bool> {
+        // SAFETY: alive, attached; an exact dict.
+        let found = unsafe { ffi::PyDict_Contains(self.base.as_ptr(), key.as_ptr()) };
+        done(found)?;
+        Ok(found == 1)
     }
 
     /// `HTTPS` is not shown to applications: it decides the scheme.
     fn scheme(&self, py: Python<'_>, environ: &Object<'_>, entry: &Entry<'_>) -> Raise<()> {
         let value = entry.value.or_empty();
-        if value.eq_ignore_ascii_case(b"on") || value == b"1" {
-            place(environ, &self.own.url_scheme, &self.own.https.get(py))?;
-        }
-        Ok(())
+        let encrypted = value.eq_ignore_ascii_case(b"on") || value == b"1";
+        let scheme = if encrypted { &self.own.https } else { &self.own.http };
+        place(environ, &self.own.url_scheme, &scheme.get(py))
     }
 }
 
-/// The entry with this number, for what the engine itself has to know.
+/// The last entry with this number, for what the engine itself has to know.
 pub(crate) fn entry<'a>(facts: &Facts<'a>, id: KeyId) -> Option<&'a [u8]> {
-    facts.entries().iter().find(|entry| entry.key == id).and_then(|entry| entry.value.get())
+    facts.entries().iter().rfind(|entry| entry.key == id).and_then(|entry| entry.value.get())
 }
 
 /// The file that the request is for.

@@ -1,5 +1,9 @@
 //! The environ.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use crate::server::{Client, check, file, request};
 
 fn entry(name: &str, value: &[u8]) -> (String, Option<Vec<u8>>) {
@@ -134,4 +138,117 @@ fn an_application_may_keep_its_environ() {
         last = request(&script, client).text();
     }
     assert_eq!(last, "a;b;c");
+}
+
+/// What tables are made of: keys with a number (some of whose values are remembered), keys without, and keys that the engine
+/// sets itself.
+const NAMES: &[&str] = &[
+    "SERVER_NAME",
+    "HTTP_HOST",
+    "REMOTE_ADDR",
+    "PATH_INFO",
+    "HTTP_COOKIE",
+    "HTTPS",
+    "mod_wsgi.script_name",
+    "mod_wsgi.mount_point",
+    "FREE",
+    "HTTP_X_FREE",
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.run_once",
+    "mod_wsgi.process_group",
+    "mod_wsgi.request_id",
+    "mod_wsgi_rs.version",
+];
+
+/// Those of them that no variable can set.
+const OWN: &[&str] = &[
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.run_once",
+    "mod_wsgi.process_group",
+    "mod_wsgi.request_id",
+    "mod_wsgi_rs.version",
+];
+
+type Table = Vec<(String, Option<Vec<u8>>)>;
+
+/// The environ of the keys in [`NAMES`], by the rule alone: the last entry of a key counts.
+fn expected(variables: &Table, entries: &Table) -> BTreeMap<String, String> {
+    let mut expected = BTreeMap::from(
+        [
+            ("wsgi.version", "(1, 0)"),
+            ("wsgi.url_scheme", "'http'"),
+            ("wsgi.run_once", "False"),
+            ("mod_wsgi.process_group", "''"),
+            ("mod_wsgi.request_id", "'request-id'"),
+            ("mod_wsgi_rs.version", "'0.1.0'"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let settable = variables.iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
+    // What every request of these tests has.
+    let always = [entry("HTTP_HOST", b"localhost"), entry("PATH_INFO", b"/")];
+    for (name, value) in settable.chain(&always).chain(entries) {
+        let text = value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned());
+        let shown = text.as_ref().map_or_else(|| "None".to_owned(), |text| format!("'{text}'"));
+        if name == "HTTPS" {
+            let scheme = if text.as_deref() == Some("on") { "'https'" } else { "'http'" };
+            expected.insert("wsgi.url_scheme".to_owned(), scheme.to_owned());
+        } else {
+            expected.insert(name.clone(), shown);
+        }
+    }
+    expected
+}
+
+fn tables() -> impl Strategy<Value = Vec<(Table, Table)>> {
+    let value = prop_oneof![Just(None), Just(Some("")), Just(Some("on")), Just(Some("a")), Just(Some("b"))];
+    let pair = |names: Vec<&'static str>| {
+        (proptest::sample::select(names), value.clone())
+            .prop_map(|(name, value)| (name.to_owned(), value.map(|value| value.as_bytes().to_vec())))
+    };
+    // Apache's side gives HTTPS its number, and the engine's own keys never come from there.
+    let variables = NAMES.iter().copied().filter(|name| *name != "HTTPS").collect();
+    let entries = NAMES.iter().copied().filter(|name| !OWN.contains(name)).collect();
+    let table = (proptest::collection::vec(pair(variables), 0..6), proptest::collection::vec(pair(entries), 0..6));
+    // Several values for each sequence of keys: a shape is made when a sequence comes again.
+    let rounds = (table, proptest::collection::vec(proptest::collection::vec(value, 12), 4..6));
+    rounds.prop_map(|((variables, entries), rounds)| {
+        let filled = |table: &Table, values: &[Option<&str>]| -> Table {
+            let values = values.iter().map(|value| value.map(|value| value.as_bytes().to_vec()));
+            table.iter().map(|(name, _)| name.clone()).zip(values).collect()
+        };
+        rounds.iter().map(|values| (filled(&variables, values), filled(&entries, &values[6..]))).collect()
+    })
+}
+
+const SHOWING: &str = "def application(environ, start_response):
+    lines = ['%s=%r' % (name, environ[name]) for name in NAMES if name in environ]
+    start_response('200 OK', [])
+    return ['\\n'.join(lines).encode()]
+";
+
+// Covers: rule:adapter/variables-cannot-replace, rule:adapter/environ-exact-dict
+#[test]
+fn of_entries_with_one_key_the_last_counts_however_often_the_keys_come() {
+    let script = file("showing.wsgi", format!("NAMES = {NAMES:?}\n{SHOWING}").as_bytes());
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let result = runner.run(&tables(), |rounds| {
+        for (variables, entries) in rounds {
+            let expected = expected(&variables, &entries);
+            let client = Client { variables, entries, ..Client::default() };
+            let reply = request(&script, client).text();
+            let given: BTreeMap<_, _> = reply
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            prop_assert_eq!(given, expected);
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
 }

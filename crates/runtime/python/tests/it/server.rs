@@ -135,6 +135,8 @@ pub(crate) struct Client {
     pub(crate) send_failure: Option<(usize, SendFailure)>,
     pub(crate) group: &'static str,
     pub(crate) callable: &'static str,
+    /// Variables of the configuration, whose names are spelled out; they come before all other entries.
+    pub(crate) variables: Vec<(String, Option<Vec<u8>>)>,
     pub(crate) entries: Vec<(String, Option<Vec<u8>>)>,
     pub(crate) reload: bool,
 }
@@ -149,6 +151,7 @@ impl Default for Client {
             send_failure: None,
             group: "",
             callable: "application",
+            variables: Vec::new(),
             entries: Vec::new(),
             reload: false,
         }
@@ -307,15 +310,19 @@ pub(crate) fn request(script: &std::path::Path, client: Client) -> Reply {
         ("HTTP_HOST".into(), Some(b"localhost".to_vec())),
     ];
     pairs.extend(client.entries.iter().cloned());
-    let entries: Vec<Entry<'_>> = pairs
-        .iter()
-        .map(|(name, value)| {
-            let number = keys::KEYS.iter().position(|key| key == name);
-            let key = number.map_or(keys::LITERAL, |index| u8::try_from(index + 1).expect("few keys"));
-            let name = if number.is_some() { Bytes::NONE } else { Bytes::new(name.as_bytes()) };
-            Entry { key, name, value: value.as_deref().map_or(Bytes::NONE, Bytes::new) }
-        })
-        .collect();
+    let variables = client.variables.clone();
+    let variables = variables.iter().map(|(name, text)| Entry {
+        key: keys::LITERAL,
+        name: Bytes::new(name.as_bytes()),
+        value: bytes(text),
+    });
+    let others = pairs.iter().map(|(name, text)| {
+        let number = keys::KEYS.iter().position(|key| key == name);
+        let key = number.map_or(keys::LITERAL, |index| u8::try_from(index + 1).expect("few keys"));
+        let name = if number.is_some() { Bytes::NONE } else { Bytes::new(name.as_bytes()) };
+        Entry { key, name, value: bytes(text) }
+    });
+    let entries: Vec<Entry<'_>> = variables.chain(others).collect();
     let mut facts = Facts::new(&entries);
     let path = script.as_os_str().as_bytes();
     facts.script = Bytes::new(path);
@@ -340,6 +347,10 @@ pub(crate) fn request(script: &std::path::Path, client: Client) -> Reply {
     let mut recorder = Recorder { client, reply, sends: 0 };
     recorder.reply.outcome = with_worker(|worker| engine().serve(worker, &facts, &mut recorder));
     recorder.reply
+}
+
+fn bytes(value: &Option<Vec<u8>>) -> Bytes<'_> {
+    value.as_deref().map_or(Bytes::NONE, Bytes::new)
 }
 
 fn mtime(script: &std::path::Path) -> i64 {

@@ -24,6 +24,7 @@ static TABLE: EngineTable = EngineTable {
     serve,
     stop,
     consult,
+    interrupt,
 };
 
 /// The entry that the module looks for.
@@ -62,6 +63,8 @@ unsafe extern "C" fn start(config: Bytes<'_>) -> i32 {
         Err(_) => 1,
     }
 }
+
+unsafe extern "C" fn interrupt() {}
 
 unsafe extern "C" fn stop() {
     notice("engine stopped");

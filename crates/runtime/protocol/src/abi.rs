@@ -292,6 +292,9 @@ pub struct EngineTable {
     pub stop: unsafe extern "C" fn(),
     /// Asks a script that decides on a request, on the calling thread.
     pub consult: unsafe extern "C" fn(consultation: *const crate::consult::Consultation<'_>) -> crate::consult::Advice,
+    /// Interrupts what the application is doing in this process, because the process ends. From a thread that does not
+    /// serve.
+    pub interrupt: unsafe extern "C" fn(),
 }
 
 #[cfg(test)]

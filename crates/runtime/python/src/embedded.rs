@@ -63,6 +63,7 @@ static TABLE: EngineTable = EngineTable {
     serve,
     stop,
     consult,
+    interrupt,
 };
 
 /// The engine's entry ([`wsgi_protocol::abi::ENGINE_SYMBOL`]).
@@ -158,6 +159,14 @@ unsafe extern "C" fn stop() {
     guarded((), || {
         if let Some(engine) = ENGINE.get() {
             engine.stop("");
+        }
+    });
+}
+
+unsafe extern "C" fn interrupt() {
+    guarded((), || {
+        if let Some(engine) = ENGINE.get() {
+            engine.interrupt_all();
         }
     });
 }

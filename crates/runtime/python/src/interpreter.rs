@@ -396,6 +396,21 @@ impl Interpreter {
         }
     }
 
+    /// Lets [`Interpreter::quiesce`] run on another thread than Python's main thread while that one is still busy: before
+    /// 3.13 `threading._shutdown` would wait for it as for any other thread.
+    pub(crate) fn release_main_thread(&self, py: Python<'_>) {
+        if cfg!(Py_3_13) {
+            return;
+        }
+        let released = import(py, c"threading").and_then(|threading| {
+            let lock = get(&get(&threading, c"_main_thread")?, c"_tstate_lock")?;
+            call_method(&get(&threading, c"_shutdown_locks")?, c"discard", &[&lock])
+        });
+        if let Err(raised) = released {
+            raised.forget(py);
+        }
+    }
+
     /// Drops what the engine keeps of Python objects, so that the application's own end can run. A restricted
     /// `sys.stdout` makes way for one that Python can flush when it ends.
     pub(crate) fn strip(&'static self, py: Python<'_>) {

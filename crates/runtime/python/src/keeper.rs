@@ -19,7 +19,15 @@ const STACK: usize = 8 * 1024 * 1024;
 
 enum Job {
     Make { index: usize, group: Vec<u8>, reply: Sender<Option<&'static Interpreter>> },
-    End { interpreter: &'static Interpreter, states: Vec<State>, reply: Sender<bool> },
+    End { interpreter: &'static Interpreter, idle: Idle, reply: Sender<bool> },
+}
+
+/// What serving threads have left in an interpreter that ends.
+pub(crate) struct Idle {
+    /// The thread states of those that are not inside an application.
+    pub(crate) states: Vec<State>,
+    /// No serving thread is inside an application.
+    pub(crate) all: bool,
 }
 
 /// The way to the thread.
@@ -50,9 +58,9 @@ impl Keeper {
 
     /// Ends an interpreter, with the idle thread states that serving threads left there. False: it had to be left alive.
     /// Call without the GIL.
-    pub(crate) fn end(&self, interpreter: &'static Interpreter, states: Vec<State>) -> bool {
+    pub(crate) fn end(&self, interpreter: &'static Interpreter, idle: Idle) -> bool {
         let (reply, ended) = channel();
-        self.jobs.send(Job::End { interpreter, states, reply }).is_ok() && ended.recv().unwrap_or(false)
+        self.jobs.send(Job::End { interpreter, idle, reply }).is_ok() && ended.recv().unwrap_or(false)
     }
 }
 
@@ -62,8 +70,8 @@ fn keep(setting: &'static Setting, main: &'static Interpreter, jobs: &Receiver<J
             Job::Make { index, group, reply } => {
                 let _ = reply.send(make(setting, main, index, &group));
             }
-            Job::End { interpreter, states, reply } => {
-                let _ = reply.send(end(interpreter, &states));
+            Job::End { interpreter, idle, reply } => {
+                let _ = reply.send(end(interpreter, &idle));
             }
         }
     }
@@ -190,12 +198,12 @@ unsafe fn new_interpreter(_: &Setting, _: bool) -> *mut ffi::PyThreadState {
 }
 
 /// Ends an interpreter on the thread that made it.
-fn end(interpreter: &'static Interpreter, states: &[State]) -> bool {
+fn end(interpreter: &'static Interpreter, idle: &Idle) -> bool {
     let setting = interpreter.setting;
     let name = String::from_utf8_lossy(&interpreter.group);
     setting.log(Level::Info, &format!("Destroying sub-interpreter '{name}' {}.", setting.phrases.in_process));
     // SAFETY: the state was made on this thread and is not attached anywhere.
-    let deserted = unsafe { enter(interpreter.first, |py| wind_up(py, interpreter, states)) };
+    let deserted = unsafe { enter(interpreter.first, |py| wind_up(py, interpreter, idle)) };
     if !deserted {
         let text =
             format!("Sub-interpreter '{name}' has threads of the application that do not end; it is left as it is.");
@@ -212,10 +220,10 @@ fn end(interpreter: &'static Interpreter, states: &[State]) -> bool {
 }
 
 /// Runs the application's own ends and deletes the idle states of serving threads. True: nobody else is left.
-pub(crate) fn wind_up(py: Python<'_>, interpreter: &'static Interpreter, states: &[State]) -> bool {
+pub(crate) fn wind_up(py: Python<'_>, interpreter: &'static Interpreter, idle: &Idle) -> bool {
     interpreter.quiesce(py);
     interpreter.strip(py);
-    for state in states {
+    for state in &idle.states {
         // SAFETY: the state of a thread that serves no more, and never will; attached to its interpreter.
         unsafe {
             ffi::PyThreadState_Clear(state.0);
@@ -223,7 +231,8 @@ pub(crate) fn wind_up(py: Python<'_>, interpreter: &'static Interpreter, states:
         }
     }
     // A thread that has just been joined is still on its way out of the interpreter, and nothing tells when it is.
-    let patience = (0..50).any(|_| {
+    let tries = if idle.all { 50 } else { 0 };
+    let patience = (0..tries).any(|_| {
         interpreter.is_deserted(py) || {
             detached(py, || std::thread::sleep(Duration::from_millis(2)));
             false

@@ -62,7 +62,7 @@ pub(crate) fn detached<R>(_py: Python<'_>, work: impl FnOnce() -> R) -> R {
 }
 
 /// `threading.get_ident()` of the calling thread.
-fn own_ident() -> u64 {
+pub(crate) fn own_ident() -> u64 {
     // SAFETY: no preconditions.
     unsafe { libc::pthread_self() as u64 }
 }

@@ -5,6 +5,7 @@ use wsgi_protocol::consult::{Advice, Consultation};
 use crate::body::Body;
 use crate::config::Registry;
 use crate::embedded::exchange::Exchange;
+use crate::embedded::stop_signal::Inside;
 use crate::host::Request;
 use crate::response::Response;
 
@@ -24,6 +25,7 @@ pub(crate) fn consult(request: Request<'_>, registry: &Registry, mut asked: Cons
         answers: Vec::new(),
     };
     asked.facts.host = (&raw mut exchange).cast();
+    let _inside = Inside::enter();
     // SAFETY: what is asked and the exchange outlive the call, which uses them on this thread only.
     let advice = unsafe { (table.consult)(&raw const asked) };
     Some((advice, exchange.answers))

@@ -8,6 +8,7 @@ use wsgi_protocol::launch;
 use wsgi_protocol::page::State;
 
 use crate::config::{Generation, Registry};
+use crate::embedded::stop_signal;
 use crate::embedded::table::HOST;
 use crate::host::{Pool, Target, log};
 use crate::{codes, launch_python};
@@ -55,6 +56,7 @@ pub(crate) fn child_init(registry: &'static Registry, generation: &'static Gener
                 // SAFETY: the engine was started, and this is the only place that stops it.
                 unsafe { (table.stop)() };
             });
+            stop_signal::install(table);
             Some(table)
         }
         Err(error) => {

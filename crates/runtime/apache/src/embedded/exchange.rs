@@ -6,6 +6,7 @@ use wsgi_protocol::request::{Facts, SENDFILE};
 use crate::body::Body;
 use crate::config::Generation;
 use crate::dispatch::Job;
+use crate::embedded::stop_signal::Inside;
 use crate::host::{Failure, Request, Status, Verdict};
 use crate::observe::children::Children;
 use crate::response::Response;
@@ -47,9 +48,14 @@ pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Fai
         facts.request_rec = request.raw().cast();
     }
     facts.host = (&raw mut exchange).cast();
-    // SAFETY: facts and exchange outlive the call, which uses them on this thread only.
-    let outcome = unsafe { (table.serve)(&raw const facts) };
-    Ok(finish(&mut exchange, outcome))
+    let verdict = {
+        // A stop waits until the response is complete.
+        let _inside = Inside::enter();
+        // SAFETY: facts and exchange outlive the call, which uses them on this thread only.
+        let outcome = unsafe { (table.serve)(&raw const facts) };
+        finish(&mut exchange, outcome)
+    };
+    Ok(verdict)
 }
 
 fn finish(exchange: &mut Exchange<'_>, outcome: abi::Outcome) -> Verdict {

@@ -3,6 +3,7 @@
 mod consult;
 mod engine;
 mod exchange;
+mod stop_signal;
 mod table;
 
 pub(crate) use consult::consult;

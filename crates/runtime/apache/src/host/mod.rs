@@ -7,7 +7,7 @@ mod brigade;
 mod connection;
 pub(crate) mod files;
 pub(crate) mod log;
-mod mpm;
+pub(crate) mod mpm;
 mod pool;
 mod regex;
 pub(crate) mod request;

@@ -21,6 +21,11 @@ pub(crate) fn is_single_process() -> bool {
     [c"ONE_PROCESS", c"DEBUG"].iter().any(|name| unsafe { sys::ap_exists_config_define(name.as_ptr()) } != 0)
 }
 
+/// Whether children serve with several threads.
+pub(crate) fn is_threaded() -> bool {
+    query(sys::AP_MPMQ_IS_THREADED).is_some_and(|value| value != 0)
+}
+
 fn query(code: u32) -> Option<c_int> {
     let mut result: c_int = 0;
     // SAFETY: `result` is writable.
@@ -37,12 +42,11 @@ impl Mpm {
             let name = sys::ap_show_mpm();
             if name.is_null() { c"" } else { CStr::from_ptr(name) }
         };
-        let threaded = query(sys::AP_MPMQ_IS_THREADED).is_some_and(|value| value != 0);
         let forked = query(sys::AP_MPMQ_IS_FORKED).is_some_and(|value| value != 0);
         Self {
             name: name.to_string_lossy().to_ascii_lowercase(),
             maximum_processes: if forked { number(sys::AP_MPMQ_MAX_DAEMONS) } else { 1 },
-            threads_per_process: if threaded { number(sys::AP_MPMQ_MAX_THREADS) } else { 1 },
+            threads_per_process: if is_threaded() { number(sys::AP_MPMQ_MAX_THREADS) } else { 1 },
         }
     }
 

@@ -7,9 +7,9 @@ use pyo3::ffi;
 use wsgi_protocol::abi::Level;
 
 use super::Engine;
-use crate::keeper::wind_up;
+use crate::keeper::{Idle, wind_up};
 use crate::telemetry::Reporter;
-use crate::thread::{Record, State, enter};
+use crate::thread::{Record, enter, own_ident, visit};
 
 impl Engine {
     fn reporter(&self) -> Option<&'static Reporter> {
@@ -37,7 +37,7 @@ impl Engine {
     /// callbacks run, interpreters are destroyed. `reason` is the event's `shutdown_reason`. What cannot be ended
     /// safely, because threads are still in it, is left to the process's own end.
     pub fn stop(&'static self, reason: &str) {
-        if self.stopping.swap(true, Ordering::SeqCst) {
+        if self.is_inside() || self.stopping.swap(true, Ordering::SeqCst) {
             return;
         }
         self.will_stop(reason);
@@ -51,6 +51,14 @@ impl Engine {
         if let Some(reporter) = self.reporter() {
             reporter.stopped(reason, true, self.setting.ledger.lifetime());
         }
+    }
+
+    /// Whether the calling thread is inside an application, which has ended the process (`exit()` of the C library). It
+    /// would wait for a lock that it holds itself.
+    fn is_inside(&self) -> bool {
+        let own = own_ident();
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().any(|record| record.ident() == own && record.busy.load(Ordering::SeqCst))
     }
 
     fn announce_stop(&'static self, reason: &str) {
@@ -69,24 +77,31 @@ impl Engine {
         // A thread that is inside an application must keep its states. Others can never attach again: `serve` sees
         // `stopping`.
         let idle = workers.iter().filter(|record| !record.busy.load(Ordering::SeqCst)).collect::<Vec<_>>();
-        let states = |index| idle.iter().filter_map(|record| record.surrender(index)).collect::<Vec<State>>();
-        let mut ended = idle.len() == workers.len();
+        let all = idle.len() == workers.len();
+        let left_in = |index| Idle { states: idle.iter().filter_map(|record| record.surrender(index)).collect(), all };
+        let mut ended = all;
         let _no_more_visits = self.visiting.write().unwrap_or_else(PoisonError::into_inner);
         let subordinate: Vec<_> = self.all().into_iter().skip(1).collect();
         if let Some(Some(keeper)) = self.keeper.get() {
             self.setting.log(Level::Info, &format!("Destroying Python sub-interpreters {}.", phrases.in_process));
             for interpreter in subordinate.into_iter().rev() {
-                ended &= keeper.end(interpreter, states(interpreter.index));
+                ended &= keeper.end(interpreter, left_in(interpreter.index));
             }
         }
-        // SAFETY: the state of the thread that started Python, which has left it for good when this is another thread.
-        let deserted = unsafe { enter(self.main_state, |py| wind_up(py, self.main, &states(0))) };
         // Daemon threads of the application do not hinder the main interpreter's end, but they must not wake up in the
         // middle of a process that is still doing something else: Python ends them when they next want the GIL.
-        let _ = deserted;
         if !ended {
+            // The thread that started Python may be the busy one: its state is not this thread's to use.
+            let _ = visit(self.main, |py| {
+                if std::thread::current().id() != self.main_thread {
+                    self.main.release_main_thread(py);
+                }
+                wind_up(py, self.main, &left_in(0))
+            });
             return;
         }
+        // SAFETY: the state of the thread that started Python, which has left it for good when this is another thread.
+        unsafe { enter(self.main_state, |py| wind_up(py, self.main, &left_in(0))) };
         self.setting.log(Level::Info, &format!("Terminating Python runtime {}.", phrases.in_process));
         // SAFETY: as above; no other interpreter is left, and no thread of the engine attaches any more.
         unsafe {

@@ -63,6 +63,21 @@ impl Engine {
         interrupted.unwrap_or(false)
     }
 
+    /// Interrupts every application that is running, because the process ends.
+    pub(crate) fn interrupt_all(&'static self) {
+        let workers: Vec<Arc<Record>> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for record in workers {
+            let number = record.number();
+            if record.serving.load(Ordering::Relaxed) != 0 && self.interrupt(number, || true) {
+                let text = format!(
+                    "The request of thread {number} {} is interrupted, because the process ends.",
+                    self.setting.phrases.in_process
+                );
+                self.setting.log(Level::Info, &text);
+            }
+        }
+    }
+
     fn record(&self, number: u32) -> Option<Arc<Record>> {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         workers.iter().find(|record| record.number() == number).cloned()

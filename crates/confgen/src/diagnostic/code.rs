@@ -128,6 +128,15 @@ codes! {
     Raw = "CG124", "raw text",
         "A `raw` text does not fit the place where it is to go: a section is opened and not closed, or the place does not exist.",
         "Close every section within the same text; the message lists the places.";
+    /// Something that another part of the site takes all requests from.
+    Shadowed = "CG125", "never reached",
+        "Another part of the site answers every request that this part is for. Of plain paths the longest wins; a regular expression \
+         comes after static paths, upstreams and health checks, and before everything at `/` and before the other applications.",
+        "Mount it at a plain path that is longer, or change the path that comes first.";
+    /// A target of a proxy that is none.
+    Upstream = "CG126", "upstream",
+        "The target of an upstream is not a URL that httpd can pass requests on to.",
+        "Write scheme, host and, if need be, port and path: http://127.0.0.1:9001, http://backend:8080/path, or unix:/run/backend.sock.";
     /// httpd refuses the rendered tree.
     HttpdRefused = "CG401", "httpd refuses the configuration",
         "`httpd -t` found a mistake in the rendered tree. The caret shows the key that the line was made from.",

@@ -5,9 +5,10 @@ use askama::Template;
 use super::access;
 use super::builder::Builder;
 use super::daemons::{GLOBAL, application_group, import_view};
+use super::mounts::{Kind, Mounts, within};
 use super::processes::{daemon, restrict};
 use super::raw::Place;
-use super::site::{longest_first, split, within};
+use super::site::{longest_first, reset, split};
 use super::view::{AppScript, AppView, DebugScript, Grant, Line, LocationView, OptionView, RawView};
 use super::{files, python, settings};
 use crate::diagnostic::{Code, Diagnostic};
@@ -21,6 +22,7 @@ pub(super) fn views(
     builder: &mut Builder<'_>,
     name: &Name,
     site: &Site,
+    mounts: &Mounts<'_>,
     key: &Path,
     raws: &[(Place, RawView)],
 ) -> Vec<(AppView, LocationView)> {
@@ -36,8 +38,11 @@ pub(super) fn views(
             .filter(|(place, _)| *place == Place::App(name.to_string(), path.to_string()))
             .map(|(_, view)| view.clone())
             .collect();
-        if let Some(view) = app_view(builder, name, site, path, app, &own, raw) {
-            views.push(view);
+        if let Some((view, mut location)) = app_view(builder, name, site, path, app, &own, raw) {
+            if path.regex().is_none() {
+                location.lines.splice(..0, reset(builder, site, mounts, path.as_str(), Kind::App, &own));
+            }
+            views.push((view, location));
         }
     }
     views

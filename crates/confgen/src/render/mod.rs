@@ -12,6 +12,7 @@ pub(crate) mod files;
 mod handlers;
 mod hosts;
 mod modules;
+mod mounts;
 mod origin;
 mod processes;
 mod python;
@@ -21,6 +22,7 @@ mod settings;
 mod site;
 mod support;
 mod tree;
+mod upstreams;
 mod view;
 
 pub use tree::{Choice, Content, File, MANIFEST, SecretLine, Secrets, Tree, WriteOptions, Written};

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::builder::Builder;
+use super::mounts::{Kind, Mounts, substitution, trimmed};
 use super::processes::restrict;
-use super::raw::Place;
-use super::view::{HealthView, Line, LocationView, RawView, SiteView, StaticView, UpstreamView};
-use super::{access, app, files, handlers, settings};
+use super::raw;
+use super::view::{AliasView, HealthView, Line, LocationView, Place, RawView, SiteView, StaticView};
+use super::{access, app, files, handlers, settings, upstreams};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Path;
 use crate::quote;
@@ -25,55 +26,32 @@ const TEXT_TYPES: &[&str] = &[
     "image/svg+xml",
 ];
 
-pub(super) fn view(builder: &mut Builder<'_>, name: &Name, site: &Site, raws: &[(Place, RawView)]) -> SiteView {
+pub(super) fn view(builder: &mut Builder<'_>, name: &Name, site: &Site, raws: &[(raw::Place, RawView)]) -> SiteView {
     let key = Path::of(["sites", name.as_str()]);
-    check_paths(builder, site, &key);
+    let mounts = Mounts::of(site, &key);
+    mounts.check(builder);
     let place =
-        |wanted: &Place| raws.iter().filter(|(place, _)| place == wanted).map(|(_, view)| view.clone()).collect();
+        |wanted: &raw::Place| raws.iter().filter(|(place, _)| place == wanted).map(|(_, view)| view.clone()).collect();
     let lines = lines(builder, site, &key);
-    let (health, health_location) = health(builder, site, &key).unzip();
-    let (statics, static_locations): (Vec<_>, Vec<_>) = statics(builder, site, &key).into_iter().unzip();
-    let upstreams = upstreams(builder, site, &key);
-    let (apps, app_locations): (Vec<_>, Vec<_>) = app::views(builder, name, site, &key, raws).into_iter().unzip();
-    let locations = health_location.into_iter().chain(static_locations).chain(app_locations);
+    let (health, health_location) = health(builder, site, &mounts, &key).unzip();
+    let (statics, static_locations): (Vec<_>, Vec<_>) = statics(builder, site, &mounts, &key).into_iter().unzip();
+    let (proxies, upstream_locations) = upstreams::views(builder, site, &mounts, &key);
+    let (apps, app_locations): (Vec<_>, Vec<_>) =
+        app::views(builder, name, site, &mounts, &key, raws).into_iter().unzip();
+    let locations = health_location.into_iter().chain(static_locations).chain(upstream_locations).chain(app_locations);
     let mut locations: Vec<LocationView> =
         locations.filter(|location| !location.lines.is_empty() || !location.raw.is_empty()).collect();
     // Of the locations that fit, the last one wins.
     locations.sort_by_key(|location| (location.regex, location.length));
     SiteView {
-        start: place(&Place::SiteStart(name.to_string())),
-        end: place(&Place::SiteEnd(name.to_string())),
+        start: place(&raw::Place::SiteStart(name.to_string())),
+        end: place(&raw::Place::SiteEnd(name.to_string())),
         lines,
         health,
         statics,
-        upstreams,
+        proxies,
         apps,
         locations,
-    }
-}
-
-/// Nothing is mounted twice.
-fn check_paths(builder: &mut Builder<'_>, site: &Site, key: &Path) {
-    let mut taken: Vec<(&str, Path)> = Vec::new();
-    let apps = site.apps.keys().map(|path| (path.as_str(), key.join("apps").join(path.as_str())));
-    let statics = site.statics.keys().map(|path| (path.as_str(), key.join("static").join(path.as_str())));
-    let upstreams = site.upstreams.keys().map(|path| (path.as_str(), key.join("upstreams").join(path.as_str())));
-    let health = site
-        .health
-        .iter()
-        .filter(|health| health.answers == HealthBy::Httpd)
-        .map(|health| (health.path.as_str(), key.join("health").join("path")));
-    for (path, own) in apps.chain(statics).chain(upstreams).chain(health) {
-        let mount = if path.len() > 1 { path.trim_end_matches('/') } else { path };
-        match taken.iter().find(|(known, _)| *known == mount) {
-            Some((_, first)) => {
-                let first = first.key_span(&builder.spec.root);
-                let diagnostic = Diagnostic::error(Code::Conflict, format!("two things are mounted at `{mount}`"));
-                let span = own.key_span(&builder.spec.root);
-                builder.push(diagnostic.at(span, "again").at(first, "first here"));
-            }
-            None => taken.push((mount, own)),
-        }
     }
 }
 
@@ -124,14 +102,29 @@ fn lines(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<Line> {
     lines
 }
 
-fn health(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Option<(HealthView, LocationView)> {
+fn health(
+    builder: &mut Builder<'_>,
+    site: &Site,
+    mounts: &Mounts<'_>,
+    key: &Path,
+) -> Option<(HealthView, LocationView)> {
     let health = site.health.as_ref()?;
     let own = key.join("health");
     if health.answers == HealthBy::App {
-        let covered =
-            site.apps.keys().any(|path| path.regex().is_some() || within(health.path.as_str(), path.as_str()));
-        if !covered {
-            builder.error(Code::Reference, &own.join("path"), format!("no application answers at `{}`", health.path));
+        let path_key = own.join("path");
+        match mounts.owner(health.path.as_str()) {
+            Some(mount) if mount.kind == Kind::App => {}
+            // A regular expression comes before what is mounted at `/`, and nobody can tell whether it fits.
+            Some(mount) if mount.path == "/" && !mounts.regexes.is_empty() => {}
+            None if !mounts.regexes.is_empty() => {}
+            Some(mount) => {
+                let message = format!("no application answers at `{}`: `{}` comes first", health.path, mount.key);
+                let other = mount.key.key_span(&builder.spec.root);
+                let diagnostic = Diagnostic::error(Code::Shadowed, message);
+                let span = path_key.span(&builder.spec.root);
+                builder.push(diagnostic.at(span, "").at(other, "comes first"));
+            }
+            None => builder.error(Code::Reference, &path_key, format!("no application answers at `{}`", health.path)),
         }
         return None;
     }
@@ -139,22 +132,67 @@ fn health(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Option<(HealthV
     builder.add_text("health/ok", "ok\n".to_owned(), &own);
     let directory = builder.server_root.join("health");
     let directory = builder.path_text(&directory, &own);
+    let file = format!("{directory}/ok");
+    let alias = alias(builder, mounts, health.path.as_str(), &file, (&own.join("path"), &own));
     let view = HealthView {
         block: builder.origins.block(&own),
-        path: builder.arg(&own.join("path"), &health.path),
-        file: builder.arg(&own, format!("{directory}/ok")),
+        alias,
         directory: builder.arg(&own, quote::literal(&directory)),
     };
     // It is open also where everything around it is not.
-    let lines = vec![
+    let mut lines = reset(builder, site, mounts, health.path.as_str(), Kind::Health, &own);
+    lines.extend([
         Line::bare("ForceType", [builder.arg(&own, "text/plain")]),
         Line::bare("Require", [builder.arg(&own, "all"), builder.arg(&own, "granted")]),
-    ];
+    ]);
     Some((view, location(builder, health.path.as_str(), &own, lines)))
 }
 
+/// An alias for a path; applications below it are left to themselves.
+fn alias(
+    builder: &Builder<'_>,
+    mounts: &Mounts<'_>,
+    mount: &str,
+    target: &str,
+    (path_key, target_key): (&Path, &Path),
+) -> AliasView {
+    match mounts.without_apps(mount) {
+        Some(pattern) => AliasView {
+            regex: true,
+            path: builder.arg(path_key, pattern),
+            target: builder.arg(target_key, substitution(target)),
+        },
+        None => AliasView { regex: false, path: builder.arg(path_key, mount), target: builder.arg(target_key, target) },
+    }
+}
+
+/// What files further out say of themselves would hold for everything below their path; what is no such file sets it back.
+pub(super) fn reset(
+    builder: &Builder<'_>,
+    site: &Site,
+    mounts: &Mounts<'_>,
+    path: &str,
+    kind: Kind,
+    key: &Path,
+) -> Vec<Line> {
+    let outer: Vec<&Static> = mounts
+        .around(path)
+        .filter(|mount| mount.kind == Kind::Static)
+        .filter_map(|mount| site.statics.iter().find(|(path, _)| trimmed(path.as_str()) == mount.path))
+        .map(|(_, files)| files)
+        .collect();
+    let mut lines = Vec::new();
+    if outer.iter().any(|files| files.cache.is_some()) {
+        lines.push(Line::bare("ExpiresActive", [builder.arg(key, "Off")]));
+    }
+    if kind != Kind::Static && outer.iter().any(|files| files.handler.is_some()) {
+        lines.push(Line::bare("SetHandler", [builder.arg(key, "None")]));
+    }
+    lines
+}
+
 /// What holds below a path that is no regular expression.
-fn location(builder: &Builder<'_>, mount: &str, key: &Path, lines: Vec<Line>) -> LocationView {
+pub(super) fn location(builder: &Builder<'_>, mount: &str, key: &Path, lines: Vec<Line>) -> LocationView {
     LocationView {
         block: builder.origins.block(key),
         regex: false,
@@ -165,12 +203,6 @@ fn location(builder: &Builder<'_>, mount: &str, key: &Path, lines: Vec<Line>) ->
     }
 }
 
-/// Whether a path is at or below a mount.
-pub(super) fn within(path: &str, mount: &str) -> bool {
-    let mount = mount.trim_end_matches('/');
-    path.strip_prefix(mount).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 /// Longer paths come first: httpd takes the first that fits.
 pub(super) fn longest_first<K: AsRef<str> + Ord, V>(map: &BTreeMap<K, V>) -> Vec<(&K, &V)> {
     let mut entries: Vec<_> = map.iter().collect();
@@ -178,7 +210,7 @@ pub(super) fn longest_first<K: AsRef<str> + Ord, V>(map: &BTreeMap<K, V>) -> Vec
     entries
 }
 
-fn statics(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<(StaticView, LocationView)> {
+fn statics(builder: &mut Builder<'_>, site: &Site, mounts: &Mounts<'_>, key: &Path) -> Vec<(StaticView, LocationView)> {
     let base = key.join("static");
     let mut views = Vec::new();
     for (path, files) in longest_first(&site.statics) {
@@ -209,15 +241,22 @@ fn statics(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<(StaticVie
             }
         };
         need_modules(builder, files);
-        let mount = if path.as_str().len() > 1 { path.as_str().trim_end_matches('/') } else { "/" };
+        let mount = trimmed(path.as_str());
         let target_key = if files.dir.is_some() { own.join("dir") } else { own.join("file") };
-        let lines = static_lines(builder, site, files, &own);
+        let mut lines = match files.cache {
+            Some(_) => Vec::new(),
+            None => reset(builder, site, mounts, mount, Kind::Static, &own),
+        };
+        lines.extend(static_lines(builder, site, files, &own));
         let location = location(builder, mount, &own, lines);
+        let root = mount == "/" && only.is_none();
+        let place = match root {
+            true => Place::Root(builder.arg(&target_key, &target)),
+            false => Place::Alias(alias(builder, mounts, mount, &target, (&own, &target_key))),
+        };
         let view = StaticView {
             block: builder.origins.block(&own),
-            root: mount == "/" && only.is_none(),
-            path: builder.arg(&own, mount),
-            target: builder.arg(&target_key, target),
+            place,
             directory: builder.arg(&target_key, quote::literal(&directory)),
             only: only.map(|name| builder.arg(&target_key, quote::literal(&name))),
             listing: files.listing,
@@ -265,32 +304,4 @@ pub(super) fn split(path: &str) -> (&str, &str) {
         Some((directory, name)) => (directory, name),
         None => ("/", path),
     }
-}
-
-fn upstreams(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<UpstreamView> {
-    let base = key.join("upstreams");
-    let mut views = Vec::new();
-    for (path, upstream) in longest_first(&site.upstreams) {
-        builder.modules.need("proxy_http");
-        if upstream.websocket {
-            builder.modules.need("proxy_wstunnel");
-        }
-        let own = base.join(path.as_str());
-        let url = upstream.to.as_str();
-        if url.starts_with("h2") {
-            builder.modules.need("proxy_http2");
-        }
-        let target = match url.strip_prefix("unix:") {
-            Some(socket) => format!("unix:{socket}|http://localhost"),
-            None => url.to_owned(),
-        };
-        views.push(UpstreamView {
-            block: builder.origins.block(&own),
-            path: builder.arg(&own, path),
-            to: builder.arg(&own.join("to"), target),
-            websocket: upstream.websocket,
-            timeout: upstream.timeout.map(|time| builder.arg(&own.join("timeout"), time)),
-        });
-    }
-    views
 }

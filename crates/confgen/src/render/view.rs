@@ -157,7 +157,8 @@ pub(super) struct SiteView {
     pub(super) lines: Vec<Line>,
     pub(super) health: Option<HealthView>,
     pub(super) statics: Vec<StaticView>,
-    pub(super) upstreams: Vec<UpstreamView>,
+    /// In the order in which httpd looks: the first that fits wins.
+    pub(super) proxies: Vec<ProxyView>,
     pub(super) apps: Vec<AppView>,
     pub(super) locations: Vec<LocationView>,
 }
@@ -175,19 +176,41 @@ pub(super) struct LocationView {
 
 pub(super) struct HealthView {
     pub(super) block: Arg,
-    pub(super) path: Arg,
-    pub(super) file: Arg,
+    pub(super) alias: AliasView,
     pub(super) directory: Arg,
+}
+
+/// A URL path and the file or directory that it stands for.
+pub(super) struct AliasView {
+    pub(super) regex: bool,
+    pub(super) path: Arg,
+    pub(super) target: Arg,
+}
+
+/// Where httpd is told of files.
+pub(super) enum Place {
+    Root(Arg),
+    Alias(AliasView),
 }
 
 pub(super) struct StaticView {
     pub(super) block: Arg,
-    pub(super) root: bool,
-    pub(super) path: Arg,
-    pub(super) target: Arg,
+    pub(super) place: Place,
     pub(super) directory: Arg,
     pub(super) only: Option<Arg>,
     pub(super) listing: bool,
+}
+
+/// What is passed on to another server, or kept from it.
+pub(super) enum ProxyView {
+    Pass(UpstreamView),
+    Keep(KeptView),
+}
+
+/// A path that lies below an upstream and is served here.
+pub(super) struct KeptView {
+    pub(super) regex: bool,
+    pub(super) path: Arg,
 }
 
 pub(super) struct UpstreamView {

@@ -25,7 +25,7 @@ pub struct Site {
     pub tls: Option<Tls>,
     /// Applications by URL path.
     pub apps: BTreeMap<UrlPath, App>,
-    /// Files and directories by URL path; they come before applications.
+    /// Files and directories by URL path. The longest path wins, whatever it serves.
     #[serde(rename = "static")]
     pub statics: BTreeMap<PlainPath, Static>,
     /// Scripts that serve files of a kind, or whatever lies below a path of `static`.
@@ -34,7 +34,7 @@ pub struct Site {
     pub limits: Limits,
     /// Proxies in front of the server whose word is taken.
     pub proxies: Option<Proxies>,
-    /// Other servers by URL path.
+    /// Other servers by URL path. The longest path wins, whatever it serves.
     pub upstreams: BTreeMap<PlainPath, Upstream>,
     /// A URL for health checks.
     pub health: Option<Health>,

@@ -86,11 +86,11 @@ const SEEDED: &[(&str, &str, u32, &str, &str)] = &[
     ("a backlog of zero", "server:\n  mpm-settings:\n    listen-backlog: 0\n", 3, "0", "ListenBacklog must be > 0"),
     ("a stack of zero bytes", "daemons:\n  d:\n    threads: 2\n    stack-size: 0\n", 4, "0", "nvalid stack size"),
     (
-        "an upstream that is no URL",
-        "sites:\n  main:\n    upstreams: {/u: {to: 'http://[x'}}\n",
+        "a document type for no file at all",
+        "sites:\n  main: {}\nraw: [{at: site.main.end, text: 'AddType'}]\n",
         3,
-        "'http://[x'",
-        "URL",
+        "AddType",
+        "AddType requires at least two arguments",
     ),
     (
         "a file that is no module",

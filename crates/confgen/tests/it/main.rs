@@ -5,6 +5,7 @@ mod cli;
 mod documents;
 mod fixture;
 mod httpd;
+mod mapping;
 mod refused;
 mod render;
 mod start;

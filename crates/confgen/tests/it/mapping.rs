@@ -1,0 +1,265 @@
+//! Which part of a site answers which URL, asked of a real httpd.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use confgen::httpd::{HeldPort, Launch, Readiness, Server, ServerRoot, Signal};
+use confgen::render::{RenderOptions, WriteOptions};
+use serde_json::{Value, json};
+
+use crate::fixture::{rendered, this_machine};
+
+const GENEROUS: Duration = Duration::from_secs(20);
+
+const APPLICATION: &str = "def application(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [('app %s|%s' % (environ['SCRIPT_NAME'], environ['PATH_INFO'])).encode()]\n";
+
+/// Another server: it answers with its name and the path that it was asked for.
+struct Backend {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Backend {
+    fn new(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        // It ends with the process of the test.
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let Ok(mut connection) = connection else { continue };
+                let mut line = String::new();
+                let _ = BufReader::new(&connection).read_line(&mut line);
+                let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+                seen.lock().unwrap().push(path.clone());
+                let body = format!("{name} {path}");
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                let _ = connection.write_all((head + &body).as_bytes());
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+/// A running server with one site for each name.
+struct Site {
+    root: ServerRoot,
+    server: Server,
+    address: SocketAddr,
+}
+
+impl Site {
+    /// `DIR` in the sites stands for the folder with `app.wsgi` and `files/`.
+    fn start(folder: &std::path::Path, sites: &Value, more: &Value) -> Self {
+        let root = ServerRoot::temporary(None).unwrap();
+        let port = HeldPort::loopback().unwrap();
+        let mut spec = json!({"server": {"listen": {"http": port.address().to_string()}}, "sites": sites});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let text = spec.to_string().replace("DIR", folder.to_str().unwrap());
+        let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
+        let tree = rendered(&text, &this_machine(), &options).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+        tree.write(&WriteOptions::default()).unwrap();
+        let server = Launch::new(&tree.choice.httpd, root.path())
+            .ready_when(Readiness::Answers(port.address()))
+            .within(GENEROUS)
+            .start()
+            .unwrap();
+        Self { root, server, address: port.address() }
+    }
+
+    /// Status and body.
+    fn get(&self, host: &str, path: &str) -> (String, String) {
+        let (status, _, body) = self.ask(host, path);
+        (status, body)
+    }
+
+    fn ask(&self, host: &str, path: &str) -> (String, String, String) {
+        let mut connection = TcpStream::connect(self.address).unwrap();
+        write!(connection, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {answer}"));
+        let status = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        (status, head.to_owned(), body.to_owned())
+    }
+
+    fn end(mut self) {
+        self.server.stop(Signal::SIGTERM, GENEROUS, |_| {}).unwrap();
+        drop(self.root);
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("app.wsgi"), APPLICATION).unwrap();
+    for path in ["files/in", "files/s/in", "files/$1&d/app"] {
+        fs::create_dir_all(folder.path().join(path)).unwrap();
+    }
+    for path in ["files/x", "files/in/x", "files/app.txt", "files/$1&d/x", "files/$1&d/app/x"] {
+        fs::write(folder.path().join(path), format!("file {path}")).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_client_never_chooses_the_host_of_an_upstream() {
+    let (backend, other) = (Backend::new("backend"), Backend::new("other"));
+    let folder = folder();
+    let mut sites = serde_json::Map::new();
+    let mut expected = Vec::new();
+    for (index, mount) in ["/", "/u", "/u/"].iter().enumerate() {
+        for (number, path) in ["", "/", "/base", "/base/"].iter().enumerate() {
+            let host = format!("s{index}{number}.example");
+            let to = format!("http://{}{path}", backend.address);
+            sites.insert(format!("s{index}{number}"), json!({"hosts": [host], "upstreams": {*mount: {"to": to}}}));
+            expected.push((host, mount.trim_end_matches('/'), path.trim_end_matches('/')));
+        }
+    }
+    let site = Site::start(folder.path(), &sites.into(), &json!({}));
+    let evil = other.address;
+    for (host, mount, base) in expected {
+        for (asked, passed) in [
+            (format!("{mount}/@{evil}/x"), format!("{base}/@{evil}/x")),
+            (format!("{mount}/zz"), format!("{base}/zz")),
+            (format!("{mount}/..;/x"), format!("{base}/..;/x")),
+            (format!("{mount}/"), format!("{base}/")),
+            (format!("{mount}//"), format!("{base}/")),
+            (format!("/{mount}//zz"), format!("{base}/zz")),
+            (format!("{mount}/:{}/", evil.port()), format!("{base}/:{}/", evil.port())),
+            (format!("{mount}/zz?q=/@{evil}"), format!("{base}/zz?q=/@{evil}")),
+        ] {
+            let (status, body) = site.get(&host, &asked);
+            assert_eq!(
+                (status.as_str(), body.as_str()),
+                ("200", format!("backend {passed}").as_str()),
+                "{host} {asked}"
+            );
+        }
+        if !mount.is_empty() {
+            assert_ne!(site.get(&host, &format!("{mount}@{evil}/x")).0, "200");
+            let (status, body) = site.get(&host, mount);
+            assert_eq!(status, "200");
+            assert!(body == format!("backend {base}") || body == "backend /", "{body}");
+        }
+    }
+    assert!(other.asked.lock().unwrap().is_empty(), "{:?}", other.asked);
+    assert!(backend.asked.lock().unwrap().iter().all(|path| !path.starts_with("//")));
+    site.end();
+}
+
+#[test]
+fn the_longest_path_wins_whatever_it_serves() {
+    let backend = Backend::new("backend");
+    let folder = folder();
+    let to = format!("http://{}", backend.address);
+    let (app, files, up) =
+        (json!({"script": "DIR/app.wsgi"}), json!({"dir": "DIR/files"}), json!({"to": format!("{to}/b")}));
+    let sites = json!({
+        "a": {
+            "hosts": ["a.example"],
+            "upstreams": {"/": up, "/s/up": up, "/app/up": up},
+            "static": {"/s": {"dir": "DIR/files", "cache": "1d"}, "/app/in": files, "/s/app/in": files, "/one": {"file": "DIR/files/x"}},
+            "apps": {"/app": app, "/s/app": app, "/s/app/in/deep.er": app, "~ ^/re/[0-9]+": app},
+            "health": {"path": "/healthz"},
+        },
+        "b": {
+            "hosts": ["b.example"],
+            "apps": {"/": app, "/healthz/app": app, "/h/app": app},
+            "static": {"/files": {"dir": "DIR/files/$1&d"}, "/h": {"dir": "DIR/files", "handler": "md"}},
+            "handlers": {"md": {"script": "DIR/app.wsgi"}},
+            "upstreams": {"/files/up": up, "/h/up": up},
+            "health": {"path": "/healthz"},
+        },
+        "c": {"hosts": ["c.example"], "static": {"/": files}, "apps": {"/app": app}, "upstreams": {"/in/up": up}},
+        "d": {"hosts": ["d.example"], "apps": {"/": app, "/files/app": app}, "static": {"/files": {"dir": "DIR/files/$1&d"}}},
+    });
+    let site = Site::start(folder.path(), &sites, &json!({}));
+    let wrong: Vec<String> = [
+        ("a", "/zz", "backend /b/zz"),
+        ("a", "/apple", "backend /b/apple"),
+        ("a", "/app", "app /app|"),
+        ("a", "/app/zz", "app /app|/zz"),
+        ("a", "/app/up/zz", "backend /b/zz"),
+        ("a", "/app/in/x", "file files/x"),
+        ("a", "/s/x", "file files/x"),
+        ("a", "/s/in/x", "file files/in/x"),
+        ("a", "/s/app.txt", "file files/app.txt"),
+        ("a", "/s/app", "app /s/app|"),
+        ("a", "/s/app/zz", "app /s/app|/zz"),
+        ("a", "/s/app/in/x", "file files/x"),
+        ("a", "/s/app/in/deep.er/x", "app /s/app/in/deep.er|/x"),
+        ("a", "/s/up/zz", "backend /b/zz"),
+        ("a", "/one", "file files/x"),
+        ("a", "/healthz", "ok\n"),
+        ("a", "/re/12", "app /re/12|"),
+        ("b", "/zz", "app |/zz"),
+        ("b", "/files/x", "file files/$1&d/x"),
+        ("b", "/files/up/x", "backend /b/x"),
+        ("b", "/healthz", "ok\n"),
+        ("b", "/healthz/app/x", "app /healthz/app|/x"),
+        ("b", "/h/app/x", "app /h/app|/x"),
+        ("b", "/h/up/x", "backend /b/x"),
+        ("c", "/x", "file files/x"),
+        ("c", "/app/x", "app /app|/x"),
+        ("c", "/in/x", "file files/in/x"),
+        ("c", "/in/up/x", "backend /b/x"),
+        ("d", "/files/x", "file files/$1&d/x"),
+        ("d", "/files/app/x", "app /files/app|/x"),
+        ("d", "//files//app//x", "app /files/app|/x"),
+    ]
+    .iter()
+    .filter_map(|(host, path, expected)| {
+        let (status, body) = site.get(&format!("{host}.example"), path);
+        (body != *expected).then(|| format!("{host} {path}: expected {expected:?}, got {status} {body:?}"))
+    })
+    .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // What files say of themselves does not hold for an application or a server below them.
+    for (path, cached) in [("/s/x", true), ("/s/app/zz", false), ("/s/up/zz", false), ("/s/app/in/x", false)] {
+        let (_, head, _) = site.ask("a.example", path);
+        assert_eq!(head.contains("Expires:"), cached, "{path}\n{head}");
+    }
+    site.end();
+}
+
+#[test]
+fn what_would_never_be_reached_is_refused() {
+    for (text, words) in [
+        (
+            "sites: {s: {upstreams: {/u: {to: 'http://h'}}, apps: {'~ ^/u/x[0-9]+/y': {script: /a}}}}",
+            "the upstream at `/u` comes first",
+        ),
+        (
+            "sites: {s: {static: {/st: {dir: /d}}, apps: {'~ ^/st/[a-z]+': {script: /a}}}}",
+            "the static path at `/st` comes first",
+        ),
+        (
+            "sites: {s: {static: {/st: {dir: /d}}, apps: {/: {script: /a}}, health: {path: /st/ok, answers: app}}}",
+            "`sites.s.static./st` comes first",
+        ),
+        ("sites: {s: {apps: {/a%20b: {script: /a}}}}", "write `/a b`"),
+        ("sites: {s: {apps: {/a/../b: {script: /a}}}}", "write `/b`"),
+        ("sites: {s: {static: {//x: {dir: /a}}}}", "write `/x`"),
+        ("sites: {s: {health: {path: /a/./ok}}}", "write `/a/ok`"),
+        ("sites: {s: {upstreams: {/u: {to: 'http://user@h'}}}}", "error[CG126]"),
+    ] {
+        let errors = rendered(text, &crate::fixture::machine(), &RenderOptions::default()).expect_err(text);
+        assert!(errors.contains(words), "{text}\n{errors}");
+    }
+    for text in [
+        "sites: {s: {upstreams: {/u: {to: 'http://h'}}, apps: {'~ ^/ux': {script: /a}}}}",
+        "sites: {s: {upstreams: {/: {to: 'http://h'}}, apps: {'~ ^/ux/y': {script: /a}}}}",
+        "sites: {s: {static: {/st: {dir: /d}}, apps: {/: {script: /a}, /st/ok: {script: /b}}, health: {path: /st/ok/x, answers: app}}}",
+        "sites: {s: {apps: {'/100%': {script: /a}}}}",
+    ] {
+        rendered(text, &crate::fixture::machine(), &RenderOptions::default())
+            .unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+    }
+}

@@ -56,7 +56,14 @@ fn map<'r>(request: Request<'r>, alias: &'r Alias<'r>, uri: &'r CStr) -> Option<
         Pattern::Expression(expression) => {
             let pool = request.pool();
             let (filled, end) = expression.substitute(pool, uri, alias.target)?;
-            Some(Mapped { target: server_relative(pool, filled).unwrap_or(filled), rest: after(end).unwrap_or(c"") })
+            let rest = match end {
+                // A match of nothing is none.
+                0 => return None,
+                // As for the alias `/`: the slash that was matched belongs to the rest.
+                1 => uri,
+                _ => after(end).unwrap_or(c""),
+            };
+            Some(Mapped { target: server_relative(pool, filled).unwrap_or(filled), rest })
         }
     }
 }

@@ -78,6 +78,22 @@ fn aliases_split_the_path_by_the_reference() {
     assert_eq!(server.get("/ab").status(), 404, "an alias ends where a segment ends");
 }
 
+// Covers: rule:mapping/alias-match-root, directive:WSGIScriptAliasMatch
+#[test]
+fn a_matched_slash_belongs_to_the_path_behind_the_script() {
+    let server = Server::start(
+        "match-root",
+        FILES,
+        "WSGIScriptAliasMatch ^/(?!static/|media/) ROOT/app.wsgi\nWSGIScriptAliasMatch ^ ROOT/foo.wsgi",
+    );
+    for (target, path_info) in [("/", "/"), ("/x", "/x"), ("/x/y", "/x/y")] {
+        let answer = server.get(target);
+        let found = (answer.entry("SCRIPT_NAME"), answer.entry("PATH_INFO"));
+        assert_eq!(found, (Some(""), Some(path_info)), "{target}: {}", answer.head());
+    }
+    assert_eq!(server.get("/static/x").status(), 404, "a match of nothing is none");
+}
+
 // Covers: rule:mapping/check-execcgi, rule:mapping/check-not-found, rule:mapping/check-directory,
 // rule:mapping/check-path-info, rule:mapping/process-group-unknown, rule:mapping/restrict-process,
 // rule:mapping/alias-directory-bare, rule:mapping/accept-path-info, code:WSGI0134, code:WSGI0135, code:WSGI0136,

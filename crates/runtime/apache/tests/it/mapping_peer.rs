@@ -254,6 +254,35 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Expressions whose match is, or begins or ends with, a slash. Each is asked on its own, as the first that matches
+/// decides.
+const SLASH_MATCHES: &[Case] = &[
+    Case {
+        name: "match-root-but",
+        configuration: "Alias /docs ROOT/docs\nWSGIScriptAliasMatch ^/(?!docs|d/) ROOT/app.wsgi\nWSGIScriptAlias /d ROOT/dir",
+        targets: &["/x", "/x//y", "/dir", "/docsx", "/.x"],
+    },
+    Case {
+        name: "match-root-only",
+        configuration: "WSGIScriptAliasMatch ^/$ ROOT/app.wsgi\nWSGIScriptAliasMatch ^/(a|A) ROOT/two.wsgi",
+        targets: &["/?q", "/x"],
+    },
+    Case { name: "match-any-slash", configuration: "WSGIScriptAliasMatch / ROOT/app.wsgi", targets: &["/x"] },
+    Case { name: "match-nothing", configuration: "WSGIScriptAliasMatch ^ ROOT/app.wsgi", targets: &["/x"] },
+    Case { name: "match-behind-slash", configuration: "WSGIScriptAliasMatch (?<=^/) ROOT/app.wsgi", targets: &["/x"] },
+    Case {
+        name: "match-slashes",
+        configuration: "MergeSlashes Off\nWSGIScriptAliasMatch ^/+ ROOT/app.wsgi",
+        targets: &["/x", "//x", "///x//y", "///"],
+    },
+    Case { name: "match-last-slash", configuration: "WSGIScriptAliasMatch /$ ROOT/app.wsgi", targets: &["/x/y/"] },
+    Case {
+        name: "match-folder",
+        configuration: "WSGIScriptAliasMatch ^/ ROOT/dir",
+        targets: &["/one.py", "/one.py/x"],
+    },
+];
+
 /// Settings in every kind of scope: which of them holds shows in what the script is told.
 const MERGED: &[Case] = &[
     Case {
@@ -329,6 +358,12 @@ fn seen(server: &Server, target: &str) -> Vec<String> {
 #[test]
 fn both_modules_map_every_url_alike() {
     compare(CASES);
+}
+
+// Covers: rule:mapping/alias-match-root, rule:mapping/alias-match-groups, directive:WSGIScriptAliasMatch
+#[test]
+fn expressions_that_match_a_slash_lead_to_the_same_script() {
+    compare(SLASH_MATCHES);
 }
 
 // Covers: rule:config/merge-directory-over-server, rule:config/merge-vhost-inherits, rule:config/merge-same-scope-last, rule:config/override-fileinfo, rule:mapping/token-global, rule:mapping/token-server, rule:mapping/token-host, rule:mapping/token-env, rule:mapping/token-env-nested, directive:WSGIRestrictProcess, directive:WSGIPassAuthorization, directive:WSGITrustedProxies, directive:WSGITrustedProxyHeaders, directive:WSGICallableObject, directive:WSGIApplicationGroup, option:WSGIScriptAlias/application-group, option:WSGIScriptAlias/callable-object, option:WSGIScriptAlias/pass-authorization

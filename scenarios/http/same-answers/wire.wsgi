@@ -215,6 +215,7 @@ ANSWERS = {
     "/keep-alive": plain(headers=[("Keep-Alive", "timeout=99"), ("Connection", "Keep-Alive")]),
     "/upgrade": plain(headers=[("Upgrade", "h2c"), ("Connection", "Upgrade")]),
     "/own-chunked": plain(headers=[("Transfer-Encoding", "chunked")]),
+    "/own-chunked-length": plain(headers=[("Transfer-Encoding", "chunked"), ("Content-Length", "4")]),
     "/trailer": plain(headers=[("Trailer", "X-Sum")]),
     "/encoded": plain(headers=[("Content-Encoding", "gzip")]),
     "/location-path": plain(headers=[("Location", "/list")]),

@@ -129,6 +129,13 @@ unsafe extern "C" fn serve(facts: *const Facts<'_>) -> Outcome {
             head(facts, "200 OK", &[]);
             SERVED
         }
+        "connection" => {
+            let fields =
+                [("Transfer-Encoding", "chunked"), ("connection", "close"), ("Upgrade", "x"), ("X-Own", "kept")];
+            head(facts, "200 OK", &fields);
+            body(facts, b"no");
+            SERVED
+        }
         "cookies" => {
             head(facts, "404 Gone Fishing", &[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Content-Length", "2")]);
             body(facts, b"no");

@@ -4,6 +4,7 @@
 use std::os::fd::BorrowedFd;
 
 use wsgi_protocol::abi::Field;
+use wsgi_protocol::head::hop_by_hop;
 
 use crate::host::{AprError, Request, Sending};
 
@@ -123,6 +124,10 @@ impl<'r> Response<'r> {
         let mut location = None;
         for field in fields {
             let (name, value) = (field.name.or_empty(), field.value.or_empty());
+            // The engine drops them with a warning; a daemon is not trusted to have done so.
+            if hop_by_hop(name).is_some() {
+                continue;
+            }
             match Known::of(name) {
                 Some(Known::ContentType) => request.set_content_type(pool.text(value)),
                 Some(Known::ContentLength) => {
@@ -310,14 +315,13 @@ enum Known {
 
 impl Known {
     fn of(name: &[u8]) -> Option<Self> {
-        const NAMES: [(&[u8], Known); 7] = [
+        const NAMES: [(&[u8], Known); 6] = [
             (b"Content-Type", Known::ContentType),
             (b"Content-Length", Known::ContentLength),
             (b"WWW-Authenticate", Known::WwwAuthenticate),
             (b"Status", Known::Status),
             (b"Location", Known::Location),
             (b"Content-Range", Known::LastWins),
-            (b"Transfer-Encoding", Known::LastWins),
         ];
         NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
     }

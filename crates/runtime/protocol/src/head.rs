@@ -6,6 +6,28 @@ use crate::wire::{Malformed, Reader, malformed, put_long};
 /// The most header fields of one response.
 pub const MAX_FIELDS: usize = 10_000;
 
+/// Header fields of one connection (hop-by-hop, RFC 9110 and PEP 3333): the server sets them, an application must not. The
+/// server frames the body; a `Transfer-Encoding` of the application's would say that it is framed already.
+pub const HOP_BY_HOP: [&str; 11] = [
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authenticate",
+    "Proxy-Authentication-Info",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Trailers",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// Where a field stands in [`HOP_BY_HOP`].
+#[must_use]
+pub fn hop_by_hop(name: &[u8]) -> Option<usize> {
+    HOP_BY_HOP.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
 /// Appends the payload of a head frame.
 ///
 /// # Errors
@@ -94,6 +116,17 @@ mod tests {
             let mut out = Vec::new();
             encode(status, b"", &[], &mut out).expect("it fits");
             assert_eq!(decode(&out, &mut Vec::new()).is_ok(), answers, "{status}");
+        }
+    }
+
+    #[test]
+    fn fields_of_a_connection_are_known_in_any_case() {
+        for name in ["transfer-encoding", "CONNECTION", "te", "Upgrade"] {
+            assert!(hop_by_hop(name.as_bytes()).is_some(), "{name}");
+        }
+        // End to end, although they begin alike.
+        for name in ["Proxy-Status", "Proxy-Support", "Upgrade-Insecure-Requests", "T", ""] {
+            assert_eq!(hop_by_hop(name.as_bytes()), None, "{name}");
         }
     }
 

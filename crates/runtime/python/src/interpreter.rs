@@ -4,7 +4,7 @@
 //! Python is in statics, because interpreters do not share objects.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::{Python, ffi};
@@ -90,6 +90,10 @@ pub(crate) struct Interpreter {
     active: OnceLock<crate::object::Stored>,
     /// Iterables that the log was told of.
     pub(crate) warned: Warned,
+    /// Header fields of responses that were dropped and that the log was told of ([`OwnedHead::dropped`]).
+    ///
+    /// [`OwnedHead::dropped`]: crate::wsgi::session::OwnedHead::dropped
+    pub(crate) dropped_fields: AtomicU16,
 }
 
 impl Interpreter {
@@ -126,6 +130,7 @@ impl Interpreter {
             observed: AtomicBool::new(false),
             active: OnceLock::new(),
             warned: Warned::default(),
+            dropped_fields: AtomicU16::new(0),
         }
     }
 

@@ -611,4 +611,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "It tries again ten times a second; requests wait, for socket-timeout at most, or go to other processes of the group.",
         "Find out with lsof what the application keeps open, or raise the limit of open files.",
     ),
+    code(
+        950,
+        Warning,
+        "An application set a header field of the connection, such as Transfer-Encoding, Connection or Upgrade.",
+        "The response is sent without the field; one line is logged per field and interpreter.",
+        "Remove the field from the application or its middleware: PEP 3333 forbids hop-by-hop fields, the server sets them.",
+    ),
 ];

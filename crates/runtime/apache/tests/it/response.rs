@@ -18,6 +18,19 @@ fn responses_keep_their_status_and_fields() {
     assert!(answer.head().contains("Content-Length: 0"), "{}", answer.head());
 }
 
+// Covers: rule:adapter/hop-by-hop-dropped
+#[test]
+fn fields_of_the_connection_are_the_servers() {
+    let server = server("hop-by-hop", "");
+    // The second request comes over the same connection: neither the field that closes it nor the framing is the engine's.
+    let answer =
+        server.ask("GET /a?connection HTTP/1.1\nHost: localhost\n\nGET /a?empty HTTP/1.1\nHost: localhost", b"");
+    let head = answer.head();
+    assert!(head.contains("X-Own: kept") && !head.contains("Upgrade") && !head.contains("Connection"), "{head}");
+    assert_eq!(head.matches("Transfer-Encoding: chunked").count(), 1, "{head}");
+    assert!(answer.body().starts_with("2\r\nno\r\n0\r\n\r\nHTTP/1.1 200 OK"), "{}", answer.body());
+}
+
 // Covers: rule:adapter/exception-after-headers
 #[test]
 fn a_cut_response_does_not_look_complete() {

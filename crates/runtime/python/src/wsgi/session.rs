@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use pyo3::Python;
 use wsgi_protocol::abi::{Bytes, Field, Level, Record};
+use wsgi_protocol::head::{HOP_BY_HOP, hop_by_hop};
 
 use crate::gateway::{Gateway, Head, SendFailure};
 use crate::gil_cell::GilCell;
@@ -32,6 +33,8 @@ pub(crate) struct OwnedHead {
     line: usize,
     /// Lengths of name and value of each field.
     fields: Vec<(usize, usize)>,
+    /// The fields that were dropped, a bit for each of [`HOP_BY_HOP`].
+    pub(crate) dropped: u16,
 }
 
 impl OwnedHead {
@@ -39,13 +42,18 @@ impl OwnedHead {
     pub(crate) fn begin(&mut self, status: u16, line: &[u8]) {
         self.text.clear();
         self.fields.clear();
+        self.dropped = 0;
         self.status = status;
         self.text.extend_from_slice(line);
         self.line = line.len();
     }
 
-    /// Adds a field.
+    /// Adds a field, unless it is one that only the server may set.
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(index) = hop_by_hop(name) {
+            self.dropped |= 1 << index;
+            return;
+        }
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(value);
         self.fields.push((name.len(), value.len()));
@@ -68,6 +76,8 @@ impl OwnedHead {
         gateway.send_head(&Head { status: self.status, line: &self.text[..self.line], fields: fields.as_slice() })
     }
 }
+
+const _: () = assert!(HOP_BY_HOP.len() <= u16::BITS as usize, "each has a bit of `OwnedHead::dropped`");
 
 /// A few header fields without an allocation.
 mod smallbuf {

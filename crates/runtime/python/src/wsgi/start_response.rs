@@ -1,9 +1,11 @@
 //! `start_response` and `write`: built-in functions bound to a `mod_wsgi.Adapter`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
+use wsgi_protocol::head::HOP_BY_HOP;
 
 use crate::gateway::SendFailure;
 use crate::object::{
@@ -89,12 +91,31 @@ fn started(py: Python<'_>, session: &Session, arguments: &Arguments<'_>) -> Rais
         if state.response.started { OwnedHead::default() } else { std::mem::take(&mut state.response.head) }
     };
     let valid = fill(py, &mut head, status, &headers);
+    let dropped = head.dropped;
     let mut state = session.state.borrow_mut(py);
     if valid.is_ok() || !state.response.started {
         state.response.started = valid.is_ok();
         state.response.head = head;
     }
+    drop(state);
+    if dropped != 0 {
+        warn_of_dropped(py, session, dropped);
+    }
     valid
+}
+
+/// Warns of header fields that only the server may set, once for each field and interpreter.
+fn warn_of_dropped(py: Python<'_>, session: &Session, dropped: u16) {
+    let known = session.interpreter.dropped_fields.fetch_or(dropped, Ordering::Relaxed);
+    for (index, name) in HOP_BY_HOP.iter().enumerate() {
+        if (dropped & !known) >> index & 1 == 1 {
+            let message = format!(
+                "WSGI0950: The field '{name}' of a response was dropped: it belongs to the connection, which the server \
+                 manages. Remove it from the application or its middleware. Further responses with '{name}' are not logged."
+            );
+            session.log_line(py, Level::Warning, message.as_bytes(), None);
+        }
+    }
 }
 
 fn fill(py: Python<'_>, head: &mut OwnedHead, status: Object<'_>, headers: &Object<'_>) -> Raise<()> {

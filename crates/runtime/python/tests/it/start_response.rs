@@ -1,6 +1,6 @@
 //! `start_response` and `write`.
 
-use crate::server::{Client, check, get, serve};
+use crate::server::{Client, Reply, check, get, serve};
 use wsgi_python::gateway::{Outcome, SendFailure};
 
 // Covers: rule:adapter/start-response-arguments, rule:adapter/start-response-headers-list,
@@ -91,6 +91,28 @@ fn fields_pass_in_order_as_latin_1_and_end_at_a_nul() {
     assert_eq!((reply.status, reply.line.as_str()), (200, "200 caf\u{e9}"));
     let expected = [("X", "a\tb"), ("Y", "\u{e9}"), ("X", "two"), ("Z:", "v")];
     assert_eq!(reply.fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+// Covers: rule:adapter/hop-by-hop-dropped, code:WSGI0950
+#[test]
+fn fields_of_the_connection_are_dropped_with_one_warning_each() {
+    let answer = |fields: &str| {
+        let source = format!(
+            "def application(environ, start_response):\n    start_response('200 OK', [{fields}])\n    return [b'x']\n"
+        );
+        serve(&source, Client::group("hop-by-hop"))
+    };
+    let all = "('Transfer-Encoding', 'chunked'), ('connection', 'close'), ('Upgrade', 'h2c'), ('Trailer', 'X'), ('TE', 'gzip'), \
+               ('Keep-Alive', 'timeout=9'), ('Proxy-Authenticate', 'Basic'), ('Proxy-Status', 'kept'), ('X', '1')";
+    let reply = answer(all);
+    let kept = [("Proxy-Status", "kept"), ("X", "1")];
+    assert_eq!(reply.fields, kept.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let warnings = |reply: &Reply| reply.log.iter().filter(|line| line.text.contains("WSGI0950")).count();
+    assert_eq!(warnings(&reply), 7, "{:#?}", reply.log);
+    assert!(reply.logged("WSGI0950: The field 'Connection' of a response was dropped"), "{:#?}", reply.log);
+    let reply = answer("('Upgrade', 'h2c'), ('Proxy-Connection', 'close')");
+    assert!(reply.fields.is_empty() && reply.logged("'Proxy-Connection'"), "{reply:#?}");
+    assert_eq!(warnings(&reply), 1, "the application was warned of 'Upgrade' before: {:#?}", reply.log);
 }
 
 // Covers: rule:adapter/start-response-replaces

@@ -49,6 +49,22 @@ fn main() {
     }
 }
 
+/// Sends a line to the server's log.
+fn log(text: &str) {
+    let record = Record { level: 3, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()), json: 0 };
+    let packet = line::encode(Origin { pid: std::process::id(), tid: 1 }, &record);
+    // SAFETY: the packet lives across the call.
+    unsafe { libc::send(LOG, packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL) };
+}
+
+extern "C" fn crash(_: i32) {
+    // SAFETY: both may be called in a handler. Apache has stopped its own children by then.
+    unsafe {
+        libc::usleep(300_000);
+        libc::abort();
+    }
+}
+
 /// The status page, as the server laid it out.
 fn map(page: &std::fs::File, daemon: &Daemon) -> Page {
     let layout = Layout::new(daemon.page_processes, daemon.threads, 0).expect("a layout");
@@ -154,16 +170,23 @@ impl Probe {
             }
             // On the log's socket: a packet without content, then a line.
             "/empty-line" => {
-                let text = entry("QUERY_STRING");
-                let record =
-                    Record { level: 3, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()), json: 0 };
-                let packet = line::encode(Origin { pid: std::process::id(), tid: 1 }, &record);
-                // SAFETY: the packets live across the calls.
-                unsafe {
-                    libc::send(LOG, packet.as_ptr().cast(), 0, libc::MSG_NOSIGNAL);
-                    libc::send(LOG, packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL);
-                }
+                // SAFETY: no bytes are read.
+                unsafe { libc::send(LOG, [0u8].as_ptr().cast(), 0, libc::MSG_NOSIGNAL) };
+                log(&entry("QUERY_STRING"));
                 respond(stream, "", b"logged");
+            }
+            // So many lines of a kilobyte on the log's socket, each with its number.
+            "/flood" => {
+                for number in 0..entry("QUERY_STRING").parse().unwrap_or(0) {
+                    log(&format!("{number} {}", "x".repeat(1000)));
+                }
+                respond(stream, "", b"flooded");
+            }
+            // From now on the process crashes a moment after it was asked to end.
+            "/crash-at-stop" => {
+                // SAFETY: the handler does nothing but what a handler may.
+                unsafe { libc::signal(libc::SIGTERM, crash as extern "C" fn(i32) as libc::sighandler_t) };
+                respond(stream, "", format!("pid={}\n", std::process::id()).as_bytes());
             }
             "/garbage" => {
                 let size = self.page.metadata().map_or(0, |data| data.len());

@@ -76,14 +76,14 @@ impl Engine {
         setting.log(Level::Info, &format!("Initializing Python runtime {}.", phrases.in_process));
         crate::config::initialise(setting)?;
         gilstate::discover();
+        // SAFETY: initialising attached this thread.
+        let py = unsafe { Python::assume_attached() };
         if !setting.embedded() {
             // In embedded mode the module says so, which knows the engine's version without it.
             let version = env!("ENGINE_PYTHON_VERSION");
-            setting.log(Level::Info, &format!("Python/{version} runs {}.", phrases.in_process));
+            setting.log_attached(py, Level::Info, &format!("Python/{version} runs {}.", phrases.in_process));
         }
-        setting.log(Level::Info, &format!("Attaching to Python main interpreter {}.", phrases.in_process));
-        // SAFETY: initialising attached this thread.
-        let py = unsafe { Python::assume_attached() };
+        setting.log_attached(py, Level::Info, &format!("Attaching to Python main interpreter {}.", phrases.in_process));
         let main: &'static Interpreter = Box::leak(Box::new(Interpreter::new(py, setting, 0, b"", true)));
         let furnished = main.furnish(py);
         // SAFETY: attached; the state is the one of the initialisation.

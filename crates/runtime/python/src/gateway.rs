@@ -48,8 +48,15 @@ pub trait Gateway: Send {
     /// As for [`Gateway::send_body`].
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), SendFailure>;
 
-    /// Writes a record to the log of the request's virtual host. May be called with the GIL held.
+    /// Writes a record to the log of the request's virtual host. May block, as a log may be stalled.
     fn log(&mut self, record: &Record<'_>);
+
+    /// Writes a record like [`Gateway::log`] if that surely does not block. `false`: nothing was written. Called with the
+    /// GIL held.
+    fn try_log(&mut self, record: &Record<'_>) -> bool {
+        let _ = record;
+        false
+    }
 
     /// Whether a record of this level would be written at all. May be called with the GIL held, and often.
     fn logs(&mut self, level: Level) -> bool;
@@ -114,8 +121,15 @@ pub enum Outcome {
 
 /// What the engine needs of the process it runs in. One per process, used from any thread.
 pub trait Process: Sync {
-    /// Writes a record that belongs to no request. May be called with the GIL held.
+    /// Writes a record that belongs to no request. May block, as a log may be stalled.
     fn log(&self, record: &Record<'_>);
+
+    /// Writes a record like [`Process::log`] if that surely does not block. `false`: nothing was written. Called with the
+    /// GIL held.
+    fn try_log(&self, record: &Record<'_>) -> bool {
+        let _ = record;
+        false
+    }
 
     /// Whether a record of this level would be written at all. May be called with the GIL held.
     fn logs(&self, level: Level) -> bool;

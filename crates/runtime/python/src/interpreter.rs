@@ -144,12 +144,12 @@ impl Interpreter {
     }
 
     /// Logs a line of an application for the process.
-    pub(crate) fn log_line(&self, level: Level, line: &[u8], source: Option<(&[u8], u32)>) {
+    pub(crate) fn log_line(&self, py: Python<'_>, level: Level, line: &[u8], source: Option<(&[u8], u32)>) {
         if self.setting.config.json_log {
             let object = crate::json::source(self.object(level).text("message", line), source).finish();
-            self.setting.process.log(&crate::logging::object(level, &object));
+            self.setting.write(py, &crate::logging::object(level, &object));
         } else {
-            self.setting.process.log(&crate::logging::record(level, line, source));
+            self.setting.write(py, &crate::logging::record(level, line, source));
         }
     }
 
@@ -216,7 +216,7 @@ impl Interpreter {
         let kind = type_name(&exception);
         let process = &self.setting.phrases.of_process;
         let message = format!("WSGI{code}: {kind} exception raised while setting up the {} {process}.", self.label);
-        self.setting.log(Level::Error, &message);
+        self.setting.log_attached(py, Level::Error, &message);
         crate::traceback::trace(py, &exception, crate::traceback::Destination::Process(self));
         Err(Unusable)
     }
@@ -297,7 +297,9 @@ impl Interpreter {
         let main = self.group.is_empty();
         let (label, process) = (&self.label, &setting.phrases.process);
         let no_gil = "free-threading is active in this process so there is no GIL switch interval to set.";
-        let skip = |code: &str, what: String| setting.log(Level::Warning, &format!("WSGI{code}: Skipping {what}"));
+        let skip = |code: &str, what: String| {
+            setting.log_attached(py, Level::Warning, &format!("WSGI{code}: Skipping {what}"))
+        };
         if setting.free_threaded() {
             if let Some(interval) = of_process.filter(|_| main) {
                 let code = if setting.embedded() { "0203" } else { "0204" };
@@ -324,7 +326,7 @@ impl Interpreter {
         } else {
             format!("Set switch interval {interval:.6}s for {label}.")
         };
-        setting.log(Level::Info, &message);
+        setting.log_attached(py, Level::Info, &message);
         Ok(())
     }
 
@@ -364,7 +366,7 @@ impl Interpreter {
 
     fn complain(&self, py: Python<'_>, raised: Raised, code: &str, what: &str) {
         let why = raised.take(py).map(|exception| format!(" {}: {}", type_name(&exception), shown(&exception)));
-        self.setting.log(Level::Error, &format!("WSGI{code}: {what}{}", why.unwrap_or_default()));
+        self.setting.log_attached(py, Level::Error, &format!("WSGI{code}: {what}{}", why.unwrap_or_default()));
     }
 
     /// Ends what applications have running in the interpreter: joins their threads and calls what they registered with

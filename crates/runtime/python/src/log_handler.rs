@@ -130,7 +130,7 @@ unsafe extern "C" fn log_json_slot(
             let record = crate::logging::object(origin.level, &object);
             match session {
                 Some(session) => session.log(py, &record),
-                None => interpreter.setting.process.log(&record),
+                None => interpreter.setting.write(py, &record),
             }
             Ok(none(py))
         })
@@ -153,7 +153,7 @@ unsafe extern "C" fn log_slot(
             let line = arguments.get(py, 1).and_then(|line| text_of(&line)).unwrap_or_default();
             match current(interpreter) {
                 Some(session) => session.log_line(py, origin.level, line.as_bytes(), origin.source()),
-                None => interpreter.log_line(origin.level, line.as_bytes(), origin.source()),
+                None => interpreter.log_line(py, origin.level, line.as_bytes(), origin.source()),
             }
             Ok(none(py))
         })

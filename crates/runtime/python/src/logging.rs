@@ -2,11 +2,13 @@
 
 use std::sync::atomic::AtomicU32;
 
+use pyo3::Python;
 use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::launch;
 
 use crate::gateway::Process;
 use crate::metrics::Ledger;
+use crate::thread::detached;
 
 /// A record of this text; a NUL ends it early, as it would in Apache's own functions.
 pub(crate) fn record<'a>(level: Level, text: &'a [u8], source: Option<(&'a [u8], u32)>) -> Record<'a> {
@@ -78,10 +80,24 @@ impl Setting {
         cfg!(Py_GIL_DISABLED) && self.config.free_threading
     }
 
-    /// Logs for the process.
+    /// Logs for the process. Call without the GIL.
     pub(crate) fn log(&self, level: Level, text: &str) {
         if self.process.logs(level) {
             self.process.log(&record(level, text.as_bytes(), None));
+        }
+    }
+
+    /// Logs for the process with the GIL held, which is released while the log makes the thread wait.
+    pub(crate) fn log_attached(&self, py: Python<'_>, level: Level, text: &str) {
+        if self.process.logs(level) {
+            self.write(py, &record(level, text.as_bytes(), None));
+        }
+    }
+
+    /// The same for a record.
+    pub(crate) fn write(&self, py: Python<'_>, record: &Record<'_>) {
+        if !self.process.try_log(record) {
+            detached(py, || self.process.log(record));
         }
     }
 

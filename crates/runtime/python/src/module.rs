@@ -35,7 +35,7 @@ pub(crate) fn begin<'py>(py: Python<'py>, interpreter: &Interpreter) -> Raise<Ob
     match import(py, c"mod_wsgi") {
         Ok(module) => {
             let text = "Imported existing 'mod_wsgi' Python extension module.";
-            interpreter.setting.log(Level::Info, text);
+            interpreter.setting.log_attached(py, Level::Info, text);
             Ok(module)
         }
         Err(raised) if matches(py, import_error()) => {
@@ -152,7 +152,7 @@ unsafe fn subscribe(
             if list == List::Signal && interpreter.setting.embedded() {
                 let message = "mod_wsgi.subscribe_signals() called outside daemon mode; the callback will not be \
                                invoked. Signal callbacks are only delivered in daemon mode processes.";
-                interpreter.setting.log(Level::Info, message);
+                interpreter.setting.log_attached(py, Level::Info, message);
                 crate::traceback::stack(py, interpreter, Level::Info);
                 return Ok(callback);
             }

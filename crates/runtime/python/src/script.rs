@@ -205,7 +205,7 @@ pub(crate) fn module<'py>(
     let verb = if now.is_some() { "Reloading" } else { "Loading" };
     let phrases = &interpreter.setting.phrases;
     let message = format!("{verb} WSGI script '{path}' into {} {}.", interpreter.label, phrases.of_process);
-    interpreter.setting.log(Level::Info, &message);
+    interpreter.setting.log_attached(py, Level::Info, &message);
     drop((before, now));
     forget(py, interpreter, wanted);
 

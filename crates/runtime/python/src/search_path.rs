@@ -35,10 +35,10 @@ pub(crate) fn extend(py: Python<'_>, interpreter: &Interpreter) -> Raise<()> {
 fn add_site_folders(py: Python<'_>, interpreter: &Interpreter, entries: &[Vec<u8>]) -> Raise<()> {
     let setting = interpreter.setting;
     let logged = |raised: Raised, code: &str, what: &str| {
-        setting.log(Level::Error, &format!("WSGI{code}: {what}"));
+        setting.log_attached(py, Level::Error, &format!("WSGI{code}: {what}"));
         if let Some(exception) = raised.take(py) {
             let message = format!("{}: {}", type_name(&exception), shown(&exception));
-            setting.log(Level::Error, &message);
+            setting.log_attached(py, Level::Error, &message);
         }
     };
     let site = match import(py, c"site") {
@@ -60,7 +60,7 @@ fn add_site_folders(py: Python<'_>, interpreter: &Interpreter, entries: &[Vec<u8
     for entry in entries {
         let shown = String::from_utf8_lossy(entry);
         let process = &setting.phrases.process;
-        setting.log(Level::Info, &format!("Adding '{shown}' to Python module search path for {process}."));
+        setting.log_attached(py, Level::Info, &format!("Adding '{shown}' to Python module search path for {process}."));
         let folder = filesystem(py, entry)?;
         if let Err(raised) = call(&add, &[&folder]) {
             logged(raised, "0091", &format!("Call to 'site.addsitedir()' failed for '{shown}'."));

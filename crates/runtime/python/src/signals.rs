@@ -78,7 +78,7 @@ unsafe extern "C" fn call_slot(
                 "Ignoring Python signal handler registration for signal {number} in WSGI process; \
                  mod_wsgi manages signals."
             );
-            setting.log(Level::Info, &message);
+            setting.log_attached(py, Level::Info, &message);
             crate::traceback::stack(py, intercept.interpreter, Level::Info);
             Ok(handler)
         })

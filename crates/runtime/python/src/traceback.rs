@@ -32,7 +32,7 @@ impl Destination<'_> {
     pub(crate) fn line(&self, py: Python<'_>, level: Level, text: &str) {
         match self {
             Self::Request(session) => session.log(py, &record(level, text.as_bytes(), None)),
-            Self::Process(interpreter) => interpreter.setting.log(level, text),
+            Self::Process(interpreter) => interpreter.setting.log_attached(py, level, text),
         }
     }
 
@@ -63,7 +63,7 @@ impl Destination<'_> {
         let record = crate::logging::object(Level::Error, &object);
         match self {
             Self::Request(session) => session.log(py, &record),
-            Self::Process(interpreter) => interpreter.setting.process.log(&record),
+            Self::Process(interpreter) => interpreter.setting.write(py, &record),
         }
     }
 
@@ -71,7 +71,7 @@ impl Destination<'_> {
     pub(crate) fn prefixed(&self, py: Python<'_>, level: Level, text: &str) {
         match self {
             Self::Request(session) => session.log_line(py, level, text.as_bytes(), None),
-            Self::Process(interpreter) => interpreter.setting.log(level, text),
+            Self::Process(interpreter) => interpreter.setting.log_attached(py, level, text),
         }
     }
 }

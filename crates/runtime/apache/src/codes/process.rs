@@ -618,4 +618,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "The response is sent without the field; one line is logged per field and interpreter.",
         "Remove the field from the application or its middleware: PEP 3333 forbids hop-by-hop fields, the server sets them.",
     ),
+    code(
+        959,
+        Error,
+        "A log accepted nothing, as a rule because the program behind a piped ErrorLog is stopped or stuck.",
+        "Up to a megabyte of lines waits for it; further lines of daemon processes are dropped. The line tells how many, at their place.",
+        "Look at the program behind a piped ErrorLog, or at the file system of the log.",
+    ),
 ];

@@ -69,7 +69,7 @@ pub(super) fn start(
     own_process::fork("the bell of daemon processes", |control| {
         let settled = settle(c"wsgi:bell", vec![pipe, control], user);
         std::thread::sleep(rest);
-        if settled {
+        if settled.is_ok() {
             wait(pipe, control, patience);
         }
     })

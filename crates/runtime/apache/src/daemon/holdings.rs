@@ -15,11 +15,11 @@ use wsgi_protocol::page::Layout;
 use super::group::{Plan, pipe};
 use super::log_writer;
 use super::orders;
+use super::parent_log;
 use super::retained::{SavedGroup, SavedListener, SavedLoader, SavedProcess, SavedSlot};
 use super::sockets::{self, ListenError};
 use super::status_page::StatusPage;
 use crate::codes;
-use crate::host::log;
 
 /// Why a group has no sockets, page or log.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
             if sockets::file(old).is_ok_and(|file| file == listener.file) {
                 return Ok(());
             }
-            log::server(
+            parent_log::server(
                 plan.server,
                 &codes::SOCKET_GONE,
                 format_args!("Unix domain socket '{}' has been removed; it is made anew.", old.display()),
@@ -93,7 +93,7 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
         let backlog = i32::try_from(plan.sockets.backlog).unwrap_or(i32::MAX);
         let socket = sockets::listen(&path, backlog, plan.sockets.owner, || {
             if !ours {
-                log::server(
+                parent_log::server(
                     plan.server,
                     &codes::STALE_SOCKET,
                     format_args!("Removing stale unix domain socket '{}'.", path.display()),

@@ -3,22 +3,28 @@
 //! Daemons never hold a descriptor of a log: they send packets, and their standard output and error is a pipe. The
 //! writer is a fork of the server that keeps the logs' descriptors, gives up its privileges, and does nothing else. It
 //! outlives a stop of the server for as long as daemons do, so that their last lines are not lost.
+//!
+//! The main thread reads, and the threads of [`sink`] write: a stalled log must not delay the daemons of another one.
+
+mod sink;
 
 use std::collections::HashMap;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::c_int;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::line::{self, MAX_LINE};
 use wsgi_protocol::scoreboard;
 
+use sink::Sink;
+
 use super::own_process::settle;
+use super::spawn::{SETUP_FAILED, SetupFailure};
 use super::{board, own_process};
-use crate::host::log::Target;
 use crate::host::{Server, ServingUser};
-use crate::{module, sys};
 
 /// Where the lines of one group come from and go to.
 #[derive(Clone, Copy)]
@@ -47,16 +53,6 @@ pub(crate) fn start(
     })
 }
 
-/// Whether the log's lines have Apache's own form, which can be written for another process.
-fn has_plain_format(server: Server<'_>) -> bool {
-    // SAFETY: the core keeps its server configuration at its module's index, for as long as the server lives.
-    unsafe {
-        let index = sys::core_module.module_index;
-        let config = server.module_config(index).cast::<sys::core_server_config>();
-        config.as_ref().is_some_and(|config| config.error_log_format.is_null())
-    }
-}
-
 fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &ServingUser, delay: Duration) {
     let mut keep = vec![control];
     let mut next = Some(main);
@@ -68,35 +64,102 @@ fn write_on(main: Server<'static>, channels: &[Channel], control: RawFd, user: &
     keep.extend([0, 1, 2]);
     let settled = settle(c"wsgi:log", keep, user);
     std::thread::sleep(delay);
-    if settled {
-        Writer { channels, control, partial: HashMap::new() }.run();
+    let mut writer = match Writer::new(main, channels, control) {
+        Ok(writer) => writer,
+        // SAFETY: nothing else of the server may run in this process.
+        Err(_) => unsafe { libc::_exit(SETUP_FAILED) },
+    };
+    if let Err(failure) = settled {
+        let SetupFailure { code, what, error } = failure;
+        let text = format!("{code}: {what} for the process that writes the log of daemon processes ({error}).");
+        let record = record(Level::Alert, text.as_bytes());
+        writer.main_sink.write(main, None, &record);
+        writer.main_sink.finish(PATIENCE);
+        // SAFETY: as above.
+        unsafe { libc::_exit(SETUP_FAILED) };
     }
+    writer.run();
+    writer.finish();
+}
+
+/// How long the writer waits at its end for a log that accepts nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn record(level: Level, text: &[u8]) -> Record<'_> {
+    Record { level: level as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text), json: 0 }
 }
 
 struct Writer<'c> {
     channels: &'c [Channel],
     control: RawFd,
+    main_sink: Rc<Sink>,
+    /// For each channel the log that it goes to.
+    sinks: Vec<Rc<Sink>>,
+    /// Readable when a log that was full has room again.
+    room: OwnedFd,
     /// Beginnings of lines on the output pipes.
     partial: HashMap<RawFd, Vec<u8>>,
 }
 
-impl Writer<'_> {
+impl<'c> Writer<'c> {
+    fn new(main: Server<'static>, channels: &'c [Channel], control: RawFd) -> io::Result<Self> {
+        // SAFETY: the descriptor is fresh.
+        let room = unsafe {
+            let room = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if room < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(room)
+        };
+        let main_sink = Rc::new(Sink::start(main, room.as_raw_fd()));
+        let mut sinks: Vec<Rc<Sink>> = Vec::with_capacity(channels.len());
+        for channel in channels {
+            let known = sinks.iter().chain([&main_sink]).find(|sink| sink.serves(channel.server)).map(Rc::clone);
+            sinks.push(known.unwrap_or_else(|| Rc::new(Sink::start(channel.server, room.as_raw_fd()))));
+        }
+        Ok(Self { channels, control, main_sink, sinks, room, partial: HashMap::new() })
+    }
+
+    /// Lets the logs take what waits.
+    fn finish(&self) {
+        self.main_sink.finish(PATIENCE);
+        self.sinks.iter().for_each(|sink| sink.finish(PATIENCE));
+    }
+
+    /// The descriptors to read from now, and until when those that are left out have to wait for a slow log.
+    fn readable(&self, open: &[RawFd]) -> (Vec<RawFd>, Option<Instant>) {
+        let mut until: Option<Instant> = None;
+        let mut read = open.to_vec();
+        for (channel, sink) in self.channels.iter().zip(&self.sinks) {
+            if let Some(full) = sink.full_until() {
+                read.retain(|descriptor| ![channel.packets, channel.output].contains(descriptor));
+                until = Some(until.map_or(full, |until| until.min(full)));
+            }
+        }
+        (read, until)
+    }
+
     fn run(&mut self) {
         let mut buffer = vec![0u8; MAX_LINE];
         let mut open: Vec<RawFd> = self.channels.iter().flat_map(|channel| [channel.packets, channel.output]).collect();
         let mut server_runs = true;
         loop {
-            let mut entries: Vec<libc::pollfd> = open
-                .iter()
-                .copied()
-                .chain(server_runs.then_some(self.control))
-                .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
-                .collect();
-            if entries.is_empty() {
+            if open.is_empty() && !server_runs {
                 return;
             }
+            let (read, until) = self.readable(&open);
+            let mut entries: Vec<libc::pollfd> = read
+                .into_iter()
+                .chain(server_runs.then_some(self.control))
+                .chain([self.room.as_raw_fd()])
+                .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+                .collect();
+            let timeout = until.map_or(-1, |until| {
+                let left = until.saturating_duration_since(Instant::now()).as_millis();
+                c_int::try_from(left + 1).unwrap_or(c_int::MAX)
+            });
             // SAFETY: as many entries as it says.
-            let count = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, -1) };
+            let count = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout) };
             if count < 0 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
                 return;
             }
@@ -111,6 +174,9 @@ impl Writer<'_> {
                     }
                 };
                 let bytes = &buffer[..count];
+                if entry.fd == self.room.as_raw_fd() {
+                    continue;
+                }
                 if entry.fd == self.control {
                     if bytes.contains(&REPLACED) {
                         // The next one does not know how they begin.
@@ -155,18 +221,19 @@ impl Writer<'_> {
         self.channels.iter().any(|channel| channel.packets == descriptor && channel.board)
     }
 
-    fn server_of(&self, descriptor: RawFd) -> Option<(Server<'static>, bool)> {
+    fn log_of(&self, descriptor: RawFd) -> Option<(Server<'static>, Rc<Sink>, bool)> {
         self.channels
             .iter()
-            .find(|channel| channel.packets == descriptor || channel.output == descriptor)
-            .map(|channel| (channel.server, channel.packets == descriptor))
+            .zip(&self.sinks)
+            .find(|(channel, _)| channel.packets == descriptor || channel.output == descriptor)
+            .map(|(channel, sink)| (channel.server, Rc::clone(sink), channel.packets == descriptor))
     }
 
     fn take(&mut self, descriptor: RawFd, bytes: &[u8]) {
-        let Some((server, is_packet)) = self.server_of(descriptor) else { return };
+        let Some((server, sink, is_packet)) = self.log_of(descriptor) else { return };
         if is_packet {
             if let Ok((origin, record)) = line::decode(bytes) {
-                write(server, Some((origin.pid, origin.tid)), &record);
+                sink.write(server, Some((origin.pid, origin.tid)), &record);
             }
             return;
         }
@@ -174,11 +241,11 @@ impl Writer<'_> {
         waiting.extend_from_slice(bytes);
         let mut rest = waiting.as_slice();
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            write_output(server, &rest[..end]);
+            write_output(&sink, server, &rest[..end]);
             rest = &rest[end + 1..];
         }
         if rest.len() >= MAX_LINE {
-            write_output(server, rest);
+            write_output(&sink, server, rest);
             rest = &[];
         }
         if !rest.is_empty() {
@@ -187,9 +254,17 @@ impl Writer<'_> {
     }
 
     fn end_line(&mut self, descriptor: RawFd) {
-        if let (Some((server, false)), Some(rest)) = (self.server_of(descriptor), self.partial.remove(&descriptor)) {
-            write_output(server, &rest);
+        if let (Some((server, sink, false)), Some(rest)) = (self.log_of(descriptor), self.partial.remove(&descriptor)) {
+            write_output(&sink, server, &rest);
         }
+    }
+}
+
+/// Writes a line of a daemon's standard output or error. It has no level, so `LogLevel` does not apply to it: this is
+/// where a process writes why it dies.
+fn write_output(sink: &Sink, server: Server<'static>, text: &[u8]) {
+    if !text.is_empty() {
+        sink.write_always(server, None, &record(Level::Error, text));
     }
 }
 
@@ -198,69 +273,6 @@ fn has_more(descriptor: RawFd) -> bool {
     let mut count: c_int = 0;
     // SAFETY: writes one number.
     unsafe { libc::ioctl(descriptor, libc::FIONREAD, &raw mut count) == 0 && count > 0 }
-}
-
-fn write_output(server: Server<'_>, text: &[u8]) {
-    if !text.is_empty() {
-        let record = Record { level: Level::Error as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text), json: 0 };
-        write(server, None, &record);
-    }
-}
-
-const LEVELS: [&str; 9] = ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1"];
-
-/// Writes a record as if the process that it comes from had: with that process's number, where the log's format can be
-/// had without Apache's help.
-fn write(server: Server<'_>, origin: Option<(u32, u32)>, record: &Record<'_>) {
-    if i32::from(record.level) > server.log_level(module::index()) {
-        return;
-    }
-    if let Some(object) = record.object()
-        && server.append_to_log(object)
-    {
-        return;
-    }
-    let (Some(descriptor), true) = (server.log_descriptor(), has_plain_format(server)) else {
-        Target::Server(server).write(record);
-        return;
-    };
-    let mut line = format!("[{}] [wsgi:{}] ", now(), LEVELS[usize::from(record.level).min(LEVELS.len() - 1)]);
-    if let Some((pid, tid)) = origin {
-        line.push_str(&format!("[pid {pid}:tid {tid}] "));
-    }
-    let mut line = line.into_bytes();
-    line.extend(escape(record.text.or_empty()));
-    line.push(b'\n');
-    // SAFETY: the line lives across the call. A log that cannot be written to has nowhere to say so.
-    unsafe { libc::write(descriptor, line.as_ptr().cast(), line.len()) };
-}
-
-/// The time in the form of Apache's log.
-fn now() -> String {
-    let mut buffer = [0 as c_char; 64];
-    let mut length = c_int::try_from(buffer.len()).unwrap_or(0);
-    // SAFETY: the buffer is as long as it says, and ends in NUL afterwards.
-    unsafe {
-        let option = sys::AP_CTIME_OPTION_USEC.cast_signed();
-        sys::ap_recent_ctime_ex(buffer.as_mut_ptr(), sys::apr_time_now(), option, &raw mut length);
-        CStr::from_ptr(buffer.as_ptr()).to_string_lossy().into_owned()
-    }
-}
-
-/// What cannot be printed in Apache's escaped form, so that no text can pretend to be another line.
-fn escape(text: &[u8]) -> Vec<u8> {
-    let mut escaped = Vec::with_capacity(text.len());
-    for byte in text.iter().copied().take_while(|byte| *byte != 0) {
-        match byte {
-            b'\\' => escaped.extend_from_slice(b"\\\\"),
-            b'"' | b' '..=b'~' => escaped.push(byte),
-            b'\n' => escaped.extend_from_slice(b"\\n"),
-            b'\r' => escaped.extend_from_slice(b"\\r"),
-            b'\t' => escaped.extend_from_slice(b"\\t"),
-            _ => escaped.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
-        }
-    }
-    escaped
 }
 
 /// Both ends of a log socket: the daemons' and the writer's. Packets stay whole.
@@ -273,16 +285,5 @@ pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
             return Err(io::Error::last_os_error());
         }
         Ok((OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_stays_on_its_line() {
-        assert_eq!(escape(b"a\n[wsgi:crit] \"b\\c\"\x1b\xff"), br#"a\n[wsgi:crit] "b\\c"\x1b\xff"#);
-        assert_eq!(escape(b"cut\0here"), b"cut");
     }
 }

@@ -19,6 +19,7 @@ mod holdings;
 mod log_writer;
 mod orders;
 mod own_process;
+mod parent_log;
 mod retained;
 mod rolling;
 mod sockets;

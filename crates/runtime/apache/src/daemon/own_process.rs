@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
 
-use super::spawn::close_from;
+use super::spawn::{Identity, SetupFailure, assume, close_from};
 use crate::guard::wall;
 use crate::host::ServingUser;
 
@@ -35,9 +35,8 @@ pub(super) fn fork(what: &'static str, work: impl FnOnce(RawFd)) -> io::Result<(
     }
 }
 
-/// Makes a fork of the server a process of its own that keeps these descriptors and no privileges. `false`: it could
-/// not give them up.
-pub(super) fn settle(name: &CStr, mut keep: Vec<RawFd>, user: &ServingUser) -> bool {
+/// Makes a fork of the server a process of its own that keeps these descriptors and no privileges.
+pub(super) fn settle(name: &CStr, mut keep: Vec<RawFd>, user: &ServingUser) -> Result<(), SetupFailure> {
     keep.sort_unstable();
     keep.dedup();
     // SAFETY: plain calls on this process.
@@ -57,14 +56,10 @@ pub(super) fn settle(name: &CStr, mut keep: Vec<RawFd>, user: &ServingUser) -> b
             close_from(first, kept - 1);
             first = kept.wrapping_add(1);
         }
-        if libc::geteuid() == 0 {
-            let failed = libc::setgroups(1, &raw const user.group) < 0
-                || libc::setresgid(user.group, user.group, user.group) < 0
-                || libc::setresuid(user.id, user.id, user.id) < 0;
-            if failed {
-                return false;
-            }
-        }
     }
-    true
+    // SAFETY: cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(());
+    }
+    assume(&Identity { user: user.id, group: user.group, groups: vec![user.group] }, false)
 }

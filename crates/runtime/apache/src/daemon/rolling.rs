@@ -15,12 +15,11 @@ use wsgi_protocol::scripts;
 use super::bell;
 use super::death::Death;
 use super::holdings::{close, release};
+use super::parent_log;
 use super::retained::{Ending, SavedBell, SavedProcess};
 use super::supervise::{SOON, Supervisor};
 use super::watch;
 use crate::codes;
-use crate::host::Target;
-use crate::host::log;
 
 /// How much longer than it should a successor may take to give up by itself.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -113,7 +112,7 @@ impl Supervisor {
                     self.watch(process.pid);
                 }
             }
-            Err(error) => log::server(
+            Err(error) => parent_log::server(
                 self.main,
                 &codes::FORK_FAILED,
                 format_args!("Couldn't spawn the process that waits for rolling restarts ({error})."),
@@ -173,7 +172,7 @@ impl Supervisor {
                 None => watch::force(pid),
                 Some(_) => self.signal(*process, libc::SIGKILL),
             }
-            log::server(
+            parent_log::server(
                 plan.server,
                 &codes::SUCCESSOR_LATE,
                 format_args!(
@@ -267,7 +266,7 @@ impl Supervisor {
         if death != Death::Exit(GIVEN_UP) && !was_killed {
             let end = death.describe(process.pid, name);
             let text = format_args!("{end} before it served; the process that it was to replace goes on serving.");
-            log::server(plan.server, &codes::DAEMON_DIED, text);
+            parent_log::server(plan.server, &codes::DAEMON_DIED, text);
             page.count_end(death);
         }
         if page.give_up() || death == Death::Exit(GIVEN_UP) {
@@ -279,10 +278,7 @@ impl Supervisor {
                 .for_each(|other| page.set_wish(other.place, Wish::None));
         }
         let pid = process.pid;
-        log::info(
-            Target::Server(plan.server),
-            format_args!("Process '{name}' (pid={pid}) has ended before it served."),
-        );
+        parent_log::info(plan.server, format_args!("Process '{name}' (pid={pid}) has ended before it served."));
         self.roll(group);
         self.save();
         true

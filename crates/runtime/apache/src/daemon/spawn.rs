@@ -138,10 +138,10 @@ fn become_daemon(program: &Program, sources: Sources, input: RawFd, delay: Durat
 }
 
 /// What could not be done.
-struct SetupFailure {
-    code: &'static str,
-    what: String,
-    error: io::Error,
+pub(super) struct SetupFailure {
+    pub(super) code: &'static str,
+    pub(super) what: String,
+    pub(super) error: io::Error,
 }
 
 impl SetupFailure {
@@ -162,13 +162,14 @@ impl SetupFailure {
     }
 }
 
-/// Writes to the server's log; its socket has its number already.
+/// Writes to the server's log; its socket has its number already. A log that accepts nothing must not keep the process
+/// from being started.
 fn say(level: Level, text: &str) {
     let record = Record { level: level as u8, line: 0, file: Bytes::NONE, text: Bytes::new(text.as_bytes()), json: 0 };
     let pid = std::process::id();
     let packet = line::encode(Origin { pid, tid: pid }, &record);
     // SAFETY: the packet lives across the call.
-    unsafe { libc::send(number::LOG, packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL) };
+    unsafe { libc::send(number::LOG, packet.as_ptr().cast(), packet.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
 }
 
 fn check(result: c_int, code: &'static str, what: &str) -> Result<(), SetupFailure> {
@@ -404,11 +405,16 @@ fn keep_chroot() -> Result<(), SetupFailure> {
 }
 
 /// Becomes somebody else, for good.
-fn assume(identity: &Identity, confines_itself: bool) -> Result<(), SetupFailure> {
+pub(super) fn assume(identity: &Identity, confines_itself: bool) -> Result<(), SetupFailure> {
     let Identity { user, group, groups } = identity;
     // SAFETY: plain calls on this process; the list lives across the call.
     unsafe {
-        check(libc::setresgid(*group, *group, *group), "WSGI0004", &format!("Unable to set group id to gid={group}"))?;
+        let what = format!("Unable to set group id to gid={group}");
+        if *group == u32::MAX {
+            // `Group #-1`: to the kernel it means "leave the group as it is", which is root's.
+            return Err(SetupFailure { code: "WSGI0004", what, error: io::Error::from_raw_os_error(libc::EINVAL) });
+        }
+        check(libc::setresgid(*group, *group, *group), "WSGI0004", &what)?;
         check(libc::setgroups(groups.len(), groups.as_ptr()), "WSGI0005", "Unable to set supplementary groups")?;
         if confines_itself {
             check(
@@ -461,6 +467,11 @@ mod tests {
 
     /// The code of the failure to become nobody in a process that lacks a capability; 0 is success.
     fn without(capability: Option<u32>, confines_itself: bool) -> c_int {
+        becoming(&Identity { user: 65534, group: 65534, groups: vec![65534] }, capability, confines_itself)
+    }
+
+    /// The same of becoming somebody else.
+    fn becoming(identity: &Identity, capability: Option<u32>, confines_itself: bool) -> c_int {
         let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
         let mut own = [Capabilities::default(); 2];
         // SAFETY: the structures are those of version 3; the child ends without running anything of the test program.
@@ -473,8 +484,7 @@ mod tests {
                     own[0].permitted &= !(1 << capability);
                     libc::syscall(libc::SYS_capset, &raw const header, own.as_ptr());
                 }
-                let nobody = Identity { user: 65534, group: 65534, groups: vec![65534] };
-                let code = assume(&nobody, confines_itself).map_or_else(|failure| number(failure.code), |()| 0);
+                let code = assume(identity, confines_itself).map_or_else(|failure| number(failure.code), |()| 0);
                 libc::_exit(code);
             }
             let mut status = 0;
@@ -497,6 +507,9 @@ mod tests {
         assert_eq!(without(None, false), 0);
         assert_eq!(without(Some(CAP_SETGID), false), 4);
         assert_eq!(without(Some(CAP_SETUID), false), 7);
+        let nobody = |user, group| Identity { user, group, groups: vec![65534] };
+        assert_eq!(becoming(&nobody(65534, u32::MAX), None, false), 4, "the kernel would leave root's group");
+        assert_eq!(becoming(&nobody(u32::MAX, 65534), None, false), 8, "the kernel would leave root");
         assert_eq!(without(None, true), 0);
         assert_eq!(without(Some(CAP_SYS_CHROOT), true), 3);
     }

@@ -20,12 +20,13 @@ use super::client::{Daemons, GroupClient};
 use super::group::Plan;
 use super::holdings::{close, is_inhabited, prepare, release, retire, unlink};
 use super::log_writer::{self, Channel};
+use super::parent_log;
 use super::retained::{self, Ending, Saved, SavedGroup, SavedProcess};
 use super::status_page::StatusPage;
 use super::watch;
 use crate::codes;
 use crate::config::Registry;
-use crate::host::{MainState, Server, ServingUser, log, main_state, serving_user};
+use crate::host::{MainState, Server, ServingUser, main_state, serving_user};
 
 /// The groups could not be started; the reason was logged.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,8 @@ pub(crate) struct Supervisor {
     pub(super) takes_over: Cell<bool>,
     /// When it was last looked for what is missing.
     looked: Cell<Option<Instant>>,
+    /// Of the writer of the log.
+    writer_life: Cell<Life>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -115,7 +118,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         let plan = match Plan::of(generation, position, &user, registry.pool()) {
             Ok(plan) => plan,
             Err(error) => {
-                log::server(
+                parent_log::server(
                     group.server,
                     &codes::DAEMON_FAILED,
                     format_args!("Daemon process group '{}' cannot be started: {error}.", group.display()),
@@ -133,7 +136,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
                 groups.push(Group { plan, page });
             }
             Err(error) => {
-                log::server(group.server, error.code(), format_args!("{error}"));
+                parent_log::server(group.server, error.code(), format_args!("{error}"));
                 clients.push(GroupClient::absent(group));
                 earlier.groups.push(kept);
             }
@@ -155,6 +158,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         loadings: RefCell::new(vec![loading::Loading::default(); groups.len()]),
         takes_over: Cell::new(true),
         looked: Cell::default(),
+        writer_life: Cell::default(),
         groups,
         saved: RefCell::new(saved),
         weak: OnceLock::new(),
@@ -248,6 +252,11 @@ impl Supervisor {
                 })
                 .collect()
         };
+        {
+            let saved = self.saved.borrow();
+            let sockets = saved.groups.iter().filter(|group| group.log.1 >= 0).map(|group| group.log.0);
+            parent_log::use_sockets(channels.iter().map(|channel| channel.server).zip(sockets));
+        }
         if channels.is_empty() {
             return;
         }
@@ -257,10 +266,13 @@ impl Supervisor {
         }
         match log_writer::start(self.main, &channels, &self.user, delay) {
             Ok((pid, control)) => {
+                let mut life = self.writer_life.get();
+                life.began = Some(Instant::now() + delay);
+                self.writer_life.set(life);
                 self.saved.borrow_mut().writer = Some(SavedProcess::aide(pid, control));
                 self.watch(pid);
             }
-            Err(error) => log::server(
+            Err(error) => parent_log::server(
                 self.main,
                 &codes::FORK_FAILED,
                 format_args!("Couldn't spawn the process that writes the log of daemon processes ({error})."),
@@ -327,7 +339,9 @@ impl Supervisor {
         // shutdown-timeout=0 means that a process is never forced; a server that ends cannot wait for ever.
         let patience = if longest.is_zero() { LONGEST_DELAY } else { longest + Duration::from_secs(1) };
         processes.iter().for_each(|pid| self.end(*pid));
-        watch::wait_for_all(&processes, patience);
+        for end in watch::wait_for_all(&processes, patience) {
+            self.log_end_at_stop(end, patience);
+        }
         for group in &saved.groups {
             for listener in group.slots.iter().map(|slot| &slot.listener).chain(&group.overflow) {
                 unlink(listener);

@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use super::death::Death;
 use crate::guard::wall;
 use crate::host::Pool;
 use crate::sys;
@@ -155,30 +156,55 @@ pub(crate) fn force(pid: i32) {
     unsafe { libc::kill(pid, libc::SIGKILL) };
 }
 
-/// Waits for child processes that were asked to end, and forces those that are left.
-pub(crate) fn wait_for_all(processes: &[i32], patience: Duration) {
-    let end = Instant::now() + patience;
-    for pid in processes {
-        if !wait_for(*pid, end.saturating_duration_since(Instant::now())) {
-            force(*pid);
-            // SAFETY: no status is wanted.
-            unsafe { libc::waitpid(*pid, std::ptr::null_mut(), 0) };
-        }
-    }
+/// How a process ended that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) pid: i32,
+    pub(crate) death: Death,
+    /// It was killed because it did not end in time.
+    pub(crate) forced: bool,
 }
 
-/// Waits for the end of a child process and takes its status. `false`: it still runs.
-pub(crate) fn wait_for(pid: i32, patience: Duration) -> bool {
+/// Waits for child processes that were asked to end, and forces those that are left. Returns how they ended, as far as
+/// nobody else has waited for them.
+pub(crate) fn wait_for_all(processes: &[i32], patience: Duration) -> Vec<End> {
+    let until = Instant::now() + patience;
+    let end = |pid: i32| match wait_for(pid, until.saturating_duration_since(Instant::now())) {
+        Waited::Ended(death) => death.map(|death| End { pid, death, forced: false }),
+        Waited::Runs => {
+            force(pid);
+            let mut status = 0;
+            // SAFETY: writes one number.
+            let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+            (waited == pid).then(|| End { pid, death: Death::of_wait_status(status), forced: true })
+        }
+    };
+    processes.iter().filter_map(|pid| end(*pid)).collect()
+}
+
+/// What became of a process that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// It still runs.
+    Runs,
+    /// It has ended; `None`: somebody else has its status.
+    Ended(Option<Death>),
+}
+
+/// Waits for the end of a child process and takes its status.
+pub(crate) fn wait_for(pid: i32, patience: Duration) -> Waited {
     let end = Instant::now() + patience;
     let handle = handle(pid);
     loop {
-        // SAFETY: no status is wanted. A process that is no child any more has ended.
-        if unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } != 0 {
-            return true;
+        let mut status = 0;
+        // SAFETY: writes one number. A process that is no child any more has ended.
+        let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+        if waited != 0 {
+            return Waited::Ended((waited == pid).then(|| Death::of_wait_status(status)));
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return false;
+            return Waited::Runs;
         }
         // Without a handle (a kernel before 5.3) the only way is to look again and again.
         let step = if handle.is_some() { left } else { left.min(Duration::from_millis(20)) };

@@ -5,6 +5,7 @@ mod directives;
 mod examples;
 mod groups;
 mod httpd;
+mod logs;
 mod mapping;
 mod mapping_peer;
 mod observe;

@@ -369,15 +369,20 @@ impl Gateway for Exchange<'_> {
     }
 
     fn log(&mut self, record: &Record<'_>) {
+        if !self.try_log(record) {
+            self.server.log.write(record);
+        }
+    }
+
+    fn try_log(&mut self, record: &Record<'_>) -> bool {
         if record.level > self.log_level {
-            return;
+            return true;
         }
         if self.broken || is_forked() || self.buffers.out.len() - self.written > WAITING_LOGS {
-            self.server.log.write(record);
-            return;
+            return self.server.log.try_write(record);
         }
         frame::put_log(record, &mut self.buffers.out);
-        // The GIL may be held: what the child does not take now goes along with the next writing.
+        // What the child does not take now goes along with the next writing.
         let waiting = [IoSlice::new(&self.buffers.out[self.written..])];
         if self.spool.is_none()
             && let Ok(count) = self.connection.write_some(&waiting)
@@ -388,6 +393,7 @@ impl Gateway for Exchange<'_> {
                 self.written = 0;
             }
         }
+        true
     }
 
     fn logs(&mut self, level: Level) -> bool {

@@ -382,11 +382,20 @@ impl Server {
     pub(super) fn say(&self, text: &str) {
         self.log.say(Level::Info, text);
     }
+
+    /// The same where the GIL may be held.
+    fn say_at_once(&self, text: &str) {
+        self.log.say_at_once(Level::Info, text);
+    }
 }
 
 impl Process for Server {
     fn log(&self, record: &Record<'_>) {
         self.log.write(record);
+    }
+
+    fn try_log(&self, record: &Record<'_>) -> bool {
+        self.log.try_write(record)
     }
 
     fn logs(&self, level: Level) -> bool {
@@ -401,7 +410,7 @@ impl Process for Server {
         match self.log.scoreboard() {
             Ok(snapshot) => Some(snapshot),
             Err(error) => {
-                self.say(&format!(
+                self.say_at_once(&format!(
                     "The server's metrics are not available in daemon process '{}' ({error}).",
                     self.group
                 ));
@@ -418,7 +427,7 @@ impl Process for Server {
         if let (Some(rolling), Some(mtime)) = (&self.rolling, mtime) {
             if !self.is_leaving() && rolling.is_news(&self.status, script, mtime) {
                 let (script, group) = (String::from_utf8_lossy(script), &self.group);
-                self.say(&format!(
+                self.say_at_once(&format!(
                     "Rolling restart of daemon process '{group}' due to modification of script '{script}'."
                 ));
                 self.script_changed.store(true, Ordering::Release);
@@ -432,7 +441,9 @@ impl Process for Server {
         if !self.script_changed.swap(true, Ordering::AcqRel) {
             self.leave();
             let (script, group) = (String::from_utf8_lossy(script), &self.group);
-            self.say(&format!("Forcing restart of daemon process '{group}' due to modification of script '{script}'."));
+            self.say_at_once(&format!(
+                "Forcing restart of daemon process '{group}' due to modification of script '{script}'."
+            ));
             self.board.monitor.wake();
         }
         Changed::Leave
@@ -451,7 +462,7 @@ impl Process for Server {
         if self.loading.fetch_add(1, Ordering::AcqRel) == 0 {
             self.board.startup.store(self.board.now(), Ordering::Relaxed);
             self.board.monitor.wake();
-            self.say(&format!("Application startup timer started for daemon process '{}'.", self.group));
+            self.say_at_once(&format!("Application startup timer started for daemon process '{}'.", self.group));
         }
     }
 
@@ -462,7 +473,7 @@ impl Process for Server {
         }
         if self.loading.swap(0, Ordering::AcqRel) > 0 {
             self.board.startup.store(0, Ordering::Relaxed);
-            self.say(&format!("Application startup timer cancelled for daemon process '{}'.", self.group));
+            self.say_at_once(&format!("Application startup timer cancelled for daemon process '{}'.", self.group));
         }
     }
 }

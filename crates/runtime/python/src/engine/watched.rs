@@ -38,6 +38,10 @@ impl Gateway for Watched<'_> {
         self.gateway.log(record);
     }
 
+    fn try_log(&mut self, record: &Record<'_>) -> bool {
+        self.gateway.try_log(record)
+    }
+
     fn logs(&mut self, level: Level) -> bool {
         self.gateway.logs(level)
     }

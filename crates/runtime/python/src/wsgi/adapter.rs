@@ -277,7 +277,7 @@ impl<'py> Serving<'_, 'py> {
         let wanted = Wanted::of(self.facts);
         if wanted.is_missing() && !self.interpreter.setting.embedded() {
             let text = format!("WSGI0082: Unable to stat target handler script '{}'.", self.script());
-            self.interpreter.setting.log(Level::Warning, &text);
+            self.interpreter.setting.log_attached(self.py, Level::Warning, &text);
         }
         if let Some(module) = script::ready(self.py, self.interpreter, &wanted) {
             return Ok(module);

@@ -115,7 +115,7 @@ pub(crate) fn flush_request(py: Python<'_>, session: &Session) {
 fn emit_stream(py: Python<'_>, interpreter: &'static Interpreter, line: &[u8]) {
     match current(interpreter) {
         Some(session) => session.log_line(py, Level::Error, line, None),
-        None => interpreter.log_line(Level::Error, line, None),
+        None => interpreter.log_line(py, Level::Error, line, None),
     }
 }
 

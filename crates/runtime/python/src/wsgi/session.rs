@@ -401,8 +401,14 @@ impl Session {
 
     /// Logs for the request, or for the process when the request is over.
     pub(crate) fn log(&self, py: Python<'_>, record: &Record<'_>) {
-        if self.quick(py, |gateway| gateway.log(record)).is_none() {
-            self.interpreter.setting.process.log(record);
+        let written = match self.quick(py, |gateway| gateway.try_log(record)) {
+            // The log may be stalled: other threads run meanwhile.
+            Some(false) => self.unmeasured(py, |gateway| gateway.log(record)).is_some(),
+            Some(true) => true,
+            None => false,
+        };
+        if !written {
+            self.interpreter.setting.write(py, record);
         }
     }
 

@@ -197,3 +197,26 @@ fn a_record_that_cannot_be_formatted_goes_to_handle_error() {
     assert_eq!(reply.text(), "fine");
     assert!(reply.logged("--- Logging error ---") && reply.logged("TypeError: "), "{:#?}", reply.log);
 }
+
+// Covers: rule:logs/stalled-log
+#[test]
+fn a_log_that_makes_a_thread_wait_lets_the_others_run() {
+    let script = file(
+        "stalled.wsgi",
+        b"import os, threading, time\nfrom mod_wsgi import LogHandler\nimport logging\n\ndef run_while_it_waits(path):\n    \
+          end = time.monotonic() + 8\n    while not os.path.exists(path + '.waiting') and time.monotonic() < end:\n        \
+          time.sleep(0.002)\n    open(path, 'w').close()\n\ndef waits(write, path):\n    \
+          other = threading.Thread(target=run_while_it_waits, args=(path,))\n    other.start()\n    \
+          begun = time.monotonic()\n    write('log waits for ' + path + '\\n')\n    took = time.monotonic() - begun\n    \
+          other.join()\n    return took\n\ndef handled(text):\n    logger = logging.Logger('x')\n    \
+          logger.addHandler(LogHandler())\n    logger.error(text.strip())\n\n\
+          def application(environ, start_response):\n    import sys\n    base = os.path.dirname(__file__) + '/waits-'\n    \
+          took = [waits(environ['wsgi.errors'].write, base + 'errors'), waits(sys.stdout.write, base + 'stdout'),\n            \
+          waits(handled, base + 'handler')]\n    \
+          outside = threading.Thread(target=lambda: took.append(waits(sys.stderr.write, base + 'outside')))\n    \
+          outside.start()\n    outside.join()\n    start_response('200 OK', [])\n    \
+          return [' '.join('stuck' if t > 5 else 'ran' for t in took).encode()]\n",
+    );
+    let reply = request(&script, Client::default());
+    assert_eq!(reply.text(), "ran ran ran ran", "{:#?}", reply.log);
+}

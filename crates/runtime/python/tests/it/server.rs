@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use wsgi_protocol::abi::{Bytes, Entry, Level, Record};
 use wsgi_protocol::keys;
@@ -33,8 +34,21 @@ impl Line {
     }
 }
 
+/// A log that stalls at the record `log waits for FILE`, until another thread of Python has made that file.
+fn stall(record: &Record<'_>) {
+    let text = String::from_utf8_lossy(record.text.or_empty());
+    let Some((_, file)) = text.split_once("log waits for ") else { return };
+    std::fs::write(format!("{file}.waiting"), "").expect("own file");
+    let end = Instant::now() + Duration::from_secs(10);
+    // Python has no other way to say that it runs.
+    while !std::path::Path::new(file).exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 impl Process for Journal {
     fn log(&self, record: &Record<'_>) {
+        stall(record);
         self.0.lock().expect("no test panics while logging").push(Line::new(record));
     }
 
@@ -275,6 +289,7 @@ impl Gateway for Recorder {
     }
 
     fn log(&mut self, record: &Record<'_>) {
+        stall(record);
         self.reply.log.push(Line::new(record));
     }
 

@@ -7,9 +7,10 @@ use crate::codes;
 use crate::daemon::death::{self, Death};
 use crate::daemon::group::Plan;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release};
+use crate::daemon::parent_log;
 use crate::daemon::retained::{Ending, SavedProcess};
-use crate::daemon::watch::{self, Reason};
-use crate::host::{Mpm, Target, log};
+use crate::daemon::watch::{self, End, Reason};
+use crate::host::Mpm;
 
 /// The delay after so many processes in a row that were no use.
 pub(super) fn delay_after(failures: u32) -> Duration {
@@ -46,16 +47,21 @@ impl Supervisor {
                 close(writer.control);
             }
             if !stops {
-                log::server(
+                // Whatever ends it may end the next one too.
+                let mut life = self.writer_life.get();
+                let lived = life.began.map_or(SOON, |began| began.elapsed());
+                let delay = life.ended(lived, lived < SOON).max(SOON);
+                self.writer_life.set(life);
+                parent_log::server(
                     self.main,
                     &codes::DAEMON_DIED,
                     format_args!(
-                        "pid {pid}, which writes the log of daemon processes, {}; another one takes its place.",
-                        death.cause()
+                        "pid {pid}, which writes the log of daemon processes, {}; another one takes its place in {} s.",
+                        death.cause(),
+                        delay.as_secs()
                     ),
                 );
-                // Whatever ends it may end the next one too.
-                self.replace_writer(SOON);
+                self.replace_writer(delay);
                 self.save();
             }
             return;
@@ -174,7 +180,7 @@ impl Supervisor {
         let many = life.failures.max(life.quick);
         // Of those that were of use it is said once.
         if life.failures > 1 || life.quick == QUICK + 1 {
-            log::server(
+            parent_log::server(
                 plan.server,
                 &codes::RESTARTS_DELAYED,
                 format_args!(
@@ -199,38 +205,74 @@ impl Supervisor {
     fn log_end(&self, group: usize, process: &SavedProcess, death: Death, stops: bool) {
         let Group { plan, page } = &self.groups[group];
         let (name, pid) = (&plan.program.group, process.pid);
-        let target = Target::Server(plan.server);
         page.count_end(death);
         if death != Death::Exit(0) && !(stops && death == Death::Signal(libc::SIGTERM)) {
             log_death(plan, &self.serving(group, process), pid, death);
         }
         if stops {
-            log::info(
-                target,
+            parent_log::info(
+                plan.server,
                 format_args!("Process '{name}' (pid={pid}) has died but server is being stopped, deregister it."),
             );
             return;
         }
-        log::info(target, format_args!("Process '{name}' (pid={pid}) has died; deregistering and restarting it."));
+        parent_log::info(
+            plan.server,
+            format_args!("Process '{name}' (pid={pid}) has died; deregistering and restarting it."),
+        );
         match death {
             Death::Exit(code) => {
-                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated normally, exit code {code}"));
+                parent_log::info(
+                    plan.server,
+                    format_args!("Process '{name}' (pid={pid}) terminated normally, exit code {code}"),
+                );
             }
             Death::Signal(signal) => {
-                log::info(target, format_args!("Process '{name}' (pid={pid}) terminated by signal {signal}"));
+                parent_log::info(
+                    plan.server,
+                    format_args!("Process '{name}' (pid={pid}) terminated by signal {signal}"),
+                );
             }
         }
-        log::info(
-            target,
+        parent_log::info(
+            plan.server,
             format_args!("Process '{name}' (pid={pid}) has been deregistered and will no longer be monitored."),
         );
+    }
+}
+
+impl Supervisor {
+    /// Logs that a signal ended a process or a loader while the server was being stopped. Apache may have closed the log
+    /// already, so the line goes through the log writer.
+    pub(super) fn log_end_at_stop(&self, end: End, patience: Duration) {
+        let End { pid, death, forced } = end;
+        if !matches!(death, Death::Signal(signal) if signal != libc::SIGTERM) {
+            return;
+        }
+        let process = self.saved.borrow().groups.iter().enumerate().find_map(|(group, saved)| {
+            let process = saved.processes().find(|process| process.loader.is_none() && process.pid == pid).copied();
+            let is_loader = saved.loaders.iter().any(|loader| loader.pid == pid);
+            (process.is_some() || is_loader).then_some((group, process))
+        });
+        let Some((group, process)) = process else { return };
+        let Some(Group { plan, .. }) = self.groups.get(group) else { return };
+        let serving = process.map_or_else(Vec::new, |process| self.serving(group, &process));
+        let why = if forced {
+            format!("; it was killed because it did not end within {} seconds", patience.as_secs())
+        } else {
+            String::new()
+        };
+        for line in death.describe_with(pid, &plan.program.group, &serving) {
+            let text = format_args!("{line}{why} while the server was being stopped.");
+            parent_log::at_end(plan.server, &codes::DAEMON_DIED, text);
+        }
     }
 }
 
 /// Tells how a process ended, and which requests ended with it.
 fn log_death(plan: &Plan, serving: &[String], pid: i32, death: Death) {
     for line in death.describe_with(pid, &plan.program.group, serving) {
-        log::server(plan.server, &codes::DAEMON_DIED, format_args!("{line}"));
+        parent_log::server(plan.server, &codes::DAEMON_DIED, format_args!("{line}"));
     }
 }
 

@@ -15,9 +15,9 @@ use crate::codes;
 use crate::daemon::death::Death;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release, retire_loader};
 use crate::daemon::orders;
+use crate::daemon::parent_log;
 use crate::daemon::retained::{Ending, SavedLoader, SavedProcess};
 use crate::daemon::spawn::{self, Sources};
-use crate::host::{Target, log};
 
 /// The most reports that are read of a loader in one go: one that reports without end must not keep the server from its
 /// work.
@@ -246,7 +246,7 @@ impl Supervisor {
     fn start_loader_and(&self, group: usize, delay: Duration, slots: &[usize]) {
         let Group { plan, .. } = &self.groups[group];
         if let Err(error) = self.start_loader(group, delay) {
-            log::server(
+            parent_log::server(
                 plan.server,
                 &codes::FORK_FAILED,
                 format_args!("Couldn't spawn the loader of group '{}' ({error}).", plan.program.group),
@@ -321,7 +321,7 @@ impl Supervisor {
         let delay = delay_after(loading.failures);
         if loading.failures > 1 {
             let plan = &self.groups[group].plan;
-            log::server(
+            parent_log::server(
                 plan.server,
                 &codes::RESTARTS_DELAYED,
                 format_args!(
@@ -345,9 +345,8 @@ impl Supervisor {
             let end = death.describe(pid, name);
             let text =
                 format_args!("{end}; it was the group's loader, and the processes that it has forked end with it.");
-            log::server(plan.server, &codes::DAEMON_DIED, text);
+            parent_log::server(plan.server, &codes::DAEMON_DIED, text);
         }
-        let target = Target::Server(plan.server);
-        log::info(target, format_args!("The loader of group '{name}' (pid={pid}) has ended."));
+        parent_log::info(plan.server, format_args!("The loader of group '{name}' (pid={pid}) has ended."));
     }
 }

@@ -10,11 +10,11 @@ use super::{Group, Supervisor};
 use crate::codes;
 use crate::daemon::group::{Plan, pipe};
 use crate::daemon::holdings::{close, release};
+use crate::daemon::parent_log;
 use crate::daemon::retained::SavedProcess;
 use crate::daemon::rolling;
 use crate::daemon::spawn::{self, Sources};
 use crate::daemon::status_page::StatusPage;
-use crate::host::log;
 
 /// Who forks a process.
 enum Child {
@@ -59,7 +59,7 @@ impl Supervisor {
         let result = self.try_start(group, slot, place, delay);
         if let Err(error) = result {
             let group = &self.groups[group];
-            log::server(
+            parent_log::server(
                 group.plan.server,
                 &codes::FORK_FAILED,
                 format_args!("Couldn't spawn process '{}' ({error}).", group.plan.program.group),

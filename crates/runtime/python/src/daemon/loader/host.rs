@@ -45,6 +45,10 @@ impl Process for Host {
         self.log.write(record);
     }
 
+    fn try_log(&self, record: &Record<'_>) -> bool {
+        self.log.try_write(record)
+    }
+
     fn logs(&self, level: Level) -> bool {
         self.log.logs(level)
     }

@@ -8,10 +8,10 @@ use crate::engines::{
 };
 use crate::guard::wall;
 use crate::host::status::Answer;
-use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, serving_user};
+use crate::host::{MainState, Mpm, Pool, Request, Server, Target, log, main_state, refuse_unknown, serving_user};
 use crate::interpreter_options::{of_process, scopes};
 use crate::observe::children::Children;
-use crate::{codes, daemon, dispatch, embedded, mapping, observe, scripts, sys};
+use crate::{codes, daemon, directives, dispatch, embedded, mapping, observe, scripts, sys};
 
 /// The level of mod_wsgi that frameworks check for, and our own version.
 const COMPONENTS: [&CStr; 2] = [c"mod_wsgi/6.1.1", OWN_COMPONENT];
@@ -28,6 +28,8 @@ const OWN_COMPONENT: &CStr = {
 
 /// One hook.
 enum Hook {
+    /// The configuration was read, and nothing of it was carried out.
+    PreConfig(sys::ap_HOOK_pre_config_t),
     CheckConfig(sys::ap_HOOK_check_config_t),
     PostConfig(sys::ap_HOOK_post_config_t),
     /// After the core, which makes the scoreboard.
@@ -49,7 +51,8 @@ struct Names(&'static [*const c_char]);
 // SAFETY: constant texts.
 unsafe impl Sync for Names {}
 
-static HOOKS: [Hook; 9] = [
+static HOOKS: [Hook; 10] = [
+    Hook::PreConfig(Some(pre_config)),
     Hook::CheckConfig(Some(check_config)),
     Hook::PostConfig(Some(post_config)),
     Hook::PreMpm(Some(pre_mpm)),
@@ -78,6 +81,7 @@ pub(crate) fn register() {
         // SAFETY: the functions have the phases' types; the lists end in null and live as long as the module.
         unsafe {
             match hook {
+                Hook::PreConfig(function) => sys::ap_hook_pre_config(*function, nobody, nobody, MIDDLE),
                 Hook::CheckConfig(function) => sys::ap_hook_check_config(*function, nobody, nobody, MIDDLE),
                 Hook::PostConfig(function) => sys::ap_hook_post_config(*function, nobody, nobody, MIDDLE),
                 Hook::PreMpm(function) => sys::ap_hook_pre_mpm(*function, nobody, nobody, LAST),
@@ -159,6 +163,14 @@ enum ConfigError {
     Daemon(#[from] daemon::Failed),
     #[error("the configuration was never settled")]
     Unsettled,
+}
+
+unsafe extern "C" fn pre_config(pool: *mut sys::apr_pool_t, _: *mut sys::apr_pool_t, _: *mut sys::apr_pool_t) -> c_int {
+    wall("pre_config", (), || {
+        // SAFETY: Apache passes the configuration's pool.
+        refuse_unknown(unsafe { Pool::from_raw(pool) }, &directives::refusal_of_unknown);
+    });
+    sys::OK.cast_signed()
 }
 
 unsafe extern "C" fn check_config(

@@ -72,7 +72,7 @@ fn read(command: &mut Command, line: &[u8], what: &str) -> Result<Script<'static
         return Err(Refusal::new(format!("Location of {what} script not supplied.")));
     }
     let invalid = format!("Invalid option to WSGI {what} script definition.");
-    let mut script = Script { path: command.script_path(&path), application_group: None };
+    let mut script = Script { path: command.script_path(&path)?, application_group: None };
     while !rest.is_empty() {
         let known = || OPTIONS.iter().copied();
         let (name, value) = next_option(&mut rest).map_err(|word| Refusal::option(&invalid, &word, known()))?;

@@ -87,6 +87,7 @@ fn daemon_process(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     if name.is_empty() {
         return Err(Refusal::new("Name of WSGI daemon process not supplied."));
     }
+    command.check_for_options(&name, || false)?;
     let registry = command.registry();
     if registry.draft().borrow().groups.iter().any(|group| group.name == name) {
         let name = String::from_utf8_lossy(&name);
@@ -106,6 +107,7 @@ fn import_script(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     if script.is_empty() {
         return Err(Refusal::new("Location of import script not supplied."));
     }
+    let script = command.script_path(&script)?;
     let (mut process_group, mut application_group) = (None, None);
     while !rest.is_empty() {
         let known = IMPORT_SCRIPT.options.iter().copied();
@@ -128,8 +130,7 @@ fn import_script(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     let name = |value: Vec<u8>| if Token::parse(&value) == Token::Global { Vec::new() } else { value };
     let (process_group, application_group) = (name(process_group), name(application_group));
     check_access(command, &process_group)?;
-    let script = server_relative(command.pool(), command.keep(&script))
-        .map_or_else(|| script.clone(), |path| path.to_bytes().to_vec());
+    let script = script.to_bytes().to_vec();
     let import = ImportScript { script, process_group, application_group };
     command.registry().draft().borrow_mut().imports.push(import);
     Ok(())

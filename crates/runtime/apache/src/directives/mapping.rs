@@ -5,7 +5,7 @@ use crate::directives::auth;
 use crate::directives::daemon::check_access;
 use crate::directives::spec::{Arity, Command, Directive, Fallback, Parse, Place, Refusal, flag};
 use crate::directives::words::{next_option, next_word};
-use crate::host::{Regex, server_relative};
+use crate::host::Regex;
 use crate::scripts::HandlerScript;
 use crate::tokens::Token;
 
@@ -67,7 +67,7 @@ fn handler_script(command: &mut Command, line: &[u8]) -> Result<(), Refusal> {
     }
     let mut handler = HandlerScript {
         name: command.keep(&name),
-        script: command.script_path(&script),
+        script: command.script_path(&script)?,
         process_group: None,
         application_group: None,
         pass_authorization: None,
@@ -104,17 +104,17 @@ fn script_alias(command: &mut Command, line: &[u8], expression: bool) -> Result<
     if pattern_text.is_empty() || target_text.is_empty() {
         return Err(command.too_few("two"));
     }
-    let target = command.keep(&target_text);
     let pattern = if expression {
         let compiled = Regex::compile(command.pool(), command.keep(&pattern_text));
         Pattern::Expression(compiled.ok_or_else(|| Refusal::new("Regular expression could not be compiled."))?)
     } else {
         Pattern::Prefix(command.keep(&pattern_text))
     };
+    let path = command.script_path(&target_text)?;
     // The target of an expression is complete only with the request's groups.
     let target = match pattern {
-        Pattern::Prefix(_) => server_relative(command.pool(), target).unwrap_or(target),
-        Pattern::Expression(_) => target,
+        Pattern::Prefix(_) => path,
+        Pattern::Expression(_) => command.keep(&target_text),
     };
 
     let mut alias = Alias {

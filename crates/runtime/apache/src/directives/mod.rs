@@ -15,6 +15,7 @@ mod request;
 mod spec;
 mod table;
 mod telemetry;
+mod unknown;
 mod words;
 
 pub(crate) use daemon::{Access, access};
@@ -30,4 +31,5 @@ pub(crate) use request::{
 };
 pub(crate) use table::commands;
 pub(crate) use telemetry::{SERVER_METRICS, TelemetryService};
+pub(crate) use unknown::refusal as refusal_of_unknown;
 pub(crate) use words::next_word;

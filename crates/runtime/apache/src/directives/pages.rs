@@ -13,6 +13,7 @@ use crate::directives::daemon_options::OPTIONS;
 use crate::directives::json::{default, own_folder};
 use crate::directives::spec::{Directive, Place, Support};
 use crate::directives::table::DIRECTIVES;
+use crate::directives::unknown::REMOVED;
 
 /// The headings of the index, in its order.
 const GROUPS: &[&str] = &[
@@ -51,6 +52,13 @@ pub(crate) fn pages(reference: &Path) -> BTreeMap<String, String> {
     );
     for (heading, rows) in GROUPS.iter().zip(groups) {
         let _ = write!(index, "\n## {heading}\n\n| Directive | What it does |\n|---|---|\n{rows}");
+    }
+    index.push_str(
+        "\n## Directives of older versions\n\nmod_wsgi has removed them. The server does not start with them, and says what is \
+         written here.\n\n| Directive | Without it |\n|---|---|\n",
+    );
+    for (name, advice) in REMOVED {
+        let _ = writeln!(index, "| {name} | {advice} |");
     }
     pages.insert("directives.md".to_owned(), index);
     pages

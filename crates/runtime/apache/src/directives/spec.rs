@@ -1,7 +1,9 @@
 //! What a directive is: the type of the table's rows, and what Apache gets of them.
 
 use std::borrow::Cow;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, OsStr, c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::config::{Main, Registry, ServerConfig, Settings};
 use crate::directives::words;
@@ -265,9 +267,35 @@ impl Command {
     }
 
     /// The path of a script, below `ServerRoot` unless it is absolute.
-    pub(crate) fn script_path(&self, path: &[u8]) -> &'static CStr {
-        let path = self.keep(path);
-        server_relative(self.pool, path).unwrap_or(path)
+    ///
+    /// # Errors
+    /// When one of the directive's options stands inside the quotes of the path.
+    pub(crate) fn script_path(&self, given: &[u8]) -> Result<&'static CStr, Refusal> {
+        let path = self.keep(given);
+        let path = server_relative(self.pool, path).unwrap_or(path);
+        self.check_for_options(given, || Path::new(OsStr::from_bytes(path.to_bytes())).exists())?;
+        Ok(path)
+    }
+
+    /// Refuses a word that holds one of the directive's options: quotes that should end before it. `is_meant` says
+    /// whether the whole word is a thing that exists.
+    ///
+    /// # Errors
+    /// What the word holds, and how the line is to be written.
+    pub(crate) fn check_for_options(&self, word: &[u8], is_meant: impl FnOnce() -> bool) -> Result<(), Refusal> {
+        let Some((own, option)) = words::inner_option(word, self.directive.options) else { return Ok(()) };
+        if is_meant() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy;
+        Err(Refusal::new(format!(
+            "{}: the option '{}' stands inside the quotes of '{}'. End the quotes before the options, as in \"{}\" {}",
+            self.directive.plain_name(),
+            text(option),
+            text(word),
+            text(own),
+            text(option),
+        )))
     }
 
     /// The reference's text for too few arguments.

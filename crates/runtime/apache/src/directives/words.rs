@@ -45,6 +45,17 @@ pub(crate) fn next_option(rest: &mut &[u8]) -> Result<(String, Vec<u8>), String>
     Ok((name, next_word(rest)))
 }
 
+/// Splits a word where an option with one of these names begins inside of it: what stands before it, and the rest.
+pub(crate) fn inner_option<'w>(word: &'w [u8], names: &[&str]) -> Option<(&'w [u8], &'w [u8])> {
+    let blanks = word.iter().enumerate().filter(|(_, byte)| byte.is_ascii_whitespace());
+    let mut starts = blanks.map(|(blank, _)| blank + 1);
+    let begins_option = |rest: &[u8]| {
+        names.iter().any(|name| rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'=')))
+    };
+    let start = starts.find(|start| begins_option(&word[*start..]))?;
+    Some((word[..start].trim_ascii(), &word[start..]))
+}
+
 /// C's `atoi`: leading digits count, anything else is 0.
 pub(crate) fn leading_integer(value: &[u8]) -> i64 {
     let value = value.trim_ascii_start();
@@ -110,6 +121,23 @@ mod tests {
         assert_eq!(read(), Ok(("group".into(), String::new())));
         assert!(rest.is_empty());
         assert_eq!(next_option(&mut &b"=x y"[..]), Err("=x".into()));
+    }
+
+    #[test]
+    fn an_option_inside_of_a_word_is_found() {
+        let names = ["process-group", "application-group"];
+        let inner = |word: &'static str| {
+            inner_option(word.as_bytes(), &names)
+                .map(|(own, rest)| [own, rest].map(|part| str::from_utf8(part).expect("text")))
+        };
+        assert_eq!(inner("/app.wsgi process-group=g"), Some(["/app.wsgi", "process-group=g"]));
+        assert_eq!(
+            inner("/a b.wsgi \tapplication-group=%{GLOBAL} x"),
+            Some(["/a b.wsgi", "application-group=%{GLOBAL} x"])
+        );
+        for word in ["/app.wsgi", "/process-group=g/app.wsgi", "/a process-group", "/a process-groups=x", ""] {
+            assert_eq!(inner(word), None, "{word}");
+        }
     }
 
     #[test]

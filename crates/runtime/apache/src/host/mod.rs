@@ -4,6 +4,7 @@
 //! it returns live in a pool that lives at least as long. All of them are `Copy` and none hands out `&mut`.
 
 mod brigade;
+mod config_tree;
 mod connection;
 pub(crate) mod files;
 pub(crate) mod log;
@@ -19,6 +20,7 @@ mod table;
 mod users;
 
 pub(crate) use brigade::{AprError, Brigade, Fetched, Sending, status_of_read_failure};
+pub(crate) use config_tree::refuse_unknown;
 pub(crate) use connection::{Connection, Patience};
 pub(crate) use log::{Target, main_server};
 pub(crate) use mpm::{MainState, Mpm, is_single_process, main_state, server_description};

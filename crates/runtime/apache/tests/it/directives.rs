@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::httpd::{Folder, module, refusal, run_with};
+use crate::httpd::{Folder, module, refusal, run, run_with};
 use crate::verdicts::peer;
 
 fn table() -> Vec<Value> {
@@ -202,6 +202,75 @@ fn refusals_name_what_they_are_about() {
     ] {
         let refused = refusal(line).unwrap_or_else(|| panic!("{line} is accepted"));
         assert!(refused.contains(text), "{line}: {refused}");
+    }
+}
+
+// Covers: rule:config/directives-removed, rule:config/directives-misspelt
+#[test]
+fn what_is_no_directive_is_refused_with_advice() {
+    for (line, text) in [
+        (
+            "WSGILazyInitialization On",
+            "Invalid command 'WSGILazyInitialization': mod_wsgi has removed WSGILazyInitialization. Delete",
+        ),
+        (
+            "<Directory />\nwsgireloadmechanism Process\n</Directory>",
+            "Invalid command 'wsgireloadmechanism': mod_wsgi has removed",
+        ),
+        (
+            "<VirtualHost *:80>\nWSGIPassAuth On\n</VirtualHost>",
+            "Invalid command 'WSGIPassAuth'. Did you mean 'WSGIPassAuthorization'?",
+        ),
+        ("WSGIDaemonProces web", "Invalid command 'WSGIDaemonProces'. Did you mean 'WSGIDaemonProcess'?"),
+        ("WGSIScriptAlias / /x", "Invalid command 'WGSIScriptAlias'. Did you mean 'WSGIScriptAlias'?"),
+        (
+            "WSGIEntirelyDifferent On",
+            "Invalid command 'WSGIEntirelyDifferent', perhaps misspelled or defined by a module",
+        ),
+        ("ScriptAliasses / /x", "Invalid command 'ScriptAliasses', perhaps misspelled or defined by a module"),
+        (
+            "<WSGIInterpreterOptions application-group=a>\nWSGIDestroyInterpeter On\n</WSGIInterpreterOptions>",
+            "Invalid command 'WSGIDestroyInterpeter'. Did you mean 'WSGIDestroyInterpreter'?",
+        ),
+    ] {
+        let refused = refusal(line).unwrap_or_else(|| panic!("{line} is accepted"));
+        assert!(refused.starts_with(text), "{line}: {refused}");
+    }
+    assert_eq!(refusal("<IfDefine NoSuchName>\nWSGIPassAuth On\n</IfDefine>"), None, "it is not carried out");
+    let folder = Folder::new("unknown-line");
+    let output = run(&folder, "WSGIRestrictEmbedded On\n\nWSGIOutputBuffering On\n", &["-t"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let written = std::fs::read_to_string(folder.path().join("httpd.conf")).expect("own folder");
+    let line = written.lines().position(|line| line.starts_with("WSGIOutputBuffering")).expect("it is there") + 1;
+    assert!(text.starts_with(&format!("AH00526: Syntax error on line {line} of ")), "{text}");
+}
+
+// Covers: rule:config/options-outside-quotes
+#[test]
+fn an_option_inside_the_quotes_of_a_path_is_refused() {
+    let advice = "End the quotes before the options, as in \"/no/app.wsgi\" process-group=g";
+    for line in [
+        "WSGIScriptAlias / \"/no/app.wsgi process-group=g\"",
+        "WSGIScriptAliasMatch ^/ '/no/app.wsgi process-group=g'",
+        "WSGIHandlerScript name \"/no/app.wsgi process-group=g\"",
+        "WSGIImportScript \"/no/app.wsgi process-group=g\" process-group=%{GLOBAL} application-group=%{GLOBAL}",
+    ] {
+        let refused = refusal(line).unwrap_or_else(|| panic!("{line} is accepted"));
+        assert!(refused.ends_with(advice), "{line}: {refused}");
+    }
+    let refused = refusal("WSGIDispatchScript \"/no/app.wsgi application-group=g\"").expect("no such file");
+    assert!(
+        refused.starts_with("WSGIDispatchScript: the option 'application-group=g' stands inside the quotes"),
+        "{refused}"
+    );
+    let refused = refusal("WSGIDaemonProcess \"web threads=5\"").expect("no name");
+    assert!(refused.ends_with("as in \"web\" threads=5"), "{refused}");
+    // A file may be called so.
+    let folder = Folder::new("option-in-a-name");
+    let file = folder.path().join("app.wsgi process-group=g");
+    std::fs::write(&file, "").expect("own folder");
+    for line in [format!("WSGIScriptAlias / \"{}\"", file.display()), "WSGIScriptAlias / \"/no/a b.wsgi\"".to_owned()] {
+        assert_eq!(refusal(&line), None, "{line}");
     }
 }
 

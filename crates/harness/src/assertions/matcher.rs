@@ -175,7 +175,10 @@ fn operate(operator: Operator, operand: &Json, actual: &Value, label: &str, plac
         Operator::EndsWith => Ok(*actual != Value::Null && subject().ends_with(&text())),
         Operator::In => one_of(actual, operand),
         Operator::NotIn => one_of(actual, operand).map(|is| !is && *actual != Value::Null),
-        Operator::Exists => Ok((*actual != Value::Null) == Value::from(operand).truthy()),
+        Operator::Exists => match operand {
+            Json::Bool(wanted) => Ok((*actual != Value::Null) == *wanted),
+            other => Err(format!("`exists` takes true or false, not {other}")),
+        },
         Operator::Length => {
             let length = match actual {
                 Value::List(values) => Some(values.len()),

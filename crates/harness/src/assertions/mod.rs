@@ -50,6 +50,16 @@ pub fn check(check: &Check, result: &Value, scope: &Scope<'_>, pointer: &str) ->
         require(&matcher, &member("body"), "body", "/regex");
     }
     for (path, matcher) in &check.paths {
+        if path.starts_with("json.") && member("json") == Value::Null {
+            // `json.error: null` must not hold for a page that is no JSON at all.
+            require(
+                &Matcher(serde_json::json!({"exists": true})),
+                &Value::Null,
+                "json",
+                &format!("/{}", matcher::escape(path)),
+            );
+            continue;
+        }
         require(matcher, &matcher::walk(result, path), path, &format!("/{}", matcher::escape(path)));
     }
     failures.extend(unknown(check, result, pointer));
@@ -134,7 +144,10 @@ pub fn condition(source: &str, scope: &Scope<'_>, kind: FailureKind, pointer: &s
             })
         }
         Err(error) => {
-            let failure = wrong(error.message, error.span);
+            let mut failure = wrong(error.message, error.span);
+            if error.may_pass {
+                failure.kind = kind;
+            }
             Some(error.help.into_iter().fold(failure, Failure::note))
         }
     }
@@ -204,6 +217,22 @@ mod tests {
         let none = Value::record([("results", Value::List(Vec::new()))]);
         assert_eq!(failures(r#"{"all": {"status": 200}}"#, &none).len(), 1, "nothing to check is no success");
     }
+
+    #[test]
+    fn a_page_that_is_not_json_has_no_members() {
+        let page = Value::record([("status", 500_i64.into()), ("json", Value::Null)]);
+        for text in [
+            r#"{"json.error": null}"#,
+            r#"{"json.error": {"exists": false}}"#,
+            r#"{"json.error": {"not-contains": "x"}}"#,
+            r#"{"json": {"error": null}}"#,
+            r#"{"that": ["json.error == null"]}"#,
+        ] {
+            assert_eq!(failures(text, &page).len(), 1, "{text}");
+        }
+        assert_eq!(failures(r#"{"json": null, "that": ["json == null"]}"#, &page), []);
+    }
+
     #[test]
     fn members_that_are_not_there() {
         let found = failures(r#"{"statsu": null, "jsno.x": null}"#, &response());

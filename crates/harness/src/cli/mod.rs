@@ -88,8 +88,6 @@ pub fn main() -> Exit {
     };
     match result {
         Ok(exit) => exit,
-        // Whoever read our output has had enough of it.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Expected,
         Err(error) => {
             output.complain(&format!("error: failed to write: {error}"));
             Exit::Infrastructure

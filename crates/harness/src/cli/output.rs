@@ -8,6 +8,14 @@ use confgen::environment::Environment;
 
 use crate::scenario::problem::Problem;
 
+/// A closed output is no failure: its reader has seen enough.
+pub(crate) fn closed_is_fine(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 /// Standard output and standard error, with or without colours.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -36,11 +44,11 @@ impl Output {
         self.out
     }
 
-    /// Writes to standard output.
+    /// Writes to standard output. A reader that has closed it (`| head -1`) is no error: what the command finds, and so
+    /// its exit status, stays the same.
     pub(crate) fn print(&self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        closed_is_fine(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
     /// Writes a line to standard error. Nothing can be done where that fails.

@@ -8,7 +8,7 @@ use clap::Args;
 use confgen::environment::Environment;
 
 use super::catalogue::CatalogueArgs;
-use super::output::Output;
+use super::output::{Output, closed_is_fine};
 use crate::exit::Exit;
 use crate::report::{self, Lines, Live, Reporter};
 use crate::runner;
@@ -76,13 +76,19 @@ pub(crate) fn watch_for_interrupts() -> io::Result<Interrupt> {
     Ok(interrupt)
 }
 
-/// Lets something run while a reporter is told what happens.
+/// What a run gave, and whether its lines could be written.
+pub(crate) struct Told<T> {
+    pub(crate) result: T,
+    pub(crate) written: io::Result<()>,
+}
+
+/// Runs something while a reporter shows what happens. Output that cannot be written changes nothing about the run: its
+/// outcome, its report files and its exit status do not depend on who reads the terminal.
 pub(crate) fn told<T: Send>(
     plan: &Plan,
-    interrupt: &Interrupt,
     reporter: &mut dyn Reporter,
     run: impl FnOnce(&Events) -> T + Send,
-) -> io::Result<T> {
+) -> io::Result<Told<T>> {
     let (events, receiver) = Events::channel();
     thread::scope(|scope| {
         let runner = scope.spawn(move || run(&events));
@@ -91,13 +97,9 @@ pub(crate) fn told<T: Send>(
             if told.is_ok() {
                 told = reporter.event(plan, &event);
             }
-            if told.is_err() {
-                // Nobody reads any more: end in order.
-                interrupt.raise();
-            }
         }
-        let outcome = runner.join().map_err(|_| io::Error::other("the runner panicked"))?;
-        told.map(|()| outcome)
+        let result = runner.join().map_err(|_| io::Error::other("the runner panicked"))?;
+        Ok(Told { result, written: closed_is_fine(told) })
     })
 }
 
@@ -125,8 +127,8 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) ->
         Some(live) => live,
         None => &mut lines,
     };
-    let outcome =
-        told(&plan, &options.interrupt, reporter, |events| runner::run(&plan, surroundings, &options, events))?;
+    let Told { result: outcome, written: shown } =
+        told(&plan, reporter, |events| runner::run(&plan, surroundings, &options, events))?;
     let mut written = true;
     for (format, file) in [("junit", &args.junit), ("json", &args.json)] {
         if let Some(file) = file
@@ -141,7 +143,10 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) ->
         // Without a history the next run takes a little longer, nothing else.
         let _ = prepared.history.write(file);
     }
-    output.print(&report::summary(&plan, &outcome, output.style()))?;
+    if let Err(error) = shown.and_then(|()| output.print(&report::summary(&plan, &outcome, output.style()))) {
+        output.complain(&format!("error: failed to write: {error}"));
+        written = false;
+    }
     Ok(exit_of(&outcome, written))
 }
 

@@ -51,10 +51,8 @@ pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> i
     let work = args.work.folder();
     let surroundings = prepared.surroundings(environment, &work);
     let mut lines = Lines::new(io::stdout(), output.style());
-    let started = told(&plan, &options.interrupt, &mut lines, |events| {
-        runner::up(&plan.cells[0], 0, surroundings, &options, events)
-    })?;
-    match started {
+    let started = told(&plan, &mut lines, |events| runner::up(&plan.cells[0], 0, surroundings, &options, events))?;
+    match started.result {
         Ok(()) => Ok(Exit::Expected),
         Err(failures) => {
             for failure in &failures {

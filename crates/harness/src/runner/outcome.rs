@@ -277,38 +277,64 @@ pub struct Judged {
     pub failure: Option<Failure>,
 }
 
+/// One of the lists `symptom` and `healthy`, evaluated.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Side {
+    /// The place of the list in the scenario.
+    pub pointer: String,
+    /// Its expressions.
+    pub judged: Vec<Judged>,
+}
+
+impl Side {
+    /// Whether there are expressions, and all of them hold.
+    fn holds(&self) -> bool {
+        !self.judged.is_empty() && self.judged.iter().all(|judged| judged.holds)
+    }
+}
+
 /// Decides on a cell whose steps have run.
 ///
-/// `failures` are those of steps, logs and leaks. The list of the expected side must hold; a symptom needs at least one
-/// expression to hold, as "nothing was wrong" is no symptom. If it does not, the failures of its expressions are added.
+/// `failures` are those of steps, logs and leaks. The list of the expected side must hold, and the list of the other side
+/// must not: expressions that hold with and without the problem tell nothing. A scenario opts out of the second rule by
+/// `vacuous`. A symptom needs at least one expression, as "nothing was wrong" is no symptom.
 #[must_use]
 pub fn judge(
     expected: Expectation,
     failures: Vec<Failure>,
-    symptom: Vec<Judged>,
-    healthy: Vec<Judged>,
+    symptom: Side,
+    healthy: Side,
+    vacuous: bool,
 ) -> (Verdict, Vec<Failure>) {
     let mut failures = failures;
     if failures.iter().any(|failure| failure.kind == FailureKind::Infrastructure) {
         return (Verdict::Broken, failures);
     }
-    let holds = |list: &[Judged]| !list.is_empty() && list.iter().all(|judged| judged.holds);
-    let (symptom_holds, healthy_holds) = (holds(&symptom), holds(&healthy));
-    let (wanted, other_holds, other) = match expected {
-        Expectation::Symptom => (symptom, healthy_holds, "healthy"),
-        Expectation::Healthy => (healthy, symptom_holds, "symptom"),
+    let (wanted, other, other_name) = match expected {
+        Expectation::Symptom => (symptom, healthy, "healthy"),
+        Expectation::Healthy => (healthy, symptom, "symptom"),
     };
-    if expected == Expectation::Symptom && wanted.is_empty() {
+    let other_holds = other.holds();
+    if expected == Expectation::Symptom && wanted.judged.is_empty() {
         failures.push(Failure::new(
             FailureKind::Expectation,
             "/symptom",
             "the variant expects the symptom, but the scenario has no `symptom` expressions",
         ));
     }
-    for judged in wanted {
+    for judged in wanted.judged {
         if !judged.holds {
             failures.extend(judged.failure);
         }
+    }
+    if failures.is_empty() && other_holds && !vacuous {
+        let message = format!("every expression of `{other_name}` holds too, so the two lists tell nothing apart");
+        failures.push(
+            Failure::new(FailureKind::Expectation, &other.pointer, message)
+                .note(format!("the cell is expected to be {}", expected.name()))
+                .note("if both may hold, say why with `vacuous: REASON`"),
+        );
+        return (Verdict::Unexpected, failures);
     }
     if failures.is_empty() {
         let verdict = match expected {
@@ -318,7 +344,7 @@ pub fn judge(
         return (verdict, failures);
     }
     if other_holds && let Some(last) = failures.iter_mut().rfind(|failure| failure.kind == FailureKind::Expectation) {
-        last.notes.push(format!("every expression of `{other}` holds instead"));
+        last.notes.push(format!("every expression of `{other_name}` holds instead"));
     }
     (Verdict::Unexpected, failures)
 }
@@ -336,11 +362,21 @@ mod tests {
     use super::*;
     use crate::scenario::schema::Mpm;
 
-    fn judged(holds: bool) -> Judged {
-        Judged {
-            holds,
-            failure: (!holds).then(|| Failure::new(FailureKind::Expectation, "/symptom/0", "does not hold")),
-        }
+    fn side(name: &str, holds: &[bool]) -> Side {
+        let judged = |holds: &bool| Judged {
+            holds: *holds,
+            failure: (!holds).then(|| Failure::new(FailureKind::Expectation, format!("/{name}/0"), "does not hold")),
+        };
+        Side { pointer: format!("/{name}"), judged: holds.iter().map(judged).collect() }
+    }
+
+    fn judged(
+        expected: Expectation,
+        failures: Vec<Failure>,
+        symptom: &[bool],
+        healthy: &[bool],
+    ) -> (Verdict, Vec<Failure>) {
+        judge(expected, failures, side("symptom", symptom), side("healthy", healthy), false)
     }
 
     #[test]
@@ -353,37 +389,48 @@ mod tests {
 
     #[test]
     fn the_expected_side_decides() {
-        let symptom = judge(Expectation::Symptom, vec![], vec![judged(true)], vec![judged(false)]);
+        let symptom = judged(Expectation::Symptom, vec![], &[true], &[false]);
         assert_eq!(symptom, (Verdict::Reproduced, vec![]));
-        let healthy = judge(Expectation::Healthy, vec![], vec![judged(false)], vec![judged(true)]);
+        let healthy = judged(Expectation::Healthy, vec![], &[false], &[true]);
         assert_eq!(healthy, (Verdict::Healthy, vec![]));
     }
 
     #[test]
     fn the_other_side_is_named_when_it_holds() {
-        let (verdict, failures) =
-            judge(Expectation::Symptom, vec![], vec![judged(true), judged(false)], vec![judged(true)]);
+        let (verdict, failures) = judged(Expectation::Symptom, vec![], &[true, false], &[true]);
         assert_eq!(verdict, Verdict::Unexpected);
         assert_eq!(failures.len(), 1);
         assert_eq!(failures[0].notes, ["every expression of `healthy` holds instead"]);
     }
 
     #[test]
+    fn two_sides_that_both_hold_tell_nothing() {
+        for (expected, other) in [(Expectation::Symptom, "/healthy"), (Expectation::Healthy, "/symptom")] {
+            let (verdict, failures) = judged(expected, vec![], &[true], &[true]);
+            assert_eq!((verdict, failures[0].pointer.as_str()), (Verdict::Unexpected, other));
+            let both = || (side("symptom", &[true]), side("healthy", &[true]));
+            let (symptom, healthy) = both();
+            assert!(judge(expected, vec![], symptom, healthy, true).0.passed(), "the scenario may say why");
+        }
+        assert!(judged(Expectation::Symptom, vec![], &[true], &[true, false]).0.passed());
+    }
+
+    #[test]
     fn failed_steps_spoil_even_a_symptom_that_shows() {
         let failure = Failure::new(FailureKind::Check, "/steps/0/check/status", "status");
-        let (verdict, failures) = judge(Expectation::Symptom, vec![failure], vec![judged(true)], vec![]);
+        let (verdict, failures) = judged(Expectation::Symptom, vec![failure], &[true], &[]);
         assert_eq!((verdict, failures.len()), (Verdict::Unexpected, 1));
     }
 
     #[test]
     fn a_symptom_must_be_described() {
-        assert_eq!(judge(Expectation::Symptom, vec![], vec![], vec![]).0, Verdict::Unexpected);
-        assert_eq!(judge(Expectation::Healthy, vec![], vec![], vec![]).0, Verdict::Healthy);
+        assert_eq!(judged(Expectation::Symptom, vec![], &[], &[]).0, Verdict::Unexpected);
+        assert_eq!(judged(Expectation::Healthy, vec![], &[], &[]).0, Verdict::Healthy);
     }
 
     #[test]
     fn trouble_of_the_harness_is_no_verdict_on_the_scenario() {
         let failure = Failure::new(FailureKind::Infrastructure, "", "no space left");
-        assert_eq!(judge(Expectation::Healthy, vec![failure], vec![], vec![]).0, Verdict::Broken);
+        assert_eq!(judged(Expectation::Healthy, vec![failure], &[], &[]).0, Verdict::Broken);
     }
 }

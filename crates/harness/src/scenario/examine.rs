@@ -77,25 +77,54 @@ pub(super) fn step_lists(root: &Node) -> Vec<(String, &[Node])> {
     lists
 }
 
-/// A variant that expects a symptom needs a description of it.
+/// A variant that expects a symptom needs a description of it. Each symptom needs an opposite that differs from it, as
+/// otherwise a cell passes whatever the server does.
 fn conditions(root: &Node, variant: Option<&Node>, problems: &mut Vec<Problem>) {
-    let Some(variant) = variant else { return };
-    let Some(expect) = variant.get("expect") else { return };
-    let expects = match &expect.value {
-        NodeValue::String(text) => text == "symptom",
-        NodeValue::Map(map) => map.entries.iter().any(|entry| entry.value.as_str() == Some("symptom")),
-        _ => false,
+    let list = |key: &str| {
+        let node = variant.and_then(|variant| variant.get(key)).or_else(|| root.get(key))?;
+        let sources: Vec<String> =
+            node.as_seq()?.iter().map(|source| source.as_str().unwrap_or_default().trim().to_owned()).collect();
+        (!sources.is_empty()).then_some((node, sources))
     };
-    let described = variant
-        .get("symptom")
-        .or_else(|| root.get("symptom"))
-        .and_then(Node::as_seq)
-        .is_some_and(|list| !list.is_empty());
-    if expects && !described {
-        let problem =
-            Problem::error(Code::NoConditions, "the symptom is expected, but `symptom` does not say what it is");
-        problems
-            .push(problem.at(expect.span.clone(), "expected here").help("add a list of expressions under `symptom`"));
+    let (symptom, healthy) = (list("symptom"), list("healthy"));
+    if let Some(expect) = variant.and_then(|variant| variant.get("expect")) {
+        let expects = match &expect.value {
+            NodeValue::String(text) => text == "symptom",
+            NodeValue::Map(map) => map.entries.iter().any(|entry| entry.value.as_str() == Some("symptom")),
+            _ => false,
+        };
+        if expects && symptom.is_none() {
+            let problem =
+                Problem::error(Code::NoConditions, "the symptom is expected, but `symptom` does not say what it is");
+            problems.push(
+                problem.at(expect.span.clone(), "expected here").help("add a list of expressions under `symptom`"),
+            );
+        }
+    }
+    if root.get("vacuous").is_some() || variant.is_some_and(|variant| variant.get("vacuous").is_some()) {
+        return;
+    }
+    let Some((symptom, symptom_sources)) = symptom else { return };
+    match healthy {
+        None => {
+            let problem =
+                Problem::error(Code::NoOpposite, "`symptom` has no opposite: the `healthy` list is missing or empty");
+            problems.push(
+                problem.at(symptom.span.clone(), "").help(
+                    "add a list of expressions under `healthy`; if there is none, say why with `vacuous: REASON`",
+                ),
+            );
+        }
+        Some((healthy, sources)) if sources == symptom_sources => {
+            let problem =
+                Problem::error(Code::SameConditions, "`symptom` and `healthy` are equal: they tell nothing apart");
+            problems.push(
+                problem.at(healthy.span.clone(), "").at(symptom.span.clone(), "the symptom").help(
+                    "write what differs when the problem is gone; if nothing does, say why with `vacuous: REASON`",
+                ),
+            );
+        }
+        Some(_) => {}
     }
 }
 

@@ -89,10 +89,9 @@ impl PreparedStep {
     pub fn applies(&self, scope: &Scope<'_>) -> Result<bool, Failure> {
         match &self.condition {
             None => Ok(true),
-            Some(condition) => condition
-                .evaluate(scope)
-                .map(|value| value.truthy())
-                .map_err(|error| evaluation(error, format!("{}/if", self.pointer))),
+            Some(condition) => {
+                condition.holds(scope).map_err(|error| evaluation(error, format!("{}/if", self.pointer)))
+            }
         }
     }
 
@@ -143,12 +142,9 @@ impl PreparedStep {
     pub fn ends_with(&self, result: &Value, scope: &Scope<'_>) -> Result<bool, Failure> {
         match &self.until {
             None => Ok(false),
-            Some(until) => {
-                let value = until.evaluate(&scope.with_members(result));
-                value
-                    .map(|value| value.truthy())
-                    .map_err(|error| evaluation(error, format!("{}/repeat/until", self.pointer)))
-            }
+            Some(until) => until
+                .holds(&scope.with_members(result))
+                .map_err(|error| evaluation(error, format!("{}/repeat/until", self.pointer))),
         }
     }
 
@@ -230,7 +226,8 @@ impl PreparedStep {
 }
 
 fn evaluation(error: EvaluationError, pointer: String) -> Failure {
-    let mut failure = Failure::new(FailureKind::Expression, pointer, error.message);
+    let kind = if error.may_pass { FailureKind::Check } else { FailureKind::Expression };
+    let mut failure = Failure::new(kind, pointer, error.message);
     failure.within = Some(error.span);
     failure.notes.extend(error.help);
     failure

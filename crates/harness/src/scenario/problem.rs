@@ -63,6 +63,10 @@ codes! {
     NoConditions = "HS403", "nothing to decide by";
     /// The matrix leaves no cell.
     NoCells = "HS404", "no cells";
+    /// `symptom` and `healthy` are the same list.
+    SameConditions = "HS405", "symptom and healthy are equal";
+    /// A symptom without its opposite.
+    NoOpposite = "HS406", "a symptom without a healthy list";
     /// A file cannot be read.
     Unreadable = "HS501", "cannot be read";
     /// The nested server has mistakes; shown under confgen's own code.

@@ -222,7 +222,7 @@ impl Template {
 }
 
 fn evaluate(expression: &Expression, start: usize, scope: &Scope<'_>) -> Result<Value, TemplateError> {
-    expression.evaluate(scope).map_err(|EvaluationError { span, message, help }| TemplateError {
+    expression.evaluate(scope).map_err(|EvaluationError { span, message, help, .. }| TemplateError {
         span: start + span.start..start + span.end,
         message,
         help,

@@ -53,21 +53,6 @@ impl Value {
         }
     }
 
-    /// Whether a condition with this value holds: null, false, zero and what is empty do not.
-    #[must_use]
-    pub fn truthy(&self) -> bool {
-        match self {
-            Self::Null => false,
-            Self::Bool(value) => *value,
-            Self::Int(value) => *value != 0,
-            Self::Float(value) => *value != 0.0,
-            Self::Text(value) => !value.is_empty(),
-            Self::Duration(value) => *value != 0,
-            Self::List(value) => !value.is_empty(),
-            Self::Map(value) | Self::Record(value) => !value.is_empty(),
-        }
-    }
-
     /// The number, if it is one.
     #[must_use]
     pub const fn as_number(&self) -> Option<f64> {

@@ -13,8 +13,9 @@ use harness::scenario::template::Places;
 use crate::machine::machine;
 
 fn planned(text: &str, machine: &Machine, selection: &Selection) -> Plan {
-    let text =
-        format!("schema: harness/1\nid: x\ntitle: t\nsteps: [{{id: a, http: {{get: /}}}}]\nsymptom: [a.ok]\n{text}");
+    let text = format!(
+        "schema: harness/1\nid: x\ntitle: t\nsteps: [{{id: a, http: {{get: /}}}}]\nsymptom: [a.ok]\nvacuous: only plans are made\n{text}"
+    );
     let scenario = load_text(Path::new("x.yaml"), text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
     plan(&[Arc::new(scenario)], machine, selection, &History::default())
         .unwrap_or_else(|problems| panic!("{problems:?}"))

@@ -79,6 +79,33 @@ fn a_failure_shows_its_line_and_how_to_repeat_it() {
     }
 }
 
+/// Runs the harness with a standard output whose reader has gone.
+fn with_closed_output(arguments: &[&std::ffi::OsStr]) -> Option<i32> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    #[expect(clippy::disallowed_methods, reason = "the program under test gets an output that nobody reads")]
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_harness"));
+    command.args(arguments).env("HOME", "/nonexistent").stdout(writer).stderr(std::process::Stdio::null());
+    command.status().unwrap().code()
+}
+
+#[test]
+fn an_output_that_nobody_reads_changes_neither_the_exit_status_nor_the_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    for (body, status, verdict) in [("good bye ", 1, "UNEXPECTED"), ("hello ", 0, "HEALTHY")] {
+        let file = scenario(folder.path(), body);
+        let json = folder.path().join(format!("{status}.json"));
+        let code = with_closed_output(&["run".as_ref(), file.as_ref(), "--json".as_ref(), json.as_ref()]);
+        assert_eq!(code, Some(status));
+        let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+        let verdicts: Vec<_> = report["cells"].as_array().unwrap().iter().map(|cell| &cell["verdict"]).collect();
+        assert_eq!(verdicts, [verdict, verdict], "every cell is run to its end");
+    }
+    let wrong = folder.path().join("wrong.yaml");
+    fs::write(&wrong, "schema: harness/1\nid: x\ntitel: x\n").unwrap();
+    assert_eq!(with_closed_output(&["lint".as_ref(), wrong.as_ref()]), Some(2));
+}
+
 /// A scenario of one step, in several variants.
 fn with_step(folder: &Path, step: &str) -> PathBuf {
     let module = module().canonicalize().unwrap();

@@ -72,6 +72,8 @@ pub struct Cell {
     pub symptom: Vec<Condition>,
     /// The conditions of health.
     pub healthy: Vec<Condition>,
+    /// Whether both lists may hold at once.
+    pub vacuous: bool,
     /// Lines of the error log that belong to it.
     pub allow_log: Vec<LogAllowance>,
     /// The longest time it may take.
@@ -164,6 +166,7 @@ impl Cell {
             steps,
             symptom,
             healthy,
+            vacuous: variant.vacuous.is_some() || whole.vacuous.is_some(),
             allow_log: whole.allow_log.iter().chain(&variant.allow_log).cloned().collect(),
             timeout: variant.timeout.or(whole.timeout).map_or(DEFAULT_TIMEOUT, Duration::from),
             takes: variant.takes.or(whole.takes).map(Duration::from),
@@ -284,7 +287,7 @@ impl Cell {
     /// Decides on the cell once its steps have run and its log and leaks were looked at.
     #[must_use]
     pub fn judge(&self, failures: Vec<Failure>, scope: &Scope<'_>) -> (Verdict, Vec<Failure>) {
-        judge(self.expected, failures, judged(&self.symptom, scope), judged(&self.healthy, scope))
+        judge(self.expected, failures, judged(&self.symptom, scope), judged(&self.healthy, scope), self.vacuous)
     }
 }
 

@@ -200,6 +200,7 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
         steps: None,
         symptom: None,
         healthy: None,
+        vacuous: None,
         timeout: None,
         takes: None,
         start: None,
@@ -290,9 +291,11 @@ fn prepare(scenario: &Loaded, pointer: &str) -> Vec<PreparedStep> {
         .collect()
 }
 
-/// Evaluates conditions in a scope.
-fn judged(conditions: &[Condition], scope: &Scope<'_>) -> Vec<super::outcome::Judged> {
-    conditions
+/// Evaluates a list of conditions in a scope.
+fn judged(conditions: &[Condition], scope: &Scope<'_>) -> super::outcome::Side {
+    let list = |condition: &Condition| condition.pointer.rsplit_once('/').map_or("", |(list, _)| list).to_owned();
+    let pointer = conditions.first().map(list).unwrap_or_default();
+    let judged = conditions
         .iter()
         .map(|condition| {
             let failure = crate::assertions::condition(
@@ -303,7 +306,8 @@ fn judged(conditions: &[Condition], scope: &Scope<'_>) -> Vec<super::outcome::Ju
             );
             super::outcome::Judged { holds: failure.is_none(), failure }
         })
-        .collect()
+        .collect();
+    super::outcome::Side { pointer, judged }
 }
 
 #[cfg(test)]

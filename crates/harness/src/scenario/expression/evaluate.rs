@@ -20,11 +20,18 @@ pub struct EvaluationError {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// Whether another answer of the server could have a value, so that waiting for one makes sense.
+    pub may_pass: bool,
 }
 
 impl EvaluationError {
     fn new(span: &Range<usize>, message: impl Into<String>) -> Self {
-        Self { span: span.clone(), message: message.into(), help: None }
+        Self { span: span.clone(), message: message.into(), help: None, may_pass: false }
+    }
+
+    /// An error of the data, not of the expression.
+    fn of_data(span: &Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), may_pass: true, ..Self::new(span, message) }
     }
 
     fn did_you_mean<'k>(mut self, written: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
@@ -52,9 +59,14 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
         ExprKind::Name(name) => scope.get(name).map(Cow::Borrowed).ok_or_else(|| {
             EvaluationError::new(&expr.span, format!("there is no `{name}` here")).did_you_mean(name, scope.names())
         }),
-        ExprKind::Member(base, name, span) => member(evaluate(base, scope)?, name, span),
+        ExprKind::Member(base, name, span) => {
+            let value = evaluate(base, scope)?;
+            require_json(base, &value)?;
+            member(value, name, span)
+        }
         ExprKind::Call(base, name, arguments, span) => {
             let value = evaluate(base, scope)?;
+            require_json(base, &value)?;
             let arguments = arguments
                 .iter()
                 .map(|argument| evaluate(argument, scope).map(Cow::into_owned))
@@ -63,6 +75,7 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
         }
         ExprKind::Index(base, index) => {
             let value = evaluate(base, scope)?;
+            require_json(base, &value)?;
             match evaluate(index, scope)?.as_ref() {
                 Value::Text(key) => match value.members() {
                     // Header names are the members that need this form; they are kept in lower case.
@@ -80,9 +93,7 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
                 items.iter().map(|item| evaluate(item, scope).map(Cow::into_owned)).collect::<Result<_, _>>()?;
             Ok(Cow::Owned(Value::List(items)))
         }
-        ExprKind::Unary(UnaryOperator::Not, operand) => {
-            Ok(Cow::Owned(Value::Bool(!evaluate(operand, scope)?.truthy())))
-        }
+        ExprKind::Unary(UnaryOperator::Not, operand) => Ok(Cow::Owned(Value::Bool(!truth(operand, scope)?))),
         ExprKind::Unary(UnaryOperator::Negate, operand) => match evaluate(operand, scope)?.as_ref() {
             Value::Int(value) => Ok(Cow::Owned(Value::Int(value.wrapping_neg()))),
             Value::Float(value) => Ok(Cow::Owned(Value::Float(-value))),
@@ -91,21 +102,88 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'_>) -> Evaluated<'a
         },
         ExprKind::Binary(operator, left, right) => match operator {
             BinaryOperator::And => {
-                let holds = evaluate(left, scope)?.truthy() && evaluate(right, scope)?.truthy();
+                let holds = truth(left, scope)? && truth(right, scope)?;
                 Ok(Cow::Owned(Value::Bool(holds)))
             }
             BinaryOperator::Or => {
-                let holds = evaluate(left, scope)?.truthy() || evaluate(right, scope)?.truthy();
+                let holds = truth(left, scope)? || truth(right, scope)?;
                 Ok(Cow::Owned(Value::Bool(holds)))
             }
             _ => {
-                let (left, right) = (evaluate(left, scope)?, evaluate(right, scope)?);
-                apply(*operator, &left, &right)
+                let values = (evaluate(left, scope)?, evaluate(right, scope)?);
+                distinguishable(*operator, expr, (left, &values.0), (right, &values.1))?;
+                apply(*operator, &values.0, &values.1)
                     .map(Cow::Owned)
                     .map_err(|message| EvaluationError::new(&expr.span, message))
             }
         },
     }
+}
+
+/// Whether a condition holds. Only `true` and `false` are conditions: a text, a number or null would hold by accident.
+pub(super) fn truth(expr: &Expr, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
+    as_truth(&expr.span, evaluate(expr, scope)?.as_ref())
+}
+
+fn as_truth(span: &Range<usize>, value: &Value) -> Result<bool, EvaluationError> {
+    match value {
+        Value::Bool(holds) => Ok(*holds),
+        other => {
+            let shown: String = other.to_string().chars().take(SHOWN).collect();
+            let message = match other {
+                Value::Null => "expected true or false, got null".to_owned(),
+                _ => format!("expected true or false, got {}: {shown}", other.kind()),
+            };
+            Err(EvaluationError::of_data(
+                span,
+                message,
+                "compare it with the value you expect, as in `… == 200` or `… != null`",
+            ))
+        }
+    }
+}
+
+/// How much of a value a message shows.
+const SHOWN: usize = 80;
+
+/// An answer that is not JSON has no members. They are not null either: `x.json.error == null` would hold for every page
+/// of errors.
+fn require_json(base: &Expr, value: &Value) -> Result<(), EvaluationError> {
+    let (ExprKind::Name(name) | ExprKind::Member(_, name, _)) = &base.kind else { return Ok(()) };
+    if name != "json" {
+        return Ok(());
+    }
+    let message = match value {
+        Value::Null => "the body is not JSON (or there is no body), so it has no members".to_owned(),
+        Value::List(bodies) if bodies.contains(&Value::Null) => {
+            let missing = bodies.iter().filter(|body| **body == Value::Null).count();
+            format!("{missing} of {} bodies are not JSON, so they have no members", bodies.len())
+        }
+        _ => return Ok(()),
+    };
+    Err(EvaluationError::of_data(
+        &base.span,
+        message,
+        "test for that with `json == null`, or look at `status` and `body`",
+    ))
+}
+
+/// Two values that are both missing are not equal in any way that tells something.
+fn distinguishable(
+    operator: BinaryOperator,
+    expr: &Expr,
+    left: (&Expr, &Value),
+    right: (&Expr, &Value),
+) -> Result<(), EvaluationError> {
+    let missing = |(expr, value): (&Expr, &Value)| *value == Value::Null && !matches!(expr.kind, ExprKind::Literal(_));
+    if matches!(operator, BinaryOperator::Equal | BinaryOperator::NotEqual) && missing(left) && missing(right) {
+        return Err(EvaluationError::of_data(
+            &expr.span,
+            "both sides are null, so comparing them tells nothing",
+            "to test for a missing value, compare each side with `null`",
+        ));
+    }
+    Ok(())
 }
 
 /// A member of a value. Of a list: the list of its elements' members, or an aggregate.
@@ -210,8 +288,8 @@ fn apply(operator: BinaryOperator, left: &Value, right: &Value) -> Result<Value,
         BinaryOperator::Contains => contains(left, right)?,
         BinaryOperator::In => contains(right, left)?,
         BinaryOperator::NotIn => !contains(right, left)?,
-        BinaryOperator::And => left.truthy() && right.truthy(),
-        BinaryOperator::Or => left.truthy() || right.truthy(),
+        // Both are evaluated lazily, before this function is called.
+        BinaryOperator::And | BinaryOperator::Or => return Err(format!("`{}` joins conditions", operator.symbol())),
         BinaryOperator::Add => return add(left, right),
         BinaryOperator::Subtract | BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Remainder => {
             return arithmetic(operator, left, right);
@@ -336,14 +414,17 @@ pub(super) fn test(source: &str, expr: &Expr, scope: &Scope<'_>) -> Result<Teste
             Ok(Tested { holds: !tested.holds, span: expr.span.clone(), operands: tested.operands })
         }
         ExprKind::Binary(operator, left, right) if operator.compares() => {
-            let (left, right) = (operand(left)?, operand(right)?);
-            let holds = apply(*operator, &left.value, &right.value)
+            let values = (operand(left)?, operand(right)?);
+            distinguishable(*operator, expr, (left, &values.0.value), (right, &values.1.value))?;
+            let holds = apply(*operator, &values.0.value, &values.1.value)
                 .map_err(|message| EvaluationError::new(&expr.span, message))?;
-            Ok(Tested { holds: holds.truthy(), span: expr.span.clone(), operands: vec![left, right] })
+            let holds = as_truth(&expr.span, &holds)?;
+            Ok(Tested { holds, span: expr.span.clone(), operands: vec![values.0, values.1] })
         }
         _ => {
             let operand = operand(expr)?;
-            Ok(Tested { holds: operand.value.truthy(), span: expr.span.clone(), operands: vec![operand] })
+            let holds = as_truth(&expr.span, &operand.value)?;
+            Ok(Tested { holds, span: expr.span.clone(), operands: vec![operand] })
         }
     }
 }

@@ -59,18 +59,18 @@ pub const METHODS: &[Method] = &[
     },
     Method {
         name: "all",
-        help: "whether all of a list hold; with a value: whether all equal it",
-        run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? == l.len()).into())),
+        help: "whether all of a list are true; with a value: whether all equal it",
+        run: |v, a| list(v).map(|l| Ok((count_true(l, a)? == l.len()).into())),
     },
     Method {
         name: "any",
-        help: "whether any of a list holds; with a value: whether any equals it",
-        run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? > 0).into())),
+        help: "whether any of a list is true; with a value: whether any equals it",
+        run: |v, a| list(v).map(|l| Ok((count_true(l, a)? > 0).into())),
     },
     Method {
         name: "none",
-        help: "whether none of a list holds; with a value: whether none equals it",
-        run: |v, a| list(v).map(|l| Ok((count_or_truthy(l, a)? == 0).into())),
+        help: "whether none of a list is true; with a value: whether none equals it",
+        run: |v, a| list(v).map(|l| Ok((count_true(l, a)? == 0).into())),
     },
     Method {
         name: "distinct",
@@ -267,9 +267,12 @@ fn count(values: &[Value], arguments: &[Value]) -> Result<usize, String> {
     }
 }
 
-fn count_or_truthy(values: &[Value], arguments: &[Value]) -> Result<usize, String> {
+fn count_true(values: &[Value], arguments: &[Value]) -> Result<usize, String> {
     match arguments {
-        [] => Ok(values.iter().filter(|value| value.truthy()).count()),
+        [] => values.iter().try_fold(0, |count, value| match value {
+            Value::Bool(holds) => Ok(count + usize::from(*holds)),
+            other => Err(format!("expected a list of true and false, got {}: {other}", other.kind())),
+        }),
         _ => count(values, arguments),
     }
 }

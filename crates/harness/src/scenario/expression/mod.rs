@@ -65,6 +65,14 @@ impl Expression {
         evaluate::evaluate(&self.root, scope).map(std::borrow::Cow::into_owned)
     }
 
+    /// Whether it holds.
+    ///
+    /// # Errors
+    /// As of [`Self::evaluate`], and where its value is neither true nor false.
+    pub fn holds(&self, scope: &Scope<'_>) -> Result<bool, EvaluationError> {
+        evaluate::truth(&self.root, scope)
+    }
+
     /// Whether it holds; if not, which part does not, with its operands.
     ///
     /// # Errors

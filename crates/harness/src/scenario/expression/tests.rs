@@ -23,6 +23,8 @@ fn scope() -> Scope<'static> {
         "storm",
         Value::record([("ok", true.into()), ("elapsed", Value::Duration(3_100_000_000)), ("results", results)]),
     );
+    let answers = vec![reply(1, 1), Value::record([("json", Value::Null)])];
+    scope.set("mixed", Value::record([("results", Value::List(answers))]));
     scope.set("log", Value::record([("error", "caught signal 15\nbye".into())]));
     scope.set("failed", Value::record([("ok", false.into()), ("json", Value::Null), ("status", Value::Null)]));
     scope
@@ -59,7 +61,7 @@ fn comparisons() {
         "tokyo.json contains \"pid\"",
         "[1, 2] == [1, 2] and [1] != [2]",
         "tokyo.json.missing == null",
-        "failed.json.pid == null and failed.json.pid.deeper == null",
+        "failed.json == null and tokyo.json.missing.deeper == null",
         "failed.status != 200",
         "!failed.ok && tokyo.ok || false",
         "10MiB == 10485760 and 1kB == 1000",
@@ -121,6 +123,16 @@ fn what_has_no_value_says_why() {
         ("9223372036854775807 + 1", "9223372036854775807 + 1: 9223372036854775807 + 1 is too large"),
         ("'x' matches '('", "'x' matches '(': regex parse error"),
         ("tokyo.ok.pid", "pid: a truth value has no `pid`"),
+        ("failed.json.error == null", "failed.json: the body is not JSON (or there is no body), so it has no members"),
+        ("failed.json.error.len", "failed.json: the body is not JSON"),
+        ("failed.json[\"error\"] == null", "failed.json: the body is not JSON"),
+        ("mixed.json.pid.count(1) == 1", "mixed.json: 1 of 2 bodies are not JSON, so they have no members"),
+        ("failed.json == failed.status", "failed.json == failed.status: both sides are null"),
+        ("tokyo.json.missing == ny.json.missing", "tokyo.json.missing == ny.json.missing: both sides are null"),
+        ("tokyo.ok and tokyo.body", "tokyo.body: expected true or false, got a text: \"pid=11;\""),
+        ("not failed.status", "failed.status: expected true or false, got null"),
+        ("tokyo.json.hour or tokyo.ok", "tokyo.json.hour: expected true or false, got a number: 9"),
+        ("storm.json.pid.all", "all: `all`: expected a list of true and false, got a number: 1"),
         ("-'x'", "-'x': a text has no negative"),
         ("storm.duration.percentile(101)", "percentile: `percentile`: it takes a number from 0 to 100"),
     ] {
@@ -164,6 +176,17 @@ fn a_failed_test_names_the_part_and_its_operands() {
         tested.operands.iter().map(|operand| format!("{} {}", operand.label, operand.value)).collect();
     assert_eq!(operands, ["tokyo.json.hour 9", "ny.json.pid 12"]);
     assert!(Expression::parse("not failed.ok").unwrap().test(&scope()).unwrap().holds);
+}
+
+#[test]
+fn only_true_and_false_are_conditions() {
+    for source in ["tokyo.body", "1", "storm.results", "failed.status", "2s", "tokyo.json"] {
+        let expression = Expression::parse(source).unwrap();
+        let error = expression.test(&scope()).unwrap_err();
+        assert!(error.message.starts_with("expected true or false, got ") && error.may_pass, "{source}: {error}");
+        assert_eq!(expression.holds(&scope()).unwrap_err(), error);
+    }
+    assert_eq!(Expression::parse("tokyo.ok").unwrap().holds(&scope()), Ok(true));
 }
 
 #[test]

@@ -89,9 +89,13 @@ pub struct Scenario {
     /// Expressions that all hold where the problem shows.
     #[serde(default)]
     pub symptom: Vec<String>,
-    /// Expressions that all hold where the problem is gone.
+    /// Expressions that all hold where the problem is gone. Where one of the two lists is expected to hold, the other must
+    /// not, and a scenario with a `symptom` has a `healthy` list that differs from it.
     #[serde(default)]
     pub healthy: Vec<String>,
+    /// Why `symptom` and `healthy` may hold at once, be equal, or why there is no `healthy`.
+    #[serde(default)]
+    pub vacuous: Option<String>,
     /// Runs alone on the machine. A cell with an upper time bound does so anyway.
     #[serde(default)]
     pub exclusive: bool,
@@ -184,6 +188,9 @@ pub struct Variant {
     /// Expressions in place of the scenario's `healthy`.
     #[serde(default)]
     pub healthy: Option<Vec<String>>,
+    /// Why both lists may hold at once in this variant.
+    #[serde(default)]
+    pub vacuous: Option<String>,
     /// A time limit in place of the scenario's.
     #[serde(default)]
     pub timeout: Option<Time>,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::command;
 use super::configtest::{Complaint, Severity, complaints};
+use super::deaths::DeathWatch;
 use super::instance::{Instance, MARKER};
 use super::log::Level;
 use super::process::{self, Handle, Signal};
@@ -39,6 +40,7 @@ pub struct Launch {
     own_input: bool,
     input: Option<String>,
     tied: bool,
+    watched: bool,
     readiness: Option<Readiness>,
     limit: Duration,
 }
@@ -107,6 +109,7 @@ impl Launch {
             own_input: false,
             input: None,
             tied: false,
+            watched: false,
             readiness: None,
             limit: READY_LIMIT,
         }
@@ -157,6 +160,12 @@ impl Launch {
     /// Has the system end the server when the *thread* that starts it ends, so that it cannot outlive a killed supervisor.
     pub fn tied_to_thread(mut self) -> Self {
         self.tied = true;
+        self
+    }
+
+    /// Watches for processes of the server that a signal ends ([`super::StopReport::deaths`]), and lets them write core files.
+    pub fn watched(mut self) -> Self {
+        self.watched = true;
         self
     }
 
@@ -223,11 +232,14 @@ impl Launch {
             command.stdin(Stdio::inherit());
         }
         let launcher = nix::unistd::getpid();
-        let tied = self.tied;
+        let (tied, cores) = (self.tied, self.watched);
         // SAFETY: between fork and exec only async-signal-safe system calls are made, and nothing is allocated.
         unsafe {
             command.pre_exec(move || {
                 nix::unistd::setsid()?;
+                if cores {
+                    allow_core_files();
+                }
                 if tied {
                     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
                     if nix::unistd::getppid() != launcher {
@@ -248,7 +260,20 @@ impl Launch {
                 return Err(failed(cause));
             }
         };
-        Ok(Server::new(child, Instance::launched(handle, self.root, self.error_log)))
+        // Without a watch the server runs as well; the log tells of most deaths.
+        let watch = if self.watched { DeathWatch::start(handle.id()).ok() } else { None };
+        Ok(Server::new(child, Instance::launched(handle, self.root, self.error_log), watch))
+    }
+}
+
+/// The largest core file of a process that may write one.
+const LARGEST_CORE: libc::rlim_t = 256 << 20;
+
+/// Raises the limit of core files as far as it may be raised. Only makes system calls, as it runs between fork and exec.
+fn allow_core_files() {
+    if let Ok((_, hard)) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE) {
+        // One that cannot be raised changes nothing: deaths are seen without core files.
+        let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, hard.min(LARGEST_CORE), hard);
     }
 }
 

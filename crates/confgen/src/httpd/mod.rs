@@ -7,6 +7,7 @@
 mod account;
 mod command;
 mod configtest;
+mod deaths;
 mod instance;
 mod launch;
 mod locate;
@@ -21,6 +22,7 @@ mod tail;
 
 pub use account::{Account, AccountError, Obstacle};
 pub use configtest::{Complaint, ConfigTest, ConfigTestError, Severity};
+pub use deaths::Death;
 pub use instance::{Daemon, Identity, Instance, Stale};
 pub use launch::{Launch, LaunchError};
 pub use locate::{Httpd, LocateError};

@@ -98,6 +98,19 @@ pub fn all() -> Vec<Stat> {
     entries.flatten().filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
+/// The children of a process, dead ones included: those that its first thread has made, or those of all threads.
+pub fn children(pid: u32, of_all_threads: bool) -> Vec<u32> {
+    let of = |thread: u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")).unwrap_or_default();
+        text.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>()
+    };
+    if !of_all_threads {
+        return of(pid);
+    }
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    threads.flatten().filter_map(|thread| thread.file_name().to_str()?.parse().ok()).flat_map(of).collect()
+}
+
 /// The children, grandchildren and so on of a process, parents before their children.
 pub fn descendants(pid: u32) -> Vec<Stat> {
     let everything = all();
@@ -155,6 +168,17 @@ pub fn environment(pid: u32, name: &str) -> Option<String> {
 pub fn user(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok())
+}
+
+/// Whether a signal waits to be delivered to a process.
+pub fn is_pending(pid: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = |field: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(field))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    let bit = 1u64 << (signal as u32 - 1);
+    ["SigPnd:", "ShdPnd:"].into_iter().filter_map(pending).any(|mask| mask & bit != 0)
 }
 
 /// The inodes of the sockets a process has open.
@@ -236,6 +260,11 @@ impl Handle {
     /// Which process this is.
     pub fn id(&self) -> ProcessId {
         self.id
+    }
+
+    /// The descriptor, which becomes readable when the process has ended.
+    pub(super) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 
     /// Sends a signal. Fails with `NotFound` once the process has been reaped.

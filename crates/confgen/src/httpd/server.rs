@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
+use super::deaths::{Death, DeathWatch};
 use super::instance::{self, Instance};
 use super::process::{self, Handle, ProcessId, Signal, Stat};
 
@@ -20,6 +21,7 @@ const KILLED: Duration = Duration::from_secs(10);
 pub struct Server {
     child: Child,
     instance: Instance,
+    watch: Option<DeathWatch>,
     status: Option<ExitStatus>,
     finished: bool,
 }
@@ -44,6 +46,11 @@ pub struct StopReport {
     pub forced: bool,
     /// Processes that were still there afterwards, and were killed.
     pub leaks: Vec<Leak>,
+    /// When the signal was sent.
+    pub asked: Instant,
+    /// Processes that a signal ended while the server ran or stopped, but for those that had to be killed because the time
+    /// was up. Empty where nobody watched.
+    pub deaths: Vec<Death>,
 }
 
 impl Deref for Server {
@@ -55,8 +62,8 @@ impl Deref for Server {
 }
 
 impl Server {
-    pub(super) fn new(child: Child, instance: Instance) -> Self {
-        Self { child, instance, status: None, finished: false }
+    pub(super) fn new(child: Child, instance: Instance, watch: Option<DeathWatch>) -> Self {
+        Self { child, instance, watch, status: None, finished: false }
     }
 
     /// Whether the parent process runs.
@@ -113,19 +120,25 @@ impl Server {
     /// After the parent ended, or instead of waiting for it: nothing of the server may stay.
     fn finish(&mut self, started: Instant, forced: bool, known: Vec<ProcessId>) -> StopReport {
         self.finished = true;
+        let kills = |pid: u32| self.watch.iter().for_each(|watch| watch.kills(pid));
         if forced {
+            kills(self.instance.pid());
             // The parent first: it would start new children for the killed ones.
             let _ = self.instance.signal(Signal::SIGKILL);
             self.wait(KILLED);
         }
         let duration = started.elapsed();
+        let kills = |pid: u32| self.watch.iter().for_each(|watch| watch.kills(pid));
         let leaks = sweep(
             self.instance.identity_of_parent(),
             self.instance.root(),
             &known,
             if forced { Duration::ZERO } else { LEAVING },
+            &kills,
         );
-        StopReport { duration, status: self.status(), forced, leaks: if forced { Vec::new() } else { leaks } }
+        let deaths = self.watch.take().map(|mut watch| watch.finish()).unwrap_or_default();
+        let leaks = if forced { Vec::new() } else { leaks };
+        StopReport { duration, status: self.status(), forced, leaks, asked: started, deaths }
     }
 }
 
@@ -156,13 +169,16 @@ impl Instance {
             self.handle().wait(KILLED);
         }
         let duration = started.elapsed();
-        let leaks = sweep(self.handle().id(), self.root(), &known, if forced { Duration::ZERO } else { LEAVING });
-        Ok(StopReport { duration, status: None, forced, leaks: if forced { Vec::new() } else { leaks } })
+        let grace = if forced { Duration::ZERO } else { LEAVING };
+        let leaks = sweep(self.handle().id(), self.root(), &known, grace, &|_| {});
+        let leaks = if forced { Vec::new() } else { leaks };
+        Ok(StopReport { duration, status: None, forced, leaks, asked: started, deaths: Vec::new() })
     }
 }
 
-/// Waits for the remaining processes of a server whose parent has ended, kills those that stay, and names them.
-fn sweep(parent: ProcessId, root: &Path, known: &[ProcessId], grace: Duration) -> Vec<Leak> {
+/// Waits for the remaining processes of a server whose parent has ended, kills those that stay, and names them. `kills` hears
+/// of each before it is killed.
+fn sweep(parent: ProcessId, root: &Path, known: &[ProcessId], grace: Duration, kills: &dyn Fn(u32)) -> Vec<Leak> {
     let deadline = Instant::now() + grace;
     let mut leaks: Vec<Leak> = Vec::new();
     let end = Instant::now() + grace + KILLED;
@@ -186,6 +202,7 @@ fn sweep(parent: ProcessId, root: &Path, known: &[ProcessId], grace: Duration) -
                     command: process::command_line(stat.pid).unwrap_or_else(|| stat.name.clone()),
                 });
             }
+            kills(stat.pid);
             if let Ok(handle) = Handle::open(stat.pid)
                 && handle.id() == stat.id()
                 && handle.signal(Signal::SIGKILL).is_ok()

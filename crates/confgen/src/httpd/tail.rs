@@ -47,6 +47,25 @@ impl LogTail {
         self.offset = offset;
     }
 
+    /// Everything that is left, with a last line that nobody will end any more.
+    pub fn read_all(&mut self) -> io::Result<Vec<LogLine>> {
+        let mut lines = self.read()?;
+        let mut rest = Vec::new();
+        match File::open(&self.path) {
+            Ok(mut file) => {
+                file.seek(SeekFrom::Start(self.offset))?;
+                file.read_to_end(&mut rest)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.offset += rest.len() as u64;
+        if !rest.is_empty() {
+            lines.push(LogLine::parse(&String::from_utf8_lossy(&rest)));
+        }
+        Ok(lines)
+    }
+
     /// The lines written since the last call. A file that is missing has none; one that was cut short is read from its start.
     pub fn read(&mut self) -> io::Result<Vec<LogLine>> {
         let mut file = match File::open(&self.path) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use confgen::diagnostic::Diagnostic;
@@ -20,7 +21,7 @@ use crate::scenario::Value;
 use crate::scenario::expression::Scope;
 use crate::scenario::template::Places;
 use crate::steps::wire::Limit;
-use crate::steps::{Stage, StageParts, hand_over};
+use crate::steps::{Leftovers, Stage, StageParts, hand_over};
 
 /// The name of `${dir}` below the server root.
 const APPLICATION: &str = "app";
@@ -61,6 +62,8 @@ pub struct Arranged {
     pub url: String,
     /// From the launch to readiness.
     pub started_in: Duration,
+    /// The programs of its steps.
+    pub leftovers: Leftovers,
     _ports: Vec<HeldPort>,
 }
 
@@ -75,6 +78,8 @@ pub struct Refused {
     pub root: ServerRoot,
     /// The last lines of what it wrote.
     pub log: Vec<String>,
+    /// How its parent process ended.
+    pub status: ExitStatus,
 }
 
 /// Why there is no running server.
@@ -131,6 +136,7 @@ pub fn arrange(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| broken("cannot hold a port", &error))?;
     let dir = root.path().join(APPLICATION);
+    let leftovers = Leftovers::of(dir.clone());
     let places = Places {
         dir: dir.display().to_string(),
         port: port.port(),
@@ -178,7 +184,7 @@ pub fn arrange(
     parts.server = Some(server);
     let url = format!("http://127.0.0.1:{}/", port.port());
     let ports = std::iter::once(port).chain(https).chain(further.into_iter().map(|(_, port)| port)).collect();
-    Ok(Arranged { stage: Stage::new(parts), places, scope, root, tree, url, started_in, _ports: ports })
+    Ok(Arranged { stage: Stage::new(parts), places, scope, root, tree, url, started_in, leftovers, _ports: ports })
 }
 
 /// Starts the server.
@@ -194,6 +200,7 @@ fn launch(
     let mut launch = Launch::new(&tree.choice.httpd, root.path())
         .config(&tree.config())
         .environment(tree.environment.clone())
+        .watched()
         .error_log(error_log)
         .ready_when(Readiness::Announces(listener))
         .within(limit.left());
@@ -233,7 +240,7 @@ fn rehearse(
 /// A server that did not start: what it said is what `start` is in expressions.
 fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot) -> NotArranged {
     let failure = refused(error);
-    let LaunchError::Died { complaints, log, .. } = error else { return NotArranged::Failed(vec![failure]) };
+    let LaunchError::Died { status, complaints, log } = error else { return NotArranged::Failed(vec![failure]) };
     let first = complaints.iter().find(|complaint| complaint.file.is_some()).or_else(|| complaints.first());
     let text = if complaints.is_empty() {
         log.join("\n")
@@ -258,7 +265,7 @@ fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot) -> 
         (name, String::from_utf8_lossy(&text).into_owned().into())
     });
     scope.set("log", Value::record(logs));
-    NotArranged::Refused(Box::new(Refused { failure, scope, root, log: log.clone() }))
+    NotArranged::Refused(Box::new(Refused { failure, scope, root, log: log.clone(), status: *status }))
 }
 
 /// Who serves requests unless the spec names another user.

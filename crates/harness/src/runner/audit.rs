@@ -61,6 +61,12 @@ impl Allowed {
         allowed
     }
 
+    /// Whether a line, of any level, is one that the scenario names.
+    pub(super) fn names(&self, line: &LogLine) -> bool {
+        line.code.as_ref().is_some_and(|code| self.codes.contains(code))
+            || self.patterns.iter().any(|pattern| pattern.is_match(&line.raw))
+    }
+
     /// Every fault in the lines that is not allowed, those of one message together.
     pub(super) fn unexpected(&self, lines: &[LogLine]) -> Vec<Failure> {
         let mut failures: Vec<Failure> = Vec::new();

@@ -1,30 +1,42 @@
 //! One cell from start to verdict.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use confgen::httpd::{Instance, LogTail, Signal};
+use confgen::httpd::{Instance, LogLine, LogTail, Signal, Stat, process};
 
 use super::arrange::{self, Arranged, NotArranged, Refused, Surroundings};
 use super::audit::Allowed;
 use super::bundle;
+use super::deaths::{self, Reasons};
 use super::event::{Event, Events};
+use super::logs;
 use super::options::RunOptions;
 use super::outcome::{CellOutcome, Failure, FailureKind, StepOutcome, Verdict};
-use super::perform::{Performed, Performer, logs, skipped as skipped_result};
+use super::perform::{Performed, Performer, logs as log_texts, skipped as skipped_result};
 use super::plan::Cell;
 use super::remains;
 use super::stacks;
 use crate::scenario::Value;
 use crate::scenario::prepared::PreparedStep;
 use crate::scenario::schema::{LogFile, StartRule, StepKind};
-use crate::steps::StopSummary;
 use crate::steps::wire::Limit;
+use crate::steps::{Stage, StopSummary};
 
 /// How long a server may take to stop at the end of a cell: longer than the 10 seconds after which httpd kills its own children.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long the end of a server is waited for that something seems to have asked for.
+const DYING: Duration = Duration::from_millis(300);
+
+/// How long a parent whose children have ended may take to end, too.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// Codes of the lines that a parent writes when it ends by SIGTERM or SIGWINCH: of prefork, worker and event.
+const ENDS: &[&str] = &["AH00169", "AH00170", "AH00295", "AH00296", "AH00491", "AH00492"];
 
 /// How much of the error log a report gets.
 const TAIL_LINES: usize = 40;
@@ -96,7 +108,7 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
 /// The verdict on a cell whose server refused to start: its steps are not done, its expressions judge what httpd said. The
 /// log's errors are the refusal itself.
 fn judge_refusal(cell: &Cell, refused: Refused, record: &mut Record) -> Verdict {
-    let Refused { mut scope, root, log, .. } = refused;
+    let Refused { mut scope, root, log, status, .. } = refused;
     for step in &cell.steps {
         for name in step.captured_names() {
             scope.set(name, Value::Null);
@@ -106,7 +118,15 @@ fn judge_refusal(cell: &Cell, refused: Refused, record: &mut Record) -> Verdict 
         }
     }
     record.log_tail = log;
-    let (verdict, failures) = cell.judge(remains::failures(root.path(), None, &cell.launch), &scope);
+    let mut failures = remains::failures(root.path(), None, &cell.launch);
+    // A crash is no refusal.
+    if let Some(signal) = status.signal()
+        && cell.allow_death.iter().all(|named| named.signal() as i32 != signal)
+    {
+        let message = format!("the server died of SIG{} while it started", deaths::signal_name(signal));
+        failures.insert(0, Failure::new(FailureKind::Death, "/server", message));
+    }
+    let (verdict, failures) = cell.judge(failures, &scope);
     record.failures = failures;
     verdict
 }
@@ -122,7 +142,6 @@ fn act(
     started: Instant,
 ) {
     let Arranged { stage, places, scope, .. } = arranged;
-    let mut asked_to_end = false;
     for (number, step) in cell.steps.iter().enumerate() {
         context.events.send(Event::StepStarted {
             cell: index,
@@ -151,15 +170,10 @@ fn act(
         }
         context.events.send(Event::StepFinished { cell: index, step: number, outcome: Arc::new(outcome.clone()) });
         record.steps.push(outcome);
-        asked_to_end |= ends_parent(step);
-        if let Some(status) = stage.has_died()
-            && !asked_to_end
-        {
-            record.failures.push(Failure::new(
-                FailureKind::Leak,
-                &step.pointer,
-                format!("the server died during this step ({status})"),
-            ));
+        // Why a step failed may show a moment later: the parent takes its time to end.
+        let patience = if fails { DYING } else { Duration::ZERO };
+        if let Some(failure) = unasked_end(stage, &step.pointer, patience) {
+            record.failures.insert(0, failure);
             return;
         }
         if limit.left().is_zero() {
@@ -199,19 +213,55 @@ fn outcome(index: usize, step: &PreparedStep, started: Duration, performed: Perf
     }
 }
 
-/// Whether a step asks the parent to end.
-fn ends_parent(step: &PreparedStep) -> bool {
-    let text = |pointer: &str| {
-        step.value().pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_ascii_uppercase()
+/// The end of the server, if no step asked for it: it has ended already, or it is about to.
+fn unasked_end(stage: &Stage, pointer: &str, patience: Duration) -> Option<Failure> {
+    if stage.asked_to_end() {
+        return None;
+    }
+    if !patience.is_zero() {
+        // One that was stopped by a step is no server any more.
+        let _ = stage.with_server(|server| wait_for_end(server, patience));
+    }
+    let message = match stage.has_died() {
+        Some(status) => format!("the server died during this step ({status})"),
+        None => {
+            let pending = stage.with_server(|server| process::is_pending(server.pid(), Signal::SIGTERM)).ok()?;
+            if !pending {
+                return None;
+            }
+            "the server is about to end: its parent process got SIGTERM".to_owned()
+        }
     };
-    let signal = text("/signal/send");
-    step.kind == StepKind::Signal && !matches!(signal.trim_start_matches("SIG"), "HUP" | "USR1" | "STOP" | "CONT")
+    Some(Failure::new(FailureKind::Death, pointer, message).note("no step asked for the end of the server"))
+}
+
+/// Waits for the end of the parent. It takes some time over its children; as long as it has none, more than a moment is
+/// waited.
+fn wait_for_end(server: &Instance, patience: Duration) {
+    let began = Instant::now();
+    let childless = || server.children().iter().all(Stat::is_zombie);
+    while !server.handle().wait(HOLD_SLICE / 4)
+        && (began.elapsed() < patience || (began.elapsed() < ENDING && childless()))
+    {}
+}
+
+/// Whether the last thing that was done may have sent a signal to the parent, of which nothing shows yet.
+fn ran_a_program(record: &Record) -> bool {
+    record.steps.last().is_some_and(|step| !step.skipped && matches!(step.kind, StepKind::Exec))
+}
+
+/// The line that the parent writes when it ends, if it stands there before the harness asked for the end.
+fn announced_end(stage: &Stage) -> Option<Failure> {
+    let lines = LogTail::from_start(stage.log_path(LogFile::Error)).read().unwrap_or_default();
+    let line = lines.into_iter().find(|line| line.code.as_deref().is_some_and(|code| ENDS.contains(&code)))?;
+    let failure = Failure::new(FailureKind::Death, "", "the server ended while its steps were done");
+    Some(failure.note(line.raw).note("no step asked for the end of the server"))
 }
 
 /// Whether the cell will not end as expected, as far as can be said while its server runs.
 fn fails_already(cell: &Cell, arranged: &Arranged, record: &Record) -> bool {
     let mut scope = arranged.scope.child();
-    scope.set("log", logs(&arranged.stage));
+    scope.set("log", log_texts(&arranged.stage));
     !record.failures.is_empty() || !cell.judge(Vec::new(), &scope).0.passed()
 }
 
@@ -235,7 +285,17 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
             status: report.status,
             forced: report.forced,
             leaks: report.leaks,
+            asked: report.asked,
+            deaths: report.deaths,
         });
+    }
+    if !arranged.stage.asked_to_end() {
+        let last = record.steps.last().map_or("", |step| step.pointer.as_str()).to_owned();
+        let patience = if ran_a_program(record) { DYING } else { Duration::ZERO };
+        let ended = unasked_end(&arranged.stage, &last, patience).or_else(|| announced_end(&arranged.stage));
+        if record.failures.iter().all(|failure| failure.kind != FailureKind::Death) {
+            record.failures.extend(ended);
+        }
     }
     let mut notes = Vec::new();
     let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| notes = stacks::dump(server));
@@ -263,11 +323,48 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
 /// The verdict, once nothing more can happen.
 fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Option<&StopSummary>) -> Verdict {
     record.failures.extend(remains::failures(arranged.root.path(), stopped, &cell.launch));
+    for leak in arranged.leftovers.end() {
+        let message = format!("process {} ({}), which a step has started, was still there", leak.pid, leak.command);
+        record.failures.push(Failure::new(FailureKind::Leak, "", message));
+    }
     let failed_steps = record.steps.iter().any(StepOutcome::fails_cell) || record.steps.len() < cell.steps.len();
-    let lines = LogTail::from_start(arranged.stage.log_path(LogFile::Error)).read().unwrap_or_default();
-    record.failures.extend(Allowed::new(&cell.allow_log).unexpected(&lines));
+    let allowed = Allowed::new(&cell.allow_log);
+    let main = arranged.stage.log_path(LogFile::Error).to_owned();
+    let mut lines: Vec<LogLine> = Vec::new();
+    let mut everything: Vec<LogLine> = Vec::new();
+    for path in logs::error_logs(&arranged.tree, &main) {
+        let read = match LogTail::from_start(&path).read_all() {
+            Ok(read) => read,
+            Err(error) => {
+                let message = format!("cannot read the log {}: {error}", path.display());
+                record.failures.push(Failure::new(FailureKind::Infrastructure, "", message));
+                continue;
+            }
+        };
+        for failure in allowed.unexpected(&read) {
+            let of = (path != main).then(|| format!("in {}", path.display()));
+            record.failures.push(of.into_iter().fold(failure, Failure::note));
+        }
+        everything.extend(read.iter().cloned());
+        if path == main {
+            lines = read;
+        }
+    }
+    let dead = record.failures.iter().any(|failure| failure.kind == FailureKind::Death);
+    let reasons = Reasons {
+        parent: arranged.stage.parent(),
+        parent_reported: dead,
+        sent: &arranged.stage.sent(),
+        named: &cell.allow_death,
+        allowed: &allowed,
+        lines: &everything,
+    };
+    let unexpected = reasons.unexpected(stopped);
+    // The cause stands before what followed from it.
+    let position = usize::from(dead);
+    record.failures.splice(position..position, unexpected);
     record.log_tail = lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| line.raw.clone()).collect();
-    arranged.scope.set("log", logs(&arranged.stage));
+    arranged.scope.set("log", log_texts(&arranged.stage));
     if failed_steps {
         // What was not done cannot show anything; its expressions would only hide the cause.
         return without_expectations(&record.failures);

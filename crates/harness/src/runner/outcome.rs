@@ -86,8 +86,10 @@ pub enum FailureKind {
     Start,
     /// A warning or error in the log that the scenario does not allow.
     Log,
-    /// A process, socket or core file was left behind, or the server died.
+    /// A process, socket or core file was left behind.
     Leak,
+    /// The server ended, or a signal ended one of its processes, and the scenario did not ask for it.
+    Death,
     /// An expression of `symptom` or `healthy` did not hold.
     Expectation,
     /// An expression or a `${{ }}` could not be evaluated.

@@ -79,6 +79,8 @@ mod tests {
             status: None,
             forced: false,
             leaks: vec![Leak { pid: 7, command: "sleep".into() }],
+            asked: std::time::Instant::now(),
+            deaths: Vec::new(),
         };
         let messages: Vec<String> = failures(root.path(), Some(&stopped), &LaunchMode::default())
             .into_iter()

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use confgen::httpd::{Handle, Signal, process};
+use confgen::httpd::{Handle, Leak, Signal, Stat, process};
 
 use super::stage::Stage;
 use super::wire::Limit;
@@ -16,6 +17,67 @@ use crate::scenario::schema::{self, Exec};
 
 /// How long the pipes of an ended program are read: a process that it left behind may hold them open.
 const PIPES: Duration = Duration::from_millis(500);
+
+/// The variable that every program of a cell has in its environment, with the cell's folder as its value. It finds the
+/// processes that left their group and session.
+const MARKER: &str = "HARNESS_CELL";
+
+/// How long killed programs may take to disappear.
+const KILLED: Duration = Duration::from_secs(5);
+
+/// The programs that steps of a cell have started. What is still there when the cell is over gets killed.
+#[derive(Debug)]
+pub struct Leftovers {
+    dir: PathBuf,
+}
+
+impl Leftovers {
+    /// Of the cell with this folder.
+    #[must_use]
+    pub const fn of(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Kills the programs that are still there and names them: `sleep 300 &` outlives its step, but not its cell.
+    #[must_use]
+    pub fn end(&self) -> Vec<Leak> {
+        let own = std::process::id();
+        let ours = |stat: &Stat| {
+            stat.pid != own
+                && !stat.is_zombie()
+                && process::environment(stat.pid, MARKER).is_some_and(|dir| Path::new(&dir) == self.dir)
+        };
+        let mut leaks: Vec<Leak> = Vec::new();
+        let end = Instant::now() + KILLED;
+        loop {
+            // Once more after the kills: a process may have forked meanwhile.
+            let left: Vec<Stat> = process::all().into_iter().filter(ours).collect();
+            if left.is_empty() || Instant::now() >= end {
+                return leaks;
+            }
+            for stat in left {
+                if leaks.iter().all(|leak| leak.pid != stat.pid) {
+                    let command = process::command_line(stat.pid).unwrap_or_else(|| stat.name.clone());
+                    leaks.push(Leak { pid: stat.pid, command });
+                }
+                if let Ok(handle) = Handle::open(stat.pid)
+                    && handle.id() == stat.id()
+                    && handle.signal(Signal::SIGKILL).is_ok()
+                {
+                    handle.wait(end.saturating_duration_since(Instant::now()));
+                    // An orphan has become a child of this program.
+                    process::reap(stat.pid);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
 
 /// What came of a program.
 pub(crate) struct Ended {
@@ -51,7 +113,8 @@ pub(super) fn run(step: &Exec, stage: &Stage, limit: Limit<'_>) -> Produced {
     };
     program
         .current_dir(step.cwd.as_ref().map_or_else(|| stage.dir().to_owned(), |folder| stage.path(folder)))
-        .envs(&step.env);
+        .envs(&step.env)
+        .env(MARKER, stage.dir());
     let ended = finish(program, step.stdin.as_deref(), limit);
     let mut produced = Produced::with([
         ("exit", ended.status.and_then(|status| status.code()).into()),

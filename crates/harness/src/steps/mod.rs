@@ -22,8 +22,9 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 pub use cookies::CookieJar;
+pub use exec::Leftovers;
 pub use http::KeptConnections;
-pub use stage::{Stage, StageParts, StopSummary, hand_over};
+pub use stage::{Sent, Stage, StageParts, StopSummary, hand_over};
 
 use crate::runner::outcome::{Failure, FailureKind};
 use crate::runner::perform::Performer;

@@ -49,6 +49,8 @@ fn send(step: &Signal, stage: &Stage) -> Result<Vec<u32>, String> {
         return Err("there is no such process".to_owned());
     }
     for &pid in &pids {
+        // Before it is sent: the death that it causes must not come first.
+        stage.sends(pid, signal);
         match Handle::open(pid).and_then(|handle| handle.signal(signal)) {
             Ok(()) => {}
             // One of several may end before its turn.

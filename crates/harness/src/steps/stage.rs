@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use confgen::httpd::{Account, Instance, LogTail, Server, Signal, StopReport};
 
@@ -29,6 +29,7 @@ pub struct Stage {
     server: Mutex<Option<Server>>,
     stopped: Mutex<Option<StopReport>>,
     marks: Mutex<HashMap<String, Marks>>,
+    sent: Mutex<Vec<Sent>>,
     /// The cell's cookies.
     pub cookies: CookieJar,
     /// The cell's kept connections.
@@ -72,6 +73,17 @@ impl StageParts {
     }
 }
 
+/// A signal that a step has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// To which process.
+    pub pid: u32,
+    /// The signal.
+    pub signal: Signal,
+    /// When.
+    pub at: Instant,
+}
+
 /// Where the logs ended when a step began.
 #[derive(Debug, Clone, Copy, Default)]
 struct Marks {
@@ -96,6 +108,7 @@ impl Stage {
             server: Mutex::new(server),
             stopped: Mutex::new(None),
             marks: Mutex::new(HashMap::new()),
+            sent: Mutex::new(Vec::new()),
             cookies: CookieJar::default(),
             connections: KeptConnections::default(),
         }
@@ -145,6 +158,24 @@ impl Stage {
         self.server.lock().ok()?.as_mut()?.status()
     }
 
+    /// Remembers a signal that a step is about to send.
+    pub fn sends(&self, pid: u32, signal: Signal) {
+        if let Ok(mut sent) = self.sent.lock() {
+            sent.push(Sent { pid, signal, at: Instant::now() });
+        }
+    }
+
+    /// The signals that steps have sent.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.sent.lock().map(|sent| sent.clone()).unwrap_or_default()
+    }
+
+    /// Whether a step has sent the parent a signal that ends it.
+    pub fn asked_to_end(&self) -> bool {
+        let lives = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGSTOP, Signal::SIGCONT];
+        self.sent().iter().any(|sent| sent.pid == self.parent && !lives.contains(&sent.signal))
+    }
+
     /// Stops the server; its processes are shown to `expired` before they are killed.
     pub fn stop_with(
         &self,
@@ -161,6 +192,8 @@ impl Stage {
             status: report.status,
             forced: report.forced,
             leaks: report.leaks.clone(),
+            asked: report.asked,
+            deaths: report.deaths.clone(),
         };
         if let Ok(mut stopped) = self.stopped.lock() {
             *stopped = Some(report);
@@ -232,6 +265,10 @@ pub struct StopSummary {
     pub forced: bool,
     /// What outlived it.
     pub leaks: Vec<confgen::httpd::Leak>,
+    /// When the signal was sent.
+    pub asked: Instant,
+    /// Its processes that a signal ended, from the start on.
+    pub deaths: Vec<confgen::httpd::Death>,
 }
 
 /// Gives a file to a user, where this process may do so, and sets its permissions.

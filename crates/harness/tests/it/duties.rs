@@ -88,13 +88,124 @@ fn an_unexpected_line_of_the_log_fails_the_cell_unless_it_is_allowed() {
 
 #[test]
 fn a_server_that_dies_and_one_that_is_asked_to() {
-    let (code, _, failures, _) =
-        run("", "  - exec: {command: \"kill -KILL ${{ parent }}\"}\n  - {http: {get: /a.txt}}");
-    assert_eq!(code, Some(1));
-    assert!(failures[0].starts_with("leak: the server died during this step"), "{failures:?}");
+    // As a last step, too: nothing that follows stumbles over it.
+    for (signal, after) in [("KILL", "\n  - {http: {get: /a.txt}}"), ("KILL", ""), ("SEGV", ""), ("TERM", "")] {
+        let (code, text, failures, _) =
+            run("", &format!("  - exec: {{command: \"kill -{signal} ${{{{ parent }}}}\"}}{after}"));
+        assert_eq!(code, Some(1), "{signal}: {text}");
+        assert!(failures[0].starts_with("death: the server "), "{signal}: {failures:?}");
+        assert_eq!(failures.iter().filter(|failure| failure.starts_with("death")).count(), 1, "{signal}: {failures:?}");
+        assert!(text.contains("no step asked for the end of the server"), "{text}");
+    }
     let steps = "  - signal: {send: TERM, to: parent}\n  - {id: gone, process: {role: all, count: 0, within: 10s}}";
     let (code, text, failures, _) = run("healthy: [gone.ok]", steps);
     assert_eq!((code, failures), (Some(0), Vec::new()), "{text}");
+    // Another process that is asked to end does not excuse the parent.
+    let steps = "  - {id: children, process: {role: children, count: \">= 1\"}, capture: {child: \"pids[0]\"}}\n  \
+                 - {signal: {send: KILL, to: \"pid ${{ child }}\"}}\n  - exec: {command: \"kill -KILL ${{ parent }}\"}";
+    let (code, text, failures, _) = run("", steps);
+    assert!(code == Some(1) && failures[0].starts_with("death: the server died"), "{text}");
+}
+
+#[test]
+fn a_process_that_a_signal_ends_fails_the_cell_unless_the_scenario_names_it() {
+    let steps = |kill: &str| {
+        format!(
+            "  - {{id: children, process: {{role: children, count: \">= 1\"}}, capture: {{child: \"pids[0]\"}}}}\n  - {kill}\n  \
+             - {{wait: {{for: {{exec: {{command: \"! kill -0 ${{{{ child }}}}\"}}}}, within: 20s}}}}\n"
+        )
+    };
+    let unnamed = steps("{exec: {command: \"kill -SEGV ${{ child }}\"}}");
+    let (code, text, failures, _) = run("", &unnamed);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(failures.len() == 1 && failures[0].starts_with("death: process "), "{failures:?}");
+    assert!(failures[0].ends_with("died of SIGSEGV") && text.contains("allow-death: [SEGV]"), "{text}");
+    for keys in ["allow-death: [SEGV]", "allow-log: [AH00051, AH00052]"] {
+        let (code, text, ..) = run(keys, &unnamed);
+        assert_eq!(code, Some(0), "{keys}: {text}");
+    }
+    assert_eq!(run("allow-death: [KILL]", &unnamed).0, Some(1));
+    let (code, text, ..) = run("", &steps("{signal: {send: SEGV, to: \"pid ${{ child }}\"}}"));
+    assert_eq!(code, Some(0), "a signal step names it: {text}");
+}
+
+#[test]
+fn a_crash_while_the_server_stops_fails_the_cell() {
+    let module = module().canonicalize().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("crash.yaml");
+    // Nobody logs a line of the death of a child that was asked to end.
+    let text = format!(
+        r#"schema: harness/1
+id: crash
+title: Crashes at the end
+matrix: {{mode: [embedded, daemon]}}
+files:
+  app.wsgi: |
+    import atexit, ctypes
+    atexit.register(lambda: ctypes.string_at(0))
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return [b"hello"]
+server:
+  runtime: {{module: {module:?}}}
+  daemons: {{d: {{processes: 1, threads: 1}}}}
+  sites: {{main: {{apps: {{/: {{script: "${{dir}}/app.wsgi", daemon: d}}}}}}}}
+steps:
+  - {{http: {{get: /}}, check: {{status: 200}}}}
+"#
+    );
+    fs::write(&file, text).unwrap();
+    let json = folder.path().join("r.json");
+    let output = harness().arg("run").arg(&file).arg("--json").arg(&json).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    for cell in report["cells"].as_array().unwrap() {
+        let deaths: Vec<&str> = cell["failures"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|failure| failure["kind"] == "death")
+            .filter_map(|failure| failure["message"].as_str())
+            .collect();
+        assert!(deaths.len() == 1 && deaths[0].ends_with("died of SIGSEGV"), "{}: {text}", cell["id"]);
+    }
+}
+
+#[test]
+fn every_error_log_that_the_configuration_names_is_looked_at() {
+    let keys = r#"variants:
+  raw: {expect: healthy, server: {raw: [{at: server.end, text: "<VirtualHost 127.0.0.1:1>\nServerName x\nErrorLog logs/other.log\n</VirtualHost>"}]}}
+  included: {expect: healthy, files: {more.conf: "ErrorLog logs/other.log\n"}, server: {raw: [{at: server.end, text: "<VirtualHost 127.0.0.1:1>\nInclude ${dir}/more.conf\n</VirtualHost>"}]}}
+  elsewhere: {expect: healthy}"#;
+    let line = "[Sat Nov 21 02:29:50.1 2026] [wsgi:error] [pid 1:tid 1] Traceback (most recent call last):";
+    // Without a line end: whoever wrote it died.
+    let steps = format!("  - {{exec: {{command: \"printf %s '{line}' >> ../logs/other.log\"}}}}");
+    let (code, text, _, report) = run(keys, &steps);
+    assert_eq!(code, Some(1), "{text}");
+    let verdicts: Vec<_> = report["cells"].as_array().unwrap().iter().map(|cell| &cell["verdict"]).collect();
+    assert_eq!(verdicts, ["UNEXPECTED", "UNEXPECTED", "HEALTHY"], "{text}");
+    assert!(text.contains("unexpected error: [wsgi] Traceback") && text.contains("logs/other.log"), "{text}");
+    assert_eq!(run(&format!("allow-log: [{{match: Traceback}}]\n{keys}"), &steps).0, Some(0));
+}
+
+#[test]
+fn a_program_that_outlives_its_step_is_found_and_killed() {
+    let command = "sleep 300 & echo $! > first; setsid sleep 301 >/dev/null 2>&1 & true";
+    let steps = format!("  - {{exec: {{command: \"{command}\"}}}}\n  - {{id: pid, exec: {{command: cat first}}}}");
+    let (code, text, failures, _) = run("", &steps);
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    for program in ["sleep 300", "sleep 301"] {
+        let message = format!("({program}), which a step has started, was still there");
+        let found =
+            failures.iter().find(|failure| failure.starts_with("leak: process ") && failure.ends_with(&message));
+        let pid: u32 = found.unwrap_or_else(|| panic!("{failures:?}")).split(' ').nth(2).unwrap().parse().unwrap();
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{program} is gone");
+    }
+    let (code, text, ..) = run("", "  - {exec: {command: \"sleep 300 & kill $!\"}}");
+    assert_eq!(code, Some(0), "{text}");
 }
 
 #[test]

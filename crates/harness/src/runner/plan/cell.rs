@@ -15,7 +15,7 @@ use crate::scenario::expression::{Expression, Scope};
 use crate::scenario::load::{FILE_OF_FOLDER, Loaded};
 use crate::scenario::prepared::{PreparedStep, unfilled};
 use crate::scenario::schema::{
-    Expectation, FileEntry, LaunchMode, LogAllowance, Mode, Module, Mpm, PythonTag, StartRule, Variant,
+    DeathAllowance, Expectation, FileEntry, LaunchMode, LogAllowance, Mode, Module, Mpm, PythonTag, StartRule, Variant,
 };
 use crate::scenario::span::node_at;
 use crate::scenario::template::{self, Places};
@@ -76,6 +76,8 @@ pub struct Cell {
     pub vacuous: bool,
     /// Lines of the error log that belong to it.
     pub allow_log: Vec<LogAllowance>,
+    /// Signals that may end processes of its server.
+    pub allow_death: Vec<DeathAllowance>,
     /// The longest time it may take.
     pub timeout: Duration,
     /// About how long it takes, where the scenario says so.
@@ -168,6 +170,7 @@ impl Cell {
             healthy,
             vacuous: variant.vacuous.is_some() || whole.vacuous.is_some(),
             allow_log: whole.allow_log.iter().chain(&variant.allow_log).cloned().collect(),
+            allow_death: whole.allow_death.iter().chain(&variant.allow_death).copied().collect(),
             timeout: variant.timeout.or(whole.timeout).map_or(DEFAULT_TIMEOUT, Duration::from),
             takes: variant.takes.or(whole.takes).map(Duration::from),
             exclusive,

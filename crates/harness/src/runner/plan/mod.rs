@@ -197,6 +197,7 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
         needs: None,
         matrix: None,
         allow_log: Vec::new(),
+        allow_death: Vec::new(),
         steps: None,
         symptom: None,
         healthy: None,

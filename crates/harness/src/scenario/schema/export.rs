@@ -65,6 +65,7 @@ fn in_steps(name: &str) -> bool {
             | "FileEntry"
             | "FileContent"
             | "LogAllowance"
+            | "DeathAllowance"
     ) && !name.starts_with("OneOrMany")
 }
 

@@ -22,4 +22,6 @@ pub use observe::{Log, LogFile, Process, ProcessId, ProcessRole, Wait};
 pub use operate::{Command, Concurrent, Exec, FileAction, FileStep, Signal, SignalTarget, Stop};
 pub use raw::{Bytes, Exchange, Expected, Raw, RawEnd, Repeated};
 pub use scenario::{Cover, FileContent, FileEntry, LaunchMode, PortName, Scenario, SchemaTag, StartRule, Variant};
-pub use step::{Action, Deferred, LogAllowance, Repeat, RepeatUntil, STEPS, Step, StepDefinition, StepKind};
+pub use step::{
+    Action, DeathAllowance, Deferred, LogAllowance, Repeat, RepeatUntil, STEPS, Step, StepDefinition, StepKind,
+};

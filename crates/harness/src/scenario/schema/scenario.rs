@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::matrix::{Expect, Matrix, Needs};
-use super::step::{Deferred, LogAllowance};
+use super::step::{DeathAllowance, Deferred, LogAllowance};
 use crate::scenario::quantity::Time;
 
 /// The version of the format.
@@ -83,6 +83,10 @@ pub struct Scenario {
     /// Warnings and errors in the error log that belong to the scenario; every other one fails the cell.
     #[serde(default)]
     pub allow_log: Vec<LogAllowance>,
+    /// Signals that may end processes of the server, such as SEGV. Any other death by a signal fails the cell, unless a signal
+    /// step has sent the signal to that process, or an allowed line of the log tells of that process.
+    #[serde(default)]
+    pub allow_death: Vec<DeathAllowance>,
     /// What is done, in this order.
     #[serde(default)]
     pub steps: Vec<Deferred>,
@@ -179,6 +183,9 @@ pub struct Variant {
     /// Further warnings and errors that belong to this variant.
     #[serde(default)]
     pub allow_log: Vec<LogAllowance>,
+    /// Further signals that may end processes of the server.
+    #[serde(default)]
+    pub allow_death: Vec<DeathAllowance>,
     /// Steps in place of the scenario's.
     #[serde(default)]
     pub steps: Option<Vec<Deferred>>,

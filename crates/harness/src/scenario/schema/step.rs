@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use confgen::httpd::Signal;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,7 +16,7 @@ use super::members::{
     RAW_MEMBERS, SIGNAL_MEMBERS, STOP_MEMBERS, WAIT_MEMBERS,
 };
 use super::observe::{Log, Process, Wait};
-use super::operate::{Concurrent, Exec, FileStep, Signal, Stop};
+use super::operate::{self, Concurrent, Exec, FileStep, Stop};
 use super::raw::Raw;
 use crate::scenario::quantity::Time;
 
@@ -72,7 +73,7 @@ pub struct Step {
     pub load: Option<Load>,
     /// A signal to one of the server's processes.
     #[serde(default)]
-    pub signal: Option<Signal>,
+    pub signal: Option<operate::Signal>,
     /// Repeats a step until it succeeds.
     #[serde(default)]
     pub wait: Option<Wait>,
@@ -154,6 +155,47 @@ impl<'de> Deserialize<'de> for LogAllowance {
                 Ok(Self::Matching(pattern.r#match))
             }
         }
+    }
+}
+
+/// A signal that may end processes of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeathAllowance(Signal);
+
+impl DeathAllowance {
+    /// The signal.
+    #[must_use]
+    pub const fn signal(self) -> Signal {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for DeathAllowance {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let full = if name.starts_with("SIG") { name.clone() } else { format!("SIG{name}") };
+        let unknown = || {
+            let names: Vec<&str> = Signal::iterator().map(|signal| &signal.as_str()[3..]).collect();
+            let meant = confgen::diagnostic::closest(&name, names.iter().copied());
+            let meant = meant.map(|meant| format!(": did you mean `{meant}`?")).unwrap_or_default();
+            serde::de::Error::custom(format!("unknown signal `{name}`{meant}"))
+        };
+        full.parse().map(Self).map_err(|_| unknown())
+    }
+}
+
+impl JsonSchema for DeathAllowance {
+    fn schema_name() -> Cow<'static, str> {
+        "DeathAllowance".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The name of a signal that may end processes of the server, such as SEGV.",
+            "pattern": "^(SIG)?[A-Z]+[0-9]?$",
+            "x-expected": "a signal such as SEGV or KILL"
+        })
     }
 }
 
@@ -309,7 +351,7 @@ pub enum Action<'a> {
     /// Counted requests for some time.
     Load(&'a Load),
     /// A signal.
-    Signal(&'a Signal),
+    Signal(&'a operate::Signal),
     /// A repetition until success.
     Wait(&'a Wait),
     /// A look into a log.
@@ -373,6 +415,14 @@ mod tests {
             assert_eq!(step.kind as usize, index, "{} is out of order", step.name);
             assert_eq!(serde_json::to_value(step.kind).unwrap(), step.name);
         }
+    }
+
+    #[test]
+    fn death_allowances_are_signals() {
+        let read = |json: &str| serde_json::from_value::<DeathAllowance>(json.into());
+        assert_eq!(read("SEGV").unwrap().signal(), Signal::SIGSEGV);
+        assert_eq!(read("SIGKILL").unwrap().signal(), Signal::SIGKILL);
+        assert_eq!(read("SEGF").unwrap_err().to_string(), "unknown signal `SEGF`: did you mean `SEGV`?");
     }
 
     #[test]

@@ -11,9 +11,9 @@ pub enum Exit {
     Unexpected,
     /// A scenario, a filter or the command line is wrong.
     Scenario,
-    /// The machine lacks what every cell needs, such as httpd.
+    /// The machine lacks what every cell needs, such as httpd, or a cell was skipped although that was not allowed.
     Environment,
-    /// No cell was selected.
+    /// No cell was selected, or all of them were skipped.
     NothingSelected,
     /// The harness could not do its work.
     Infrastructure,
@@ -26,8 +26,12 @@ pub const EXITS: &[(Exit, u8, &str)] = &[
     (Exit::Expected, 0, "every cell ended as its scenario expects"),
     (Exit::Unexpected, 1, "a cell had an unexpected verdict"),
     (Exit::Scenario, 2, "a scenario, a filter or the command line is wrong"),
-    (Exit::Environment, 3, "the machine lacks what every cell needs, such as httpd"),
-    (Exit::NothingSelected, 4, "no cell was selected"),
+    (
+        Exit::Environment,
+        3,
+        "the machine lacks what the cells need: no httpd, a path that does not exist, a skip with --deny-skips",
+    ),
+    (Exit::NothingSelected, 4, "no cell was selected, or all of them were skipped"),
     (Exit::Infrastructure, 5, "the harness could not do its work"),
     (Exit::Interrupted, 130, "interrupted"),
 ];

@@ -246,6 +246,12 @@ pub(super) fn members(parent: ProcessId, root: &Path, known: &[ProcessId]) -> Ve
         .collect()
 }
 
+/// The processes that carry a server's mark.
+pub(super) fn marked(everything: &[Stat], root: &Path) -> Vec<Stat> {
+    let has_mark = |stat: &&Stat| process::environment(stat.pid, MARKER).is_some_and(|value| Path::new(&value) == root);
+    everything.iter().filter(has_mark).cloned().collect()
+}
+
 /// Short names of the processes that our module forks for itself: the writer of daemons' log lines, and what wakes the parent.
 const HELPERS: &[&str] = &["wsgi:log", "wsgi:bell"];
 

@@ -32,5 +32,5 @@ pub use process::{Handle, ProcessId, Signal, Stat};
 pub use ready::Readiness;
 pub use registry::{Record, Registry, RegistryError, State};
 pub use root::{RootError, SOCKET_PATH_LIMIT, ServerRoot};
-pub use server::{Leak, Server, StopReport};
+pub use server::{Leak, Server, StopReport, end_all};
 pub use tail::LogTail;

@@ -176,6 +176,32 @@ impl Instance {
     }
 }
 
+/// Kills every process of the server with this root, whoever started it and whether or not its parent process still lives.
+pub fn end_all(root: &Path) {
+    let end = Instant::now() + KILLED;
+    loop {
+        let everything = process::all();
+        let marked = instance::marked(&everything, root);
+        // Those that have changed their environment are still in the session of one that has not.
+        let left: Vec<&Stat> = everything
+            .iter()
+            .filter(|stat| !stat.is_zombie() && stat.pid != std::process::id())
+            .filter(|stat| marked.iter().any(|known| known.pid == stat.pid || known.session == stat.session))
+            .collect();
+        if left.is_empty() || Instant::now() >= end {
+            return;
+        }
+        for stat in left {
+            if let Ok(handle) = Handle::open(stat.pid)
+                && handle.id() == stat.id()
+                && handle.signal(Signal::SIGKILL).is_ok()
+            {
+                handle.wait(end.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+}
+
 /// Waits for the remaining processes of a server whose parent has ended, kills those that stay, and names them. `kills` hears
 /// of each before it is killed.
 fn sweep(parent: ProcessId, root: &Path, known: &[ProcessId], grace: Duration, kills: &dyn Fn(u32)) -> Vec<Leak> {

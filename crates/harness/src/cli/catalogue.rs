@@ -11,6 +11,7 @@ use confgen::facts::{Facts, ProbeOptions};
 use super::output::Output;
 use crate::exit::Exit;
 use crate::runner::arrange::Surroundings;
+use crate::runner::cleaner::Cleaner;
 use crate::runner::filter::{Filter, glob};
 use crate::runner::history::History;
 use crate::runner::machine::{Machine, MachineOptions, own_folder};
@@ -80,14 +81,51 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// What cells are arranged with.
-    pub(crate) const fn surroundings<'a>(&'a self, environment: &'a Environment, work: &'a Path) -> Surroundings<'a> {
-        Surroundings { machine: &self.machine, facts: &self.facts, environment, work }
+    pub(crate) const fn surroundings<'a>(
+        &'a self,
+        environment: &'a Environment,
+        work: &'a Path,
+        cleaner: &'a Cleaner,
+    ) -> Surroundings<'a> {
+        Surroundings { machine: &self.machine, facts: &self.facts, environment, work, cleaner }
     }
 }
 
 impl MachineArgs {
+    /// What is named has to be there. Without this check a mistyped path would only skip cells.
+    fn require(&self, environment: &Environment) -> Result<(), String> {
+        let named = |option: &Option<PathBuf>, flag: &'static str, variable: &'static str| {
+            let by_variable = || {
+                let value = environment.get_os(variable).filter(|value| !value.is_empty())?;
+                Some((PathBuf::from(value), variable))
+            };
+            option.clone().map(|path| (path, flag)).or_else(by_variable)
+        };
+        if let Some((peer, name)) = named(&self.peer, "--peer", "HARNESS_PEER")
+            && !peer.is_file()
+        {
+            return Err(format!(
+                "the C module that {name} names does not exist: {}\nhelp: run `make peer`, or leave out {name} to skip the cells of the C module",
+                peer.display()
+            ));
+        }
+        if let Some((venv, name)) = named(&self.venv, "--venv", "HARNESS_VENV")
+            && !venv.join("pyvenv.cfg").is_file()
+        {
+            return Err(format!(
+                "{name} names no virtual environment: there is no {}\nhelp: run `make setup`, or leave out {name} to skip the cells that need packages",
+                venv.join("pyvenv.cfg").display()
+            ));
+        }
+        Ok(())
+    }
+
     /// Looks at the machine.
     pub(crate) fn probe(&self, environment: &Environment, output: &Output) -> Result<(Machine, Facts), Exit> {
+        self.require(environment).map_err(|error| {
+            output.complain(&format!("error: {error}"));
+            Exit::Environment
+        })?;
         let options = ProbeOptions {
             httpd: self.httpd.clone(),
             folder: own_folder(),

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod catalogue;
+mod clean_up;
 mod completions;
 mod explain;
 mod lint;
@@ -49,6 +50,9 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Write the manual pages.
     Man(man::ManArgs),
+    /// Wait for the end of the harness that started this process, and end what it leaves behind.
+    #[command(name = crate::runner::cleaner::COMMAND, hide = true)]
+    CleanUp,
 }
 
 fn exit_statuses() -> String {
@@ -85,6 +89,7 @@ pub fn main() -> Exit {
         Command::New(args) => new::new(&args, &output),
         Command::Completions(args) => completions::completions(&args, &output),
         Command::Man(args) => man::man(&args, &output),
+        Command::CleanUp => clean_up::clean_up(),
     };
     match result {
         Ok(exit) => exit,

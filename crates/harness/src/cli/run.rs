@@ -12,6 +12,7 @@ use super::output::{Output, closed_is_fine};
 use crate::exit::Exit;
 use crate::report::{self, Lines, Live, Reporter};
 use crate::runner;
+use crate::runner::cleaner::Cleaner;
 use crate::runner::event::Events;
 use crate::runner::options::{Interrupt, RunOptions};
 use crate::runner::outcome::{RunOutcome, Verdict};
@@ -32,6 +33,12 @@ pub(crate) struct RunArgs {
     /// Keep the server of a failed cell running until Ctrl-C.
     #[arg(long)]
     hold_on_failure: bool,
+    /// Succeed even if every selected cell was skipped.
+    #[arg(long)]
+    allow_empty: bool,
+    /// Fail if any selected cell was skipped.
+    #[arg(long, conflicts_with = "allow_empty")]
+    deny_skips: bool,
     /// The longest time of the whole run, such as 10m.
     #[arg(long, value_name = "TIME")]
     timeout: Option<Time>,
@@ -62,7 +69,8 @@ impl WorkArgs {
     }
 }
 
-/// Lets SIGINT and SIGTERM end the run in order; a second one ends the program at once.
+/// Lets SIGINT, SIGTERM and SIGHUP end the run in order. A second one ends the program at once; its cleaner then ends the
+/// servers.
 pub(crate) fn watch_for_interrupts() -> io::Result<Interrupt> {
     let interrupt = Interrupt::default();
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
@@ -120,7 +128,8 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) ->
     };
     let plan = std::mem::take(&mut prepared.plan);
     let work = args.work.folder();
-    let surroundings = prepared.surroundings(environment, &work);
+    let cleaner = Cleaner::start()?;
+    let surroundings = prepared.surroundings(environment, &work, &cleaner);
     let mut live = output.live.then(|| Live::new(plan.cells.len(), output.style()));
     let mut lines = Lines::new(io::stdout(), output.style());
     let reporter: &mut dyn Reporter = match &mut live {
@@ -147,7 +156,34 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) ->
         output.complain(&format!("error: failed to write: {error}"));
         written = false;
     }
-    Ok(exit_of(&outcome, written))
+    let exit = exit_of(&outcome, written);
+    let skips = skips(&outcome, args).filter(|_| exit == Exit::Expected);
+    if let Some((_, message)) = &skips {
+        output.complain(&format!("error: {message}"));
+    }
+    Ok(skips.map_or(exit, |(exit, _)| exit))
+}
+
+/// What is wrong with skipped cells, where nothing else is.
+fn skips(outcome: &RunOutcome, args: &RunArgs) -> Option<(Exit, String)> {
+    let skipped = outcome.skipped();
+    if skipped == 0 {
+        None
+    } else if args.deny_skips {
+        Some((
+            Exit::Environment,
+            format!("{skipped} cells were skipped, which --deny-skips does not allow; the reasons are above"),
+        ))
+    } else if outcome.passed() == 0 && !args.allow_empty {
+        Some((
+            Exit::NothingSelected,
+            format!(
+                "nothing was tested: all {skipped} cells were skipped; the reasons are above\nhelp: --allow-empty makes this a success"
+            ),
+        ))
+    } else {
+        None
+    }
 }
 
 /// The exit status of a run.

@@ -11,6 +11,7 @@ use super::run::{WorkArgs, told, watch_for_interrupts};
 use crate::exit::Exit;
 use crate::report::{Failures, Lines};
 use crate::runner;
+use crate::runner::cleaner::Cleaner;
 use crate::runner::options::RunOptions;
 
 /// Options of `up`.
@@ -49,7 +50,8 @@ pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> i
         interrupt: watch_for_interrupts()?,
     };
     let work = args.work.folder();
-    let surroundings = prepared.surroundings(environment, &work);
+    let cleaner = Cleaner::start()?;
+    let surroundings = prepared.surroundings(environment, &work, &cleaner);
     let mut lines = Lines::new(io::stdout(), output.style());
     let started = told(&plan, &mut lines, |events| runner::up(&plan.cells[0], 0, surroundings, &options, events))?;
     match started.result {

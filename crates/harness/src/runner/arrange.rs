@@ -13,6 +13,7 @@ use confgen::httpd::{Account, HeldPort, Launch, LaunchError, Readiness, Server, 
 use confgen::render::{RenderOptions, Tree, WriteOptions, render};
 use confgen::spec::Spec;
 
+use super::cleaner::{Cleaner, Taken};
 use super::machine::Machine;
 use super::outcome::{Failure, FailureKind};
 use super::perform::Performer;
@@ -43,6 +44,13 @@ pub struct Surroundings<'a> {
     pub environment: &'a Environment,
     /// Where cells make their private folders.
     pub work: &'a Path,
+    /// What ends cells when the harness cannot.
+    pub cleaner: &'a Cleaner,
+}
+
+/// The folder that scenarios call `${dir}`, in a server root.
+pub(super) fn application(root: &Path) -> PathBuf {
+    root.join(APPLICATION)
 }
 
 /// A cell whose server runs.
@@ -65,6 +73,8 @@ pub struct Arranged {
     /// The programs of its steps.
     pub leftovers: Leftovers,
     _ports: Vec<HeldPort>,
+    // The last one: until everything else is gone, the cleaner has to know of it.
+    _taken: Taken,
 }
 
 /// A cell whose server ended instead of starting.
@@ -80,6 +90,7 @@ pub struct Refused {
     pub log: Vec<String>,
     /// How its parent process ended.
     pub status: ExitStatus,
+    _taken: Taken,
 }
 
 /// Why there is no running server.
@@ -123,6 +134,7 @@ pub fn arrange(
     };
     let root = ServerRoot::temporary(Some(surroundings.work))
         .map_err(|error| broken("cannot make the cell's folder", &error))?;
+    let taken = surroundings.cleaner.take(root.path());
     let port = HeldPort::loopback().map_err(|error| broken("cannot hold a port", &error))?;
     let https = if cell.needs_https() {
         Some(HeldPort::loopback().map_err(|error| broken("cannot hold a port", &error))?)
@@ -135,7 +147,7 @@ pub fn arrange(
         .map(|name| HeldPort::loopback().map(|port| (name.clone(), port)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| broken("cannot hold a port", &error))?;
-    let dir = root.path().join(APPLICATION);
+    let dir = application(root.path());
     let leftovers = Leftovers::of(dir.clone());
     let places = Places {
         dir: dir.display().to_string(),
@@ -177,14 +189,25 @@ pub fn arrange(
     let began = Instant::now();
     let server = match launch(cell, &tree, &root, &parts.error_log, listener, limit, keep_after_us) {
         Ok(server) => server,
-        Err(error) => return Err(refusal(&error, scope, root)),
+        Err(error) => return Err(refusal(&error, scope, root, taken)),
     };
     let started_in = began.elapsed();
     scope.set("parent", server.pid());
     parts.server = Some(server);
     let url = format!("http://127.0.0.1:{}/", port.port());
     let ports = std::iter::once(port).chain(https).chain(further.into_iter().map(|(_, port)| port)).collect();
-    Ok(Arranged { stage: Stage::new(parts), places, scope, root, tree, url, started_in, leftovers, _ports: ports })
+    Ok(Arranged {
+        stage: Stage::new(parts),
+        places,
+        scope,
+        root,
+        tree,
+        url,
+        started_in,
+        leftovers,
+        _ports: ports,
+        _taken: taken,
+    })
 }
 
 /// Starts the server.
@@ -238,7 +261,7 @@ fn rehearse(
 }
 
 /// A server that did not start: what it said is what `start` is in expressions.
-fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot) -> NotArranged {
+fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot, taken: Taken) -> NotArranged {
     let failure = refused(error);
     let LaunchError::Died { status, complaints, log } = error else { return NotArranged::Failed(vec![failure]) };
     let first = complaints.iter().find(|complaint| complaint.file.is_some()).or_else(|| complaints.first());
@@ -265,7 +288,7 @@ fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot) -> 
         (name, String::from_utf8_lossy(&text).into_owned().into())
     });
     scope.set("log", Value::record(logs));
-    NotArranged::Refused(Box::new(Refused { failure, scope, root, log: log.clone(), status: *status }))
+    NotArranged::Refused(Box::new(Refused { failure, scope, root, log: log.clone(), status: *status, _taken: taken }))
 }
 
 /// Who serves requests unless the spec names another user.

@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use confgen::httpd::{Instance, LogLine, LogTail, Signal, Stat, process};
@@ -19,6 +19,7 @@ use super::outcome::{CellOutcome, Failure, FailureKind, StepOutcome, Verdict};
 use super::perform::{Performed, Performer, logs as log_texts, skipped as skipped_result};
 use super::plan::Cell;
 use super::remains;
+use super::space;
 use super::stacks;
 use crate::scenario::Value;
 use crate::scenario::prepared::PreparedStep;
@@ -52,6 +53,8 @@ pub(super) struct Context<'a> {
     pub(super) events: &'a Events,
     pub(super) interrupted: &'a AtomicBool,
     pub(super) cancelled: &'a AtomicBool,
+    /// Raised by the cell that finds no room on the disk.
+    pub(super) exhausted: &'a AtomicBool,
     pub(super) deadline: Option<Instant>,
 }
 
@@ -83,12 +86,12 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
         Err(_) if limit.is_interrupted() => return None,
         Err(NotArranged::Refused(refused)) if cell.start == StartRule::MayFail => {
             let verdict = judge_refusal(cell, *refused, &mut record);
-            return Some(conclude(context, cell, record, verdict, started, None));
+            return conclude(context, cell, record, verdict, started, None);
         }
         Err(error) => {
             record.failures = error.into_failures();
             let verdict = without_expectations(&record.failures);
-            return Some(conclude(context, cell, record, verdict, started, None));
+            return conclude(context, cell, record, verdict, started, None);
         }
     };
     record.server = arranged.started_in;
@@ -102,7 +105,7 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
     }
     let stopped = stop(&arranged, &mut record);
     let verdict = decide(cell, &mut arranged, &mut record, stopped.as_ref());
-    Some(conclude(context, cell, record, verdict, started, Some(&mut arranged)))
+    conclude(context, cell, record, verdict, started, Some(&mut arranged))
 }
 
 /// The verdict on a cell whose server refused to start: its steps are not done, its expressions judge what httpd said. The
@@ -268,7 +271,7 @@ fn fails_already(cell: &Cell, arranged: &Arranged, record: &Record) -> bool {
 /// Keeps the server until the run is interrupted or the server ends.
 fn hold(context: &Context<'_>, index: usize, arranged: &mut Arranged) {
     context.events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.root.path().to_owned() });
-    while !context.interrupted.load(std::sync::atomic::Ordering::Relaxed)
+    while !context.interrupted.load(Ordering::Relaxed)
         && arranged.stage.with_server(Instance::is_alive).unwrap_or(false)
     {
         std::thread::sleep(HOLD_SLICE);
@@ -386,11 +389,20 @@ fn without_expectations(failures: &[Failure]) -> Verdict {
 fn conclude(
     context: &Context<'_>,
     cell: &Cell,
-    record: Record,
-    verdict: Verdict,
+    mut record: Record,
+    mut verdict: Verdict,
     started: Instant,
     arranged: Option<&mut Arranged>,
-) -> CellOutcome {
+) -> Option<CellOutcome> {
+    if let Some(exhausted) = space::exhausted(context.surroundings.work, &record.failures) {
+        // One message is enough: of cells that ran at the same time nothing is said.
+        if context.exhausted.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        record.failures.retain(|failure| failure.kind != FailureKind::Infrastructure);
+        record.failures.insert(0, exhausted);
+        verdict = Verdict::Broken;
+    }
     let mut outcome = CellOutcome {
         id: cell.id.clone(),
         expected: cell.expected,
@@ -410,7 +422,7 @@ fn conclude(
         outcome.artifacts = keep(folder, cell, &mut outcome, root, &environment);
     }
     outcome.elapsed = started.elapsed();
-    outcome
+    Some(outcome)
 }
 
 fn keep(

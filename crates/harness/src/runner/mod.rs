@@ -4,6 +4,7 @@ pub mod arrange;
 mod audit;
 mod bundle;
 mod cell;
+pub mod cleaner;
 mod deaths;
 pub mod event;
 pub mod filter;
@@ -17,6 +18,7 @@ pub mod plan;
 mod remains;
 mod run;
 mod schedule;
+mod space;
 mod stacks;
 
 pub use run::{run, up};

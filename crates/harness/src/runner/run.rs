@@ -42,13 +42,14 @@ pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, ev
         .filter_map(|&index| plan.cells.get(index).map(|planned| Entry { cell: index, exclusive: planned.exclusive }));
     let schedule = Schedule::new(entries, jobs);
     let interrupted = options.interrupt.flag();
-    let cancelled = AtomicBool::new(false);
+    let (cancelled, exhausted) = (AtomicBool::new(false), AtomicBool::new(false));
     let context = Context {
         surroundings,
         options,
         events,
         interrupted: &interrupted,
         cancelled: &cancelled,
+        exhausted: &exhausted,
         deadline: options.timeout.map(|timeout| started + timeout),
     };
     std::thread::scope(|threads| {
@@ -99,7 +100,7 @@ fn work(context: &Context<'_>, plan: &Plan, schedule: &Schedule, finish: &impl F
         };
         let failed = outcome.verdict.failed();
         finish(ticket.cell, outcome);
-        if failed && context.options.fail_fast {
+        if context.exhausted.load(Ordering::SeqCst) || (failed && context.options.fail_fast) {
             context.cancelled.store(true, Ordering::Relaxed);
             schedule.close();
         }

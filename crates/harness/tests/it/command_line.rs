@@ -47,6 +47,38 @@ fn exit_statuses() {
 }
 
 #[test]
+fn what_is_named_has_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("good.yaml");
+    fs::write(&file, GOOD).unwrap();
+    for (option, variable) in [("--peer", "HARNESS_PEER"), ("--venv", "HARNESS_VENV")] {
+        let text = out(harness().arg("run").arg(&file).args([option, "/nonexistent/x"]), 3);
+        assert!(text.contains(option) && text.contains("/nonexistent/x"), "{text}");
+        let text = out(harness().arg("list").arg(&file).env(variable, "/nonexistent/x"), 3);
+        assert!(text.contains(variable) && text.contains("/nonexistent/x"), "{text}");
+    }
+}
+
+#[test]
+fn a_run_in_which_nothing_is_tested_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("skipped.yaml");
+    fs::write(&file, GOOD.replace("steps:", "needs: {command: no-such-program}\nsteps:")).unwrap();
+    let run = || {
+        let mut command = harness();
+        command.arg("run").arg(&file);
+        command
+    };
+    let text = out(&mut run(), 4);
+    assert!(
+        text.contains("all 1 cells were skipped") && text.contains("there is no program no-such-program"),
+        "{text}"
+    );
+    out(run().arg("--allow-empty"), 0);
+    assert!(out(run().arg("--deny-skips"), 3).contains("1 cells were skipped"));
+}
+
+#[test]
 fn every_file_is_read_before_it_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a", "b"] {

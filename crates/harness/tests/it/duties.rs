@@ -313,3 +313,62 @@ fn steps_of_all_kinds_on_one_server() {
     let (code, text, failures, _) = run(keys, steps);
     assert_eq!((code, failures), (Some(0), Vec::new()), "{text}");
 }
+
+/// Waits until nothing of a folder's cells is left: neither their folders nor their processes.
+fn wait_until_gone(work: &Path) {
+    let left = || {
+        let folders = fs::read_dir(work).unwrap().count();
+        let name = work.as_os_str().as_encoded_bytes().to_vec();
+        let processes = confgen::httpd::process::all().into_iter().filter(|stat| {
+            let environment = fs::read(format!("/proc/{}/environ", stat.pid)).unwrap_or_default();
+            !stat.is_zombie() && environment.windows(name.len()).any(|window| window == name)
+        });
+        (folders, processes.map(|stat| stat.name).collect::<Vec<_>>())
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while left() != (0, Vec::new()) {
+        assert!(std::time::Instant::now() < end, "{:?}", left());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_harness_that_was_killed() {
+    // The program of the step is a child of the harness, so it knows whom to kill, and when.
+    for (kill, code) in
+        [("kill -KILL $PPID; sleep 300", None), ("while kill -INT $PPID; do sleep 0.02; done; sleep 300", Some(130))]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let file = scenario(folder.path(), "", &format!("  - {{exec: {{command: [sh, -c, {kill:?}]}}}}"));
+        let work = tempfile::tempdir().unwrap();
+        // The user that serves has to reach it.
+        fs::set_permissions(work.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let status = harness().arg("run").arg(file).arg("--work").arg(work.path()).output().unwrap().status;
+        // The first signal may already end the run in order, before the second one comes.
+        assert_eq!(status.code(), code, "{kill}");
+        wait_until_gone(work.path());
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_verdict_on_a_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = folder.path().join("work");
+    fs::create_dir(&work).unwrap();
+    let system = |program: &str, arguments: &[&str]| {
+        assert_cmd::Command::new(program).args(arguments).arg(&work).output().unwrap().status.success()
+    };
+    if !system("mount", &["-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs"]) {
+        assert!(!nix::unistd::Uid::effective().is_root(), "root can mount a file system");
+        return;
+    }
+    let keys = "variants: {one: {expect: healthy}, two: {expect: healthy}, three: {expect: healthy}}";
+    let fill = "  - {exec: {command: \"head -c 8M /dev/zero > filler; true\"}}";
+    let file = scenario(folder.path(), keys, fill);
+    let output = harness().arg("run").arg(file).arg("--work").arg(&work).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(system("umount", &[]));
+    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert_eq!(text.matches("is full (").count(), 2, "once with its cell, once in the summary: {text}");
+    assert!(text.contains("1 BROKEN") && !text.contains("UNEXPECTED"), "{text}");
+}

@@ -170,7 +170,13 @@ impl Cell {
             healthy,
             vacuous: variant.vacuous.is_some() || whole.vacuous.is_some(),
             allow_log: whole.allow_log.iter().chain(&variant.allow_log).cloned().collect(),
-            allow_death: whole.allow_death.iter().chain(&variant.allow_death).copied().collect(),
+            allow_death: whole
+                .allow_death
+                .iter()
+                .chain(&variant.allow_death)
+                .copied()
+                .filter(|named| named.is_for(module))
+                .collect(),
             timeout: variant.timeout.or(whole.timeout).map_or(DEFAULT_TIMEOUT, Duration::from),
             takes: variant.takes.or(whole.takes).map(Duration::from),
             exclusive,

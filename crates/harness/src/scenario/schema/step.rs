@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::check::Check;
 use super::http::Http;
 use super::load::Load;
+use super::matrix::Module;
 use super::members::{
     CONCURRENT_MEMBERS, EXEC_MEMBERS, FILE_MEMBERS, HTTP_MEMBERS, LOAD_MEMBERS, LOG_MEMBERS, Member, PROCESS_MEMBERS,
     RAW_MEMBERS, SIGNAL_MEMBERS, STOP_MEMBERS, WAIT_MEMBERS,
@@ -160,27 +161,52 @@ impl<'de> Deserialize<'de> for LogAllowance {
 
 /// A signal that may end processes of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeathAllowance(Signal);
+pub struct DeathAllowance {
+    signal: Signal,
+    module: Option<Module>,
+}
 
 impl DeathAllowance {
     /// The signal.
     #[must_use]
     pub const fn signal(self) -> Signal {
-        self.0
+        self.signal
     }
+
+    /// Whether it is meant for cells of this module.
+    #[must_use]
+    pub fn is_for(self, module: Module) -> bool {
+        self.module.is_none_or(|own| own == module)
+    }
+}
+
+/// A signal by its name, with or without `SIG`.
+fn signal_of(name: &str) -> Result<Signal, String> {
+    let full = if name.starts_with("SIG") { name.to_owned() } else { format!("SIG{name}") };
+    full.parse().map_err(|_| {
+        let names: Vec<&str> = Signal::iterator().map(|signal| &signal.as_str()[3..]).collect();
+        let meant = confgen::diagnostic::closest(name, names.iter().copied());
+        let meant = meant.map(|meant| format!(": did you mean `{meant}`?")).unwrap_or_default();
+        format!("unknown signal `{name}`{meant}")
+    })
 }
 
 impl<'de> Deserialize<'de> for DeathAllowance {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let full = if name.starts_with("SIG") { name.clone() } else { format!("SIG{name}") };
-        let unknown = || {
-            let names: Vec<&str> = Signal::iterator().map(|signal| &signal.as_str()[3..]).collect();
-            let meant = confgen::diagnostic::closest(&name, names.iter().copied());
-            let meant = meant.map(|meant| format!(": did you mean `{meant}`?")).unwrap_or_default();
-            serde::de::Error::custom(format!("unknown signal `{name}`{meant}"))
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct OfModule {
+            signal: String,
+            module: Module,
+        }
+        let (name, module) = match Json::deserialize(deserializer)? {
+            Json::String(name) => (name, None),
+            other => {
+                let OfModule { signal, module } = OfModule::deserialize(other).map_err(serde::de::Error::custom)?;
+                (signal, Some(module))
+            }
         };
-        full.parse().map(Self).map_err(|_| unknown())
+        signal_of(&name).map(|signal| Self { signal, module }).map_err(serde::de::Error::custom)
     }
 }
 
@@ -189,12 +215,22 @@ impl JsonSchema for DeathAllowance {
         "DeathAllowance".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let module = generator.subschema_for::<Module>();
+        let signal =
+            json_schema!({"type": "string", "pattern": "^(SIG)?[A-Z]+[0-9]?$", "x-expected": "a signal such as SEGV"});
         json_schema!({
-            "type": "string",
-            "description": "The name of a signal that may end processes of the server, such as SEGV.",
-            "pattern": "^(SIG)?[A-Z]+[0-9]?$",
-            "x-expected": "a signal such as SEGV or KILL"
+            "x-expected": "a signal such as SEGV, or {signal: SEGV, module: mod_wsgi}",
+            "description": "A signal that may end processes of the server, such as SEGV, or {signal: SEGV, module: mod_wsgi} for the cells of one module.",
+            "anyOf": [
+                signal,
+                {
+                    "type": "object",
+                    "properties": {"signal": signal, "module": module},
+                    "required": ["signal", "module"],
+                    "additionalProperties": false
+                }
+            ]
         })
     }
 }
@@ -419,10 +455,14 @@ mod tests {
 
     #[test]
     fn death_allowances_are_signals() {
-        let read = |json: &str| serde_json::from_value::<DeathAllowance>(json.into());
-        assert_eq!(read("SEGV").unwrap().signal(), Signal::SIGSEGV);
-        assert_eq!(read("SIGKILL").unwrap().signal(), Signal::SIGKILL);
-        assert_eq!(read("SEGF").unwrap_err().to_string(), "unknown signal `SEGF`: did you mean `SEGV`?");
+        let read = |json| serde_json::from_value::<DeathAllowance>(json);
+        assert_eq!(read("SEGV".into()).unwrap().signal(), Signal::SIGSEGV);
+        let killed = read("SIGKILL".into()).unwrap();
+        assert!(killed.signal() == Signal::SIGKILL && killed.is_for(Module::Ours) && killed.is_for(Module::ModWsgi));
+        assert_eq!(read("SEGF".into()).unwrap_err().to_string(), "unknown signal `SEGF`: did you mean `SEGV`?");
+        let theirs = read(serde_json::json!({"signal": "ABRT", "module": "mod_wsgi"})).unwrap();
+        assert!(theirs.is_for(Module::ModWsgi) && !theirs.is_for(Module::Ours));
+        assert!(read(serde_json::json!({"signal": "ABRT"})).is_err());
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Drop for Cleaner {
     fn drop(&mut self) {
         // Its input must have an end before it is waited for. Cells are gone by now, with their references.
         if let (Some(pipe), Some(mut child)) = (Arc::get_mut(&mut self.pipe), self.child.take()) {
-            let _ = pipe.get_mut().map(|pipe| close(pipe));
+            let _ = pipe.get_mut().map(close);
             let _ = child.wait();
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn exhausted(work: &Path, failures: &[Failure]) -> Option<Failure> {
             if nix::unistd::Uid::effective().is_root() { system.blocks_free() } else { system.blocks_available() };
         // A file system without a fixed number of files says 0 of 0.
         let files = system.files() == 0 || system.files_available() > 0;
-        (u64::from(blocks).saturating_mul(system.fragment_size()), files)
+        (blocks.saturating_mul(system.fragment_size()), files)
     });
     let room = free.is_none_or(|(bytes, files)| bytes >= NEEDED && files);
     if room && !refused {

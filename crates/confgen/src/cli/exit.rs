@@ -7,16 +7,18 @@ use crate::diagnostic::{Code, Diagnostic};
 /// How the program ends. The numbers are interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything is as it should be.
+    /// Success.
     Ok = 0,
-    /// Something differs, or there are findings.
+    /// No such server, or it does not run.
     Differs = 1,
-    /// The command line or the spec is wrong.
+    /// The command line or the spec is invalid.
     Spec = 2,
-    /// httpd refused.
+    /// httpd rejected the configuration.
     Refused = 3,
     /// Something of the machine is missing or failed: httpd, a module, a file that cannot be written.
     Environment = 4,
+    /// An application does not load.
+    Application = 6,
 }
 
 impl From<Exit> for ExitCode {
@@ -42,7 +44,7 @@ impl Failure {
 
     /// Findings about a spec: wrong input, unless what is wrong is the machine.
     pub(super) fn of_spec(diagnostics: Vec<Diagnostic>) -> Self {
-        let machine = |code| matches!(code, Code::NoHttpd | Code::NoModule | Code::Io);
+        let machine = |code| matches!(code, Code::NoHttpd | Code::NoModule | Code::Io | Code::Unreachable);
         let only_machine =
             diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).all(|diagnostic| machine(diagnostic.code));
         Self { exit: if only_machine { Exit::Environment } else { Exit::Spec }, diagnostics }

@@ -28,7 +28,7 @@ impl Stop {
         let (registry, record, instance) = instances::running(context, self.name.as_deref())?;
         let (signal, default) = if self.graceful { (Signal::SIGWINCH, 60) } else { (Signal::SIGTERM, 15) };
         let limit = Duration::from_secs(self.timeout.unwrap_or(default));
-        let failed = |message: String| Diagnostic::error(Code::Start, message);
+        let failed = |message: String| Diagnostic::error(Code::Stop, message);
         let report = instance.stop(signal, limit).map_err(|error| {
             Failure::new(Exit::Environment, failed(format!("cannot stop the server {}: {error}", record.name)))
         })?;

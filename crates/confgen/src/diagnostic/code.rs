@@ -137,6 +137,10 @@ codes! {
     Upstream = "CG126", "upstream",
         "The target of an upstream is not a URL that httpd can pass requests on to.",
         "Write scheme, host and, if need be, port and path: http://127.0.0.1:9001, http://backend:8080/path, or unix:/run/backend.sock.";
+    /// An option that does not fit what is asked for.
+    Option = "CG140", "the option does not apply",
+        "An option of the command line does not apply to the form of the command that it was given with. It is refused rather than ignored.",
+        "Leave the option out, or use the form of the command that the message names.";
     /// httpd refuses the rendered tree.
     HttpdRefused = "CG401", "httpd refuses the configuration",
         "`httpd -t` found a mistake in the rendered tree. The caret shows the key that the line was made from.",
@@ -170,14 +174,47 @@ codes! {
     Unreachable = "CG408", "closed to the serving user",
         "The user that serves requests may not enter a folder, or not read a file, that the application needs.",
         "Open the folder that the message names, move the application, or serve as another user.";
-    /// httpd did not start, did not stop, or ended by itself.
-    Start = "CG409", "start and stop",
-        "httpd did not start, did not stop in time, or ended by itself.",
-        "See the lines of its log in the message.";
+    /// httpd did not start.
+    Start = "CG409", "httpd did not start",
+        "httpd was started and ended before it answered, did not answer in time, or could not be executed.",
+        "Read the lines of its log below the message; `confgen check` tests a spec without starting anything.";
     /// No such instance, or its name is taken.
     Instance = "CG410", "instance",
         "There is no running server of that name, or there is one already.",
         "`confgen status` lists the servers that run.";
+    /// An application raises an exception while it is loaded.
+    AppFails = "CG430", "an application does not load",
+        "The script or module of an application cannot be read, raised an exception, or called sys.exit() while it was loaded.",
+        "Read the traceback. When a package is missing, name the virtual environment that has it: `confgen start --venv DIR`, \
+         or `runtime.python.venv` in a spec.";
+    /// The callable is missing or cannot be called.
+    NoCallable = "CG431", "no application in the script",
+        "The script was loaded, but it has no object of the name that is called for each request, or the object cannot be called.",
+        "Define `application`, or name the callable: `confgen start module:callable`, or the key `callable` of the application in a spec.";
+    /// The application is not loaded in time.
+    AppTimeout = "CG432", "an application did not answer in time",
+        "The application was not loaded, or did not answer its first request, within `--timeout`.",
+        "Allow more time with `--timeout SECONDS`, or look for an import that waits for something: a database, a lock, the network.";
+    /// The processes of a daemon do not stay.
+    DaemonEnds = "CG433", "the processes of a daemon end while they start",
+        "Every process of the daemon ended while it started or loaded the application: by a crash, by os._exit(), or by a limit such as `memory-limit`.",
+        "Read the lines of the log below the message; raise or remove the limits of the daemon.";
+    /// httpd answers in place of the application.
+    NotPassedOn = "CG434", "httpd does not pass requests to an application",
+        "httpd answered the first request to an application itself, with an error.",
+        "Read httpd's line below the message. Most often the serving user cannot reach the script.";
+    /// The application answered with an error.
+    AppErrors = "CG435", "an application answers with an error",
+        "The application is loaded, but its answer to the first request (`OPTIONS` at the path where it is mounted) is an error of the server (5xx).",
+        "Read the traceback in the log. Nothing is refused: the application may answer other requests well.";
+    /// httpd ended without being asked to.
+    Ended = "CG436", "httpd ended by itself",
+        "httpd ended although nobody asked it to.",
+        "Read the last lines of its log; the message names the file.";
+    /// httpd did not stop in time.
+    Stop = "CG437", "httpd did not stop in time",
+        "httpd, or a process of it, was still running when the time to stop was up, and was killed.",
+        "Look for requests or threads that do not end. `--grace` and `--timeout` allow more time.";
 }
 
 impl Code {

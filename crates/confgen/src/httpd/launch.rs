@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::command;
@@ -36,6 +39,8 @@ pub struct Launch {
     environment: BTreeMap<String, String>,
     error_log: PathBuf,
     terminal: bool,
+    outputs: Option<(OwnedFd, OwnedFd)>,
+    interrupted: Option<Arc<AtomicUsize>>,
     single_process: bool,
     own_input: bool,
     input: Option<String>,
@@ -76,6 +81,9 @@ pub enum LaunchError {
         /// The last lines of what it wrote.
         log: Vec<String>,
     },
+    /// It was interrupted before it was ready, and was ended.
+    #[error("the start was interrupted")]
+    Interrupted,
     /// A file of the server could not be written.
     #[error("cannot write {}: {cause}", .path.display())]
     Write {
@@ -105,6 +113,8 @@ impl Launch {
             environment: BTreeMap::new(),
             error_log: root.join("logs/error.log"),
             terminal: false,
+            outputs: None,
+            interrupted: None,
             single_process: false,
             own_input: false,
             input: None,
@@ -136,6 +146,18 @@ impl Launch {
     /// Lets the server write to the standard output and error of this process instead of `logs/console.log`.
     pub fn on_terminal(mut self) -> Self {
         self.terminal = true;
+        self
+    }
+
+    /// Lets the server write to these descriptors as its standard output and error.
+    pub fn outputs(mut self, output: OwnedFd, error: OwnedFd) -> Self {
+        self.outputs = Some((output, error));
+        self
+    }
+
+    /// Gives up waiting, and ends the server, as soon as the number is not zero.
+    pub fn unless_interrupted(mut self, signals: &Arc<AtomicUsize>) -> Self {
+        self.interrupted = Some(Arc::clone(signals));
         self
     }
 
@@ -184,13 +206,19 @@ impl Launch {
     /// Starts it and waits until it is ready. One that is not ready in time is ended, with all its processes.
     pub fn start(self) -> Result<Server, LaunchError> {
         let (limit, readiness) = (self.limit, self.readiness);
+        let interrupted = self.interrupted.clone();
+        let interrupted = || interrupted.as_ref().is_some_and(|signals| signals.load(Ordering::SeqCst) > 0);
         let deadline = Instant::now() + limit;
         let mut error_log = LogTail::from_end(&self.error_log);
         let mut console = LogTail::from_end(&self.console());
         let mut server = self.spawn()?;
         let Some(readiness) = readiness else { return Ok(server) };
-        match readiness.wait(deadline, error_log.clone(), || server.is_running()) {
+        match readiness.wait(deadline, error_log.clone(), || !interrupted() && server.is_running()) {
             Outcome::Ready => Ok(server),
+            Outcome::Died if server.is_running() => {
+                server.kill();
+                Err(LaunchError::Interrupted)
+            }
             Outcome::Died => {
                 // What the parent said is in the log by now; children that it leaves behind are ended.
                 let report = server.kill();
@@ -209,14 +237,16 @@ impl Launch {
         self.root.join("logs/console.log")
     }
 
-    fn spawn(self) -> Result<Server, LaunchError> {
+    fn spawn(mut self) -> Result<Server, LaunchError> {
         // Adopting is what finds leaked processes later; without it they are still ended, only less surely found.
         let _ = process::adopt_orphans();
         let mut command = command::httpd(&self.binary);
         command.arg("-d").arg(&self.root).arg("-f").arg(&self.config);
         command.arg(if self.single_process { "-X" } else { "-DFOREGROUND" });
         command.envs(&self.environment).env(MARKER, &self.root);
-        if !self.terminal {
+        if let Some((output, error)) = self.outputs.take() {
+            command.stdout(Stdio::from(output)).stderr(Stdio::from(error));
+        } else if !self.terminal {
             let path = self.console();
             let written = |cause| LaunchError::Write { path: path.clone(), cause };
             let file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(written)?;

@@ -101,14 +101,16 @@ impl HeldPort {
         Err(PortError::Exhausted)
     }
 
-    /// Holds one given port on the given addresses. IPv6 addresses are left out where the machine has no IPv6.
+    /// Holds one given port (0: any free one) on the given addresses. IPv6 addresses are left out where the machine has no IPv6.
     ///
     /// A port on which somebody already listens is refused with the holder's name.
     pub fn claim(addresses: &[IpAddr], port: u16) -> Result<Self, PortError> {
         let mut held = Self { port, addresses: Vec::new(), _sockets: Vec::new() };
         for &address in addresses {
-            match bind_one(address, port) {
-                Ok((socket, _)) => {
+            match bind_one(address, held.port) {
+                Ok((socket, bound)) => {
+                    // Of port 0 the first address chooses.
+                    held.port = bound;
                     held.addresses.push(address);
                     held._sockets.push(socket);
                 }

@@ -90,6 +90,22 @@ impl ServerRoot {
         self.path.join("run")
     }
 
+    /// Leaves the logs of a temporary root in place when this is dropped, and nothing else; says where the error log is, if there
+    /// is one with something in it.
+    pub fn keep_logs(&mut self) -> Option<PathBuf> {
+        let log = self.logs().join("error.log");
+        if self.temporary.is_none() || !fs::metadata(&log).is_ok_and(|metadata| metadata.len() > 0) {
+            return None;
+        }
+        let logs = self.logs();
+        for entry in fs::read_dir(&self.path).ok()?.flatten().map(|entry| entry.path()).filter(|path| *path != logs) {
+            // What cannot be removed stays with the logs.
+            let _ = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
+        }
+        self.keep();
+        Some(log)
+    }
+
     /// Leaves the folder in place when this is dropped, and says where it is.
     pub fn keep(&mut self) -> &Path {
         if let Some(temporary) = self.temporary.take() {

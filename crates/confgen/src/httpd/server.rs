@@ -13,6 +13,9 @@ use super::process::{self, Handle, ProcessId, Signal, Stat};
 /// How long processes may take to leave after the parent has ended. A daemon notices its parent's end by a closed pipe.
 const LEAVING: Duration = Duration::from_secs(1);
 
+/// How often a wait that can be given up looks whether it is.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How long to wait for processes that got SIGKILL.
 const KILLED: Duration = Duration::from_secs(10);
 
@@ -86,6 +89,37 @@ impl Server {
             self.instance.handle().wait(limit);
         }
         self.status()
+    }
+
+    /// Waits for the parent process to end; `None` when the time is up, or `give_up` holds, first.
+    pub fn wait_unless(&mut self, limit: Duration, mut give_up: impl FnMut() -> bool) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let status = self.wait(left.min(LOOK));
+            if status.is_some() || left.is_zero() || give_up() {
+                return status;
+            }
+        }
+    }
+
+    /// Sends a signal that ends it and waits; when the time is up, or `give_up` holds, all its processes are killed.
+    pub fn stop_unless(
+        &mut self,
+        signal: Signal,
+        within: Duration,
+        give_up: impl FnMut() -> bool,
+    ) -> io::Result<StopReport> {
+        let known: Vec<ProcessId> = self.instance.members().iter().map(Stat::id).collect();
+        let started = Instant::now();
+        if self.is_running() {
+            match self.instance.signal(signal) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let ended = self.wait_unless(within, give_up).is_some();
+        Ok(self.finish(started, !ended, known))
     }
 
     /// Sends a signal that ends it and waits; when the time is up, `expired` is called (to look at the processes) and all are killed.

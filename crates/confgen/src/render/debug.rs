@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Path;
-use crate::spec::{Daemon, EnvValue, Name, Spec};
+use crate::spec::{Daemon, EnvValue, MpmSettings, Name, Spec};
 
 use super::tree;
 
@@ -35,6 +35,13 @@ pub(super) fn single_process(original: &Spec) -> Option<SingleProcess> {
     }
     let model = &mut single.spec.model;
     model.daemons.clear();
+    // One request at a time: two prompts on one terminal would share what is typed.
+    model.server.mpm_settings = MpmSettings {
+        start_servers: Some(1),
+        threads_per_child: Some(1),
+        max_request_workers: Some(1),
+        ..MpmSettings::default()
+    };
     let restrict = &mut model.runtime.restrict;
     (restrict.stdin, restrict.stdout, restrict.embedded) = (Some(false), Some(false), None);
     for site in model.sites.values_mut() {

@@ -271,6 +271,8 @@ fn mpm_lines(builder: &mut Builder<'_>, mpm: Mpm) -> Vec<Line> {
         let own = key.join(setting.key);
         match setting.mpms.contains(&mpm) {
             true => lines.push(Line::bare(setting.directive, [builder.arg(&own, value)])),
+            // What a debugger needs is no key of the spec.
+            false if own.find(&builder.spec.root).is_none() => {}
             false => builder.warn(
                 Code::Conflict,
                 &own,

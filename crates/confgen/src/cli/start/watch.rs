@@ -1,177 +1,127 @@
-//! A server in the foreground: its log lines are shown, signals end it in order.
+//! A server in the foreground, from its start to its end: its log lines are shown, signals end it in order.
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
-
-use super::preflight::{Flight, Preflight};
+use super::preflight::{Outcome, Preflight};
+use super::show::Shown;
+use super::signals::Signals;
 use crate::cli::exit::{Exit, Failure};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::httpd::{Level, LogLine, LogTail, Server, Signal};
-use crate::render::Tree;
+use crate::httpd::{Server, Signal};
 
-/// How long a server may take to stop.
+/// How long a server may take to stop once running requests need not finish any more.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
+/// The same under a debugger: a process that waits for a command at its prompt does not hear the signal.
+const DEBUG_STOP_LIMIT: Duration = Duration::from_millis(500);
+
 /// How often signals and the server are looked at while no log line comes.
-const SLICE: Duration = Duration::from_millis(100);
+const SLICE: Duration = Duration::from_millis(50);
 
-/// A log file that is shown here is emptied when it grows beyond this.
-const LARGEST_LOG: u64 = 16 << 20;
-
-/// The signals that came.
-pub(super) struct Signals {
-    stop: Arc<AtomicBool>,
-    graceful: Arc<AtomicBool>,
+/// A server that is watched.
+pub(super) struct Watch<'a> {
+    pub(super) server: &'a mut Server,
+    pub(super) signals: &'a Signals,
+    pub(super) shown: Option<Shown>,
+    /// How long running requests may take to finish when SIGTERM asks for the end.
+    pub(super) grace: Duration,
+    /// Whether one process is being debugged.
+    pub(super) debugged: bool,
 }
 
-impl Signals {
-    /// Takes the signals over. A second one to stop ends the program at once; the system then ends the server.
-    pub(super) fn take() -> io::Result<Self> {
-        let signals = Self { stop: Arc::default(), graceful: Arc::default() };
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-            signal_hook::flag::register_conditional_shutdown(
-                signal,
-                i32::from(Exit::Environment as u8),
-                Arc::clone(&signals.stop),
-            )?;
-            signal_hook::flag::register(signal, Arc::clone(&signals.stop))?;
-        }
-        signal_hook::flag::register(SIGUSR1, Arc::clone(&signals.graceful))?;
-        Ok(signals)
-    }
+/// How waiting for the applications ended.
+pub(super) enum Loaded {
+    /// What became of the applications.
+    Judged(Outcome),
+    /// The server ended, or was stopped, before.
+    Ended(Result<Exit, Failure>),
 }
 
-/// Watches a server until it ends or is to be stopped; `shown` are the logs that are shown.
-/// Where an application does not load at the start, that is the end.
-pub(super) fn until_the_end(
-    server: &mut Server,
-    signals: &Signals,
-    shown: Option<&Tree>,
-    mut preflight: Option<Preflight>,
-) -> Result<Exit, Failure> {
-    let mut logs = shown.map(Logs::new);
-    loop {
-        match &mut logs {
-            Some(logs) => logs.show(SLICE),
-            None => drop(server.wait(SLICE)),
-        }
-        if let Some(status) = server.status() {
-            if let Some(logs) = &mut logs {
-                logs.show(Duration::ZERO);
+impl Watch<'_> {
+    /// Watches until it is known of every application whether it serves; `note` tells the user what is waited for.
+    pub(super) fn until_loaded(&mut self, mut preflight: Preflight, note: impl Fn(&str)) -> Loaded {
+        loop {
+            if let Some(end) = self.turn() {
+                return Loaded::Ended(end);
             }
+            if let Some(outcome) = preflight.look(&note) {
+                return Loaded::Judged(outcome);
+            }
+        }
+    }
+
+    /// Watches until the server ends or is to be stopped.
+    pub(super) fn until_the_end(&mut self) -> Result<Exit, Failure> {
+        loop {
+            if let Some(end) = self.turn() {
+                return end;
+            }
+        }
+    }
+
+    /// Whether an error was logged since the start, as far as the log is shown here.
+    pub(super) fn errors_seen(&self) -> bool {
+        self.shown.as_ref().is_some_and(Shown::errors_seen)
+    }
+
+    fn turn(&mut self) -> Option<Result<Exit, Failure>> {
+        match &mut self.shown {
+            Some(shown) => shown.show(SLICE),
+            None => drop(self.server.wait(SLICE)),
+        }
+        if let Some(status) = self.server.status() {
+            self.show_rest();
             if status.success() {
-                return Ok(Exit::Ok);
+                return Some(Ok(Exit::Ok));
             }
-            return Err(Failure::new(
-                Exit::Environment,
-                Diagnostic::error(Code::Start, format!("httpd ended by itself ({status})")),
-            ));
+            let diagnostic = Diagnostic::error(Code::Ended, format!("httpd ended by itself ({status})"));
+            return Some(Err(Failure::new(Exit::Environment, diagnostic)));
         }
-        if signals.graceful.swap(false, Ordering::SeqCst) {
+        if self.signals.graceful() {
             // A server that is just ending shows in the next turn.
-            let _ = server.graceful();
+            let _ = self.server.graceful();
         }
-        match preflight.as_mut().map(Preflight::look) {
-            Some(Flight::Fails(diagnostic)) => {
-                let stopped = stop(server, logs);
-                let diagnostics =
-                    std::iter::once(diagnostic).chain(stopped.err().into_iter().flat_map(|end| end.diagnostics));
-                return Err(Failure { exit: Exit::Refused, diagnostics: diagnostics.collect() });
+        self.signals.end().then(|| self.stop())
+    }
+
+    /// Stops the server: running requests may finish if the signal was a soft one, and a second signal ends everything at once.
+    pub(super) fn stop(&mut self) -> Result<Exit, Failure> {
+        let signals = self.signals;
+        if signals.softly() && !self.debugged && self.server.graceful_stop().is_ok() {
+            let mut left = self.grace;
+            // The log is shown while requests finish.
+            while !left.is_zero() && self.server.is_running() && !signals.at_once() {
+                let slice = left.min(SLICE);
+                self.server.wait(slice);
+                self.show_rest();
+                left -= slice;
             }
-            Some(Flight::Over) => preflight = None,
-            Some(Flight::Goes) | None => {}
         }
-        if signals.stop.load(Ordering::SeqCst) {
-            return stop(server, logs);
+        let limit = if self.debugged { DEBUG_STOP_LIMIT } else { STOP_LIMIT };
+        let report = self.server.stop_unless(Signal::SIGTERM, limit, || signals.at_once());
+        let report = report.map_err(|error| {
+            Failure::new(Exit::Environment, Diagnostic::error(Code::Stop, format!("cannot stop httpd: {error}")))
+        })?;
+        self.show_rest();
+        if signals.at_once() || self.debugged {
+            // That is what was asked for.
+            return Ok(Exit::Ok);
         }
-    }
-}
-
-fn stop(server: &mut Server, mut logs: Option<Logs>) -> Result<Exit, Failure> {
-    let report = server.stop(Signal::SIGTERM, STOP_LIMIT, |_| {}).map_err(|error| {
-        Failure::new(Exit::Environment, Diagnostic::error(Code::Start, format!("cannot stop httpd: {error}")))
-    })?;
-    if let Some(logs) = &mut logs {
-        logs.show(Duration::ZERO);
-    }
-    let mut diagnostics = Vec::new();
-    if report.forced {
-        diagnostics
-            .push(Diagnostic::error(Code::Start, format!("httpd did not stop within {STOP_LIMIT:?} and was killed")));
-    }
-    diagnostics.extend(report.leaks.iter().map(|leak| {
-        Diagnostic::error(Code::Start, format!("process {} ({}) outlived httpd and was killed", leak.pid, leak.command))
-    }));
-    if diagnostics.is_empty() { Ok(Exit::Ok) } else { Err(Failure { exit: Exit::Environment, diagnostics }) }
-}
-
-/// The logs that are shown: errors on standard error, requests on standard output.
-struct Logs {
-    errors: LogTail,
-    requests: LogTail,
-    coloured: bool,
-}
-
-impl Logs {
-    fn new(tree: &Tree) -> Self {
-        let folder = tree.server_root.join("logs");
-        let errors = tree.choice.error_log.clone().unwrap_or_else(|| folder.join("error.log"));
-        Self {
-            errors: LogTail::from_start(&errors),
-            requests: LogTail::from_start(&folder.join("access.log")),
-            coloured: io::stderr().is_terminal(),
+        let mut diagnostics = Vec::new();
+        if report.forced {
+            diagnostics
+                .push(Diagnostic::error(Code::Stop, format!("httpd did not stop within {limit:?} and was killed")));
         }
+        diagnostics.extend(report.leaks.iter().map(|leak| {
+            let message = format!("process {} ({}) outlived httpd and was killed", leak.pid, leak.command);
+            Diagnostic::error(Code::Stop, message)
+        }));
+        if diagnostics.is_empty() { Ok(Exit::Ok) } else { Err(Failure { exit: Exit::Environment, diagnostics }) }
     }
 
-    /// Shows what has come, waiting so long for it. A reader that went away is no reason to end a server.
-    fn show(&mut self, wait: Duration) {
-        let errors = self.errors.wait_for(wait, |_| true).map(|(_, lines)| lines).unwrap_or_default();
-        let mut out = io::stderr().lock();
-        for line in errors.iter().filter(|line| !is_noise(line)) {
-            let _ = writeln!(out, "{}", self.shown(line));
+    fn show_rest(&mut self) {
+        if let Some(shown) = &mut self.shown {
+            shown.show(Duration::ZERO);
         }
-        drop(out);
-        let requests = self.requests.read().unwrap_or_default();
-        let mut out = io::stdout().lock();
-        for line in &requests {
-            let _ = writeln!(out, "{}", line.raw);
-        }
-        let _ = out.flush();
-        empty_if_large(self.errors.path(), self.errors.offset());
-        empty_if_large(self.requests.path(), self.requests.offset());
-    }
-
-    fn shown(&self, line: &LogLine) -> String {
-        let Some(level) = line.level else { return line.raw.clone() };
-        let module = line.module.as_deref().unwrap_or("httpd");
-        let text = format!("[{module}:{level}] {}", line.message);
-        match (self.coloured, level) {
-            (true, Level::Emerg | Level::Alert | Level::Crit | Level::Error) => format!("\u{1b}[31m{text}\u{1b}[0m"),
-            (true, Level::Warn) => format!("\u{1b}[33m{text}\u{1b}[0m"),
-            _ => text,
-        }
-    }
-}
-
-/// httpd's own lines about its normal life: what matters of them has been said already.
-fn is_noise(line: &LogLine) -> bool {
-    let normal = line.level.is_some_and(|level| level > Level::Warn);
-    let wsgi = line.module.as_deref() == Some("wsgi");
-    normal && (!wsgi || line.level > Some(Level::Notice))
-}
-
-/// httpd appends, so a file that was emptied goes on from its start.
-fn empty_if_large(path: &Path, read: u64) {
-    if read > LARGEST_LOG
-        && let Ok(file) = fs::OpenOptions::new().write(true).open(path)
-    {
-        // A file that cannot be emptied only grows.
-        let _ = file.set_len(0);
     }
 }

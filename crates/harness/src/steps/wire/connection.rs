@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustls::ClientConnection;
 
-use super::tls;
-
 /// How long a wait lasts before the interruption is looked at.
 const SLICE: Duration = Duration::from_millis(100);
 
@@ -137,8 +135,11 @@ impl Connection {
             stream.set_nonblocking(true)
         };
         prepare().map_err(|error| WireError::System(error.to_string()))?;
-        let session =
-            tls_host.map(tls::session).transpose().map_err(|error| WireError::Tls(error.to_string()))?.map(Box::new);
+        let session = tls_host
+            .map(confgen::httpd::tls_session)
+            .transpose()
+            .map_err(|error| WireError::Tls(error.to_string()))?
+            .map(Box::new);
         let mut connection = Self {
             stream,
             session,

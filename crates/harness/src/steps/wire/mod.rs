@@ -3,7 +3,6 @@
 
 mod connection;
 mod response;
-mod tls;
 
 pub use connection::{Connection, Limit, WireError};
 pub use response::{Reader, Response};

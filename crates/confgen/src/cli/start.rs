@@ -466,17 +466,21 @@ impl Started<'_> {
     }
 }
 
-/// A directory that was named may be closed to the user that serves, who has to reach the sockets in it.
+/// A directory that was named may be closed to the users that serve, who have to reach the sockets and scripts in it.
 fn ensure_reachable(facts: &Facts, spec: &Spec, tree: &Tree, root: &ServerRoot) -> Result<(), Failure> {
     if !facts.starts_as_root() || spec.daemons.is_empty() || spec.runtime.socket_prefix.is_some() {
         return Ok(());
     }
-    // A user that is given by its number has no name to look up, and may have no account.
-    let Ok(account) = Account::by_name(&tree.choice.user) else { return Ok(()) };
-    match account.obstacle(&root.run()) {
-        Some(obstacle) => Err(environment(Code::Unreachable, obstacle.explain(&account.name))),
-        None => Ok(()),
+    let daemons = spec.daemons.values().filter(|daemon| daemon.chroot.is_none());
+    let users = daemons.filter_map(|daemon| daemon.user.as_ref().map(|user| user.as_str()));
+    for user in [tree.choice.user.as_str()].into_iter().chain(users) {
+        // A user that is given by its number has no name to look up, and may have no account.
+        let Ok(account) = Account::by_name(user) else { continue };
+        if let Some(obstacle) = account.obstacle(&root.run()) {
+            return Err(environment(Code::Unreachable, obstacle.explain(&account.name)));
+        }
     }
+    Ok(())
 }
 
 fn environment(code: Code, message: String) -> Failure {

@@ -1,6 +1,8 @@
 //! The account httpd serves as, and whether it can reach a file.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -90,7 +92,7 @@ impl Account {
     fn from_user(user: User) -> Self {
         let group_name =
             Group::from_gid(user.gid).ok().flatten().map_or_else(|| format!("#{}", user.gid), |group| group.name);
-        let groups = std::ffi::CString::new(user.name.as_str())
+        let groups = CString::new(user.name.as_str())
             .ok()
             .and_then(|name| nix::unistd::getgrouplist(&name, user.gid).ok())
             .unwrap_or_else(|| vec![user.gid])
@@ -102,16 +104,24 @@ impl Account {
 
     /// What keeps this account from reading `path` (and from searching it, if it is a folder), judged by the permission bits.
     ///
-    /// Access control lists and security modules are not looked at: they may refuse more, or with lists allow more.
+    /// What has an access control list is taken to be open: the list may allow what the bits refuse. Security modules are not
+    /// looked at; they may refuse more.
     pub fn obstacle(&self, path: &Path) -> Option<Obstacle> {
+        self.obstacle_on_the_way(path).or_else(|| {
+            let needed = if path.is_dir() { 0o5 } else { 0o4 };
+            self.refused(path, needed).map(|missing| Obstacle { path: path.to_owned(), folder: needed == 0o5, missing })
+        })
+    }
+
+    /// What keeps this account from the folder that `path` is in.
+    pub fn obstacle_on_the_way(&self, path: &Path) -> Option<Obstacle> {
         let ancestors: Vec<&Path> = path.ancestors().collect();
         for folder in ancestors.iter().skip(1).rev().filter(|folder| !folder.as_os_str().is_empty()) {
             if let Some(missing) = self.refused(folder, 0o1) {
                 return Some(Obstacle { path: (*folder).to_owned(), folder: true, missing });
             }
         }
-        let needed = if path.is_dir() { 0o5 } else { 0o4 };
-        self.refused(path, needed).map(|missing| Obstacle { path: path.to_owned(), folder: needed == 0o5, missing })
+        None
     }
 
     /// `None` if the bits are granted, otherwise whether the path is missing.
@@ -128,8 +138,15 @@ impl Account {
         } else {
             mode
         };
-        if granted & needed == needed { None } else { Some(false) }
+        if granted & needed == needed || has_access_list(path) { None } else { Some(false) }
     }
+}
+
+/// Whether a file has an access control list beside its permission bits.
+fn has_access_list(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: both texts end with a NUL, and with a size of 0 nothing is written to the null pointer.
+    unsafe { libc::getxattr(path.as_ptr(), c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) > 0 }
 }
 
 impl Obstacle {

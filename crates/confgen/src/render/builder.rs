@@ -8,7 +8,7 @@ use super::modules::Modules;
 use super::origin::{Arg, Origins};
 use super::tree::{Choice, Content, File, Tree};
 use super::view::{HttpdConf, ModuleView};
-use super::{RenderOptions, daemons, hosts, raw, server, support};
+use super::{RenderOptions, daemons, hosts, raw, reach, server, support};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::document::Path;
 use crate::facts::Facts;
@@ -130,6 +130,7 @@ impl<'a> Builder<'a> {
         let mpm = server::mpm(&mut self);
         let module = server::wsgi_module(&mut self);
         let serving_user = server::serving_user(&mut self);
+        reach::check(&mut self, &serving_user);
         let daemons = daemons::views(&mut self);
         let hosts = hosts::views(&mut self, &raws);
         let logs = server::logs(&mut self);

@@ -17,6 +17,7 @@ mod origin;
 mod processes;
 mod python;
 mod raw;
+mod reach;
 mod server;
 mod settings;
 mod site;

@@ -2,102 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use confgen::httpd::{Handle, process};
+use confgen::httpd::Handle;
 
 use crate::fixture::this_machine;
-
-const APPLICATION: &str = r#"import os
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [f"{os.getcwd()} {os.getuid()} {environ['PATH_INFO']}".encode()]
-"#;
-
-/// A folder with an application, and a place for the records of running servers.
-struct Place {
-    folder: tempfile::TempDir,
-}
-
-/// A server in the foreground of a child process.
-struct Started {
-    child: Child,
-    errors: BufReader<ChildStderr>,
-    url: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::create_dir(folder.path().join("site")).unwrap();
-        fs::create_dir(folder.path().join("run")).unwrap();
-        fs::write(folder.path().join("site/app.wsgi"), APPLICATION).unwrap();
-        Self { folder }
-    }
-
-    fn site(&self) -> std::path::PathBuf {
-        self.folder.path().join("site")
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the program under test is read from while it runs")]
-    fn confgen(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_confgen"));
-        command.args(arguments).current_dir(self.site()).env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("XDG_RUNTIME_DIR", self.folder.path().join("run"));
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output = self.confgen(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn start(&self, arguments: &[&str]) -> Started {
-        let module = this_machine().wsgi.module.expect("asserted there").display().to_string();
-        let mut all = vec!["start", "app.wsgi", "--port", "0", "--module", &module];
-        all.extend(arguments);
-        let mut child = self.confgen(&all).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        // Warnings may come first; the line with the address comes when the server answers.
-        while !said.contains("serving ") {
-            assert!(errors.read_line(&mut said).unwrap() > 0, "{said}");
-        }
-        let url = said.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-        Started { child, errors, url }
-    }
-}
-
-impl Started {
-    fn get(&self, path: &str) -> String {
-        let address = self.url.trim_start_matches("http://").trim_end_matches('/').replace("localhost", "127.0.0.1");
-        let mut connection = TcpStream::connect(address).unwrap();
-        write!(connection, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = String::new();
-        self.errors.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code(), rest)
-    }
-}
-
-/// A failed assertion must not leave a server behind: it is tied to the thread of `confgen start`.
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::place::{Place, Started};
 
 #[test]
 fn a_script_is_served_from_its_folder_by_its_owner_and_stopped_by_name() {
@@ -132,12 +45,6 @@ fn a_script_is_served_from_its_folder_by_its_owner_and_stopped_by_name() {
     assert!(handle.wait(Duration::ZERO));
     assert_eq!(started.end().0, Some(0));
     assert_eq!(place.run(&["status"]).0, Some(1));
-}
-
-impl Started {
-    fn interrupt(&self) {
-        Handle::open(self.child.id()).unwrap().signal(process::Signal::SIGINT).unwrap();
-    }
 }
 
 #[test]
@@ -179,7 +86,7 @@ fn a_debugger_on_the_terminal_sees_where_an_exception_was_raised() {
         assert!(errors.read_line(&mut said).unwrap() > 0, "{said}");
     }
     let url = said.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
-    let started = Started { child, errors, url };
+    let started = Started { child, errors, said: said.clone(), url };
     input.write_all(b"p secret\nc\n").unwrap();
     assert!(started.get("/there").starts_with("HTTP/1.1 500"));
     started.interrupt();

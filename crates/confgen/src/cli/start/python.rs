@@ -29,8 +29,11 @@ impl Pythons {
         let runtime = &spec.runtime.python;
         let common = runtime.venv.as_ref().or(runtime.home.as_ref()).map(|home| home.as_path().to_owned());
         let version = |given: Option<&str>, home: Option<&Path>| {
-            let ours = || match spec.runtime.module {
+            let ours = || match &spec.runtime.module {
                 ModuleChoice::Auto => facts.wsgi.daemons.first().cloned(),
+                ModuleChoice::Path(path) if facts.wsgi.module.as_deref() == Some(Path::new(path)) => {
+                    facts.wsgi.daemons.first().cloned()
+                }
                 _ => None,
             };
             given.map(str::to_owned).or_else(|| home.and_then(venv_version)).or_else(ours)

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
@@ -16,7 +16,7 @@ use crate::environment::Environment;
 #[command(
     name = "confgen",
     version,
-    after_help = "Exit status:\n  0  as it should be\n  1  no such server, or it does not run\n  2  the command line or the spec is wrong\n  3  httpd refused the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
+    after_help = "Exit status:\n  0  success\n  1  no such server, or it does not run\n  2  the command line or the spec is invalid\n  3  httpd rejected the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n  6  an application does not load\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
 )]
 pub(super) struct Arguments {
     /// Answer in JSON.
@@ -118,12 +118,33 @@ fn usage(arguments: &[OsString], error: &clap::Error, environment: &Environment)
         fail(&context, &Failure::new(Exit::Spec, Diagnostic::error(Code::UnknownValue, message)));
         return Exit::Spec.into();
     }
-    // Standard error may be closed; there is nobody left to tell.
-    let _ = error.print();
+    let text = error.render();
+    match asked_colour(arguments) {
+        Colour::Auto => {
+            // Standard error may be closed; there is nobody left to tell.
+            let _ = error.print();
+        }
+        colour => {
+            let text = if colour == Colour::Always { text.ansi().to_string() } else { text.to_string() };
+            let context = Context::new(environment, false, colour);
+            match error.use_stderr() {
+                true => context.note(text.trim_end()),
+                false => context.print(&text),
+            }
+        }
+    }
     match error.use_stderr() {
         true => Exit::Spec.into(),
         false => Exit::Ok.into(),
     }
+}
+
+/// The value of `--color` of a command line that cannot be read as a whole.
+fn asked_colour(arguments: &[OsString]) -> Colour {
+    let words: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    let joined = words.iter().filter_map(|word| word.strip_prefix("--color="));
+    let apart = words.windows(2).filter(|pair| pair[0] == "--color").map(|pair| pair[1]);
+    joined.chain(apart).find_map(|value| Colour::from_str(value, false).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -17,7 +17,13 @@ impl Completions {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut super::command(), "confgen", &mut text);
-        context.print(&String::from_utf8_lossy(&text));
+        let text = String::from_utf8_lossy(&text);
+        match context.json {
+            true => {
+                context.print_json(&serde_json::json!({"shell": self.shell.to_string(), "script": text, "exit": 0}))
+            }
+            false => context.print(&text),
+        }
         Ok(Exit::Ok)
     }
 }

@@ -39,6 +39,11 @@ impl<'a> Context<'a> {
         Self { environment, json, style: if coloured { Style::Coloured } else { Style::Plain } }
     }
 
+    /// Whether what people read on standard error is coloured.
+    pub(super) fn coloured(&self) -> bool {
+        matches!(self.style, Style::Coloured)
+    }
+
     /// Writes to standard output. A reader that went away is no error of ours.
     pub(super) fn print(&self, text: &str) {
         let mut output = io::stdout().lock();

@@ -1,12 +1,17 @@
 //! What the commands about running servers have in common: finding one by its name.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::httpd::{ConfigTest, ConfigTestError, Instance, LogTail, Record, Registry, RegistryError, State};
+use crate::httpd::{
+    ConfigTest, ConfigTestError, Instance, LogTail, ProcessId, Record, Registry, RegistryError, Stat, State,
+};
+
+/// How often a server without a log is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The registry of the calling user.
 pub(super) fn registry(context: &Context<'_>) -> Registry {
@@ -104,8 +109,23 @@ pub(super) fn reload(
 ) -> Result<(), Failure> {
     let failed = |message: String| Failure::new(Exit::Environment, Diagnostic::error(Code::Start, message));
     let tail = record.error_log.as_deref().map(LogTail::from_end);
+    let before: Vec<ProcessId> = instance.children().iter().map(Stat::id).collect();
     signal(instance).map_err(|error| failed(format!("cannot signal the server {}: {error}", record.name)))?;
-    let Some(mut tail) = tail else { return Ok(()) };
+    let Some(mut tail) = tail else {
+        // Without a log to read, children that were not there before show that it goes on.
+        let deadline = Instant::now() + limit;
+        let goes_on = || instance.children().iter().any(|stat| !before.contains(&stat.id()));
+        while !goes_on() {
+            if !instance.is_alive() {
+                return Err(failed(format!("the server {} ended", record.name)));
+            }
+            if Instant::now() >= deadline {
+                return Err(failed(format!("the server {} has not resumed within {limit:?}", record.name)));
+            }
+            std::thread::sleep(LOOK);
+        }
+        return Ok(());
+    };
     let (resumed, lines) = tail
         .wait_for(limit, |line| line.message.contains("resuming normal operations"))
         .map_err(|error| failed(error.to_string()))?;

@@ -173,11 +173,12 @@ impl Start {
         }
         let started = Started { facts: &facts, wanted: &wanted, tree: &tree, ports: &ports, record: &record };
         let temporary = self.server_root.is_none();
-        let applications = applications::of(&wanted.draft.spec, &tree, &ports);
+        let applications =
+            applications::of(&wanted.draft.spec, &tree, &ports, wanted.short.then_some(wanted.serves.as_str()));
         let mut watch = Watch {
             server: &mut server,
             signals: &signals,
-            shown: started.shown(&applications, temporary),
+            shown: started.shown(context, &applications, temporary),
             grace: Duration::from_secs(self.grace.unwrap_or(GRACE)),
             debugged: tree.choice.single_process,
         };
@@ -386,10 +387,10 @@ impl Started<'_> {
     }
 
     /// What of the logs is shown: errors, and the requests of the short form.
-    fn shown(&self, applications: &[Application], temporary: bool) -> Option<Shown> {
+    fn shown(&self, context: &Context<'_>, applications: &[Application], temporary: bool) -> Option<Shown> {
         let log = self.error_log()?;
         let own = log.starts_with(&self.tree.server_root);
-        let shown = Shown::errors(&log, own && (temporary || self.wanted.short));
+        let shown = Shown::errors(&log, own && (temporary || self.wanted.short), context.coloured());
         if !self.wanted.short {
             return Some(shown);
         }

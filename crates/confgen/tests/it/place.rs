@@ -37,6 +37,8 @@ impl Place {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(folder.path().join("site")).unwrap();
         fs::create_dir(folder.path().join("run")).unwrap();
+        fs::create_dir(folder.path().join("tmp")).unwrap();
+        fs::set_permissions(folder.path().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
         fs::write(folder.path().join("site/app.wsgi"), APPLICATION).unwrap();
         Self { folder }
     }
@@ -54,6 +56,8 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_confgen"));
         command.args(arguments).current_dir(self.site()).env_clear();
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("XDG_RUNTIME_DIR", self.folder.path().join("run"));
+        // Logs that are kept go with the folder.
+        command.env("TMPDIR", self.folder.path().join("tmp"));
         command
     }
 

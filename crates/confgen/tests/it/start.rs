@@ -59,9 +59,10 @@ fn an_application_that_does_not_load_ends_the_start() {
         [&arguments[..4], &arguments[6..]].concat()
     };
     let (code, _, said) = place.run(&arguments);
-    assert_eq!(code, Some(3), "{said}");
-    let error = "an application does not load: ModuleNotFoundError: No module named 'no_such_module'";
-    assert!(said.contains(error) && said.contains("logs/error.log:"), "{said}");
+    assert_eq!(code, Some(6), "{said}");
+    let error = "`app.wsgi` does not load: ModuleNotFoundError: No module named 'no_such_module'";
+    assert_eq!(said.matches("Traceback").count(), 1, "{said}");
+    assert!(said.contains(error) && said.contains("logs/error.log"), "{said}");
     assert_eq!(place.run(&["status"]).0, Some(1), "nothing is left");
 }
 

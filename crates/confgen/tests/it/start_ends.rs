@@ -68,7 +68,9 @@ fn sigterm_lets_running_requests_finish() {
 #[test]
 fn requests_that_do_not_finish_within_the_grace_are_cut_off() {
     let place = waiting_place();
-    let started = place.start(&["--grace", "0"]);
+    let port = port();
+    let spec = spec(&place, port.port(), "files").replace("d: {}", "d: {timeouts: {shutdown: 1s}}");
+    let started = place.start_spec(&spec, &["--grace", "0"]);
     let handle = place.httpd();
     std::thread::scope(|scope| {
         let answer = scope.spawn(|| started.get("/wait"));
@@ -201,4 +203,37 @@ fn a_log_on_the_terminal_that_is_a_file_keeps_every_line() {
     for line in ["resuming normal operations", "\nserving spec.yaml on ", "caught SIGTERM, shutting down"] {
         assert!(said.contains(line), "{line} was overwritten: {said}");
     }
+}
+
+#[test]
+fn a_graceful_stop_by_name_lets_running_requests_finish() {
+    let place = waiting_place();
+    let started = place.start(&[]);
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| started.get("/wait"));
+        wait_for(&place.site().join("asked"));
+        let stop = scope.spawn(|| place.run(&["stop", "--graceful", "--timeout", "60"]));
+        let address = format!("127.0.0.1:{}", started.port());
+        while std::net::TcpStream::connect(&address).is_ok() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        File::create(place.site().join("go")).unwrap();
+        assert!(answer.join().unwrap().ends_with("whole"));
+        assert_eq!(stop.join().unwrap().0, Some(0));
+    });
+    assert_eq!(started.end().0, Some(0));
+}
+
+#[test]
+fn a_server_whose_log_is_no_file_is_restarted_and_waited_for() {
+    let place = waiting_place();
+    let port = port();
+    let started = place.start_spec(&spec(&place, port.port(), "terminal"), &[]);
+    let before: Vec<_> = process::descendants(place.httpd().id().pid).iter().map(|stat| stat.id()).collect();
+    let (code, _, err) = place.run(&["restart"]);
+    assert_eq!(code, Some(0), "{err}");
+    let after: Vec<_> = process::descendants(place.httpd().id().pid).iter().map(|stat| stat.id()).collect();
+    assert!(after.iter().any(|id| !before.contains(id)), "{before:?} {after:?}");
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
 }

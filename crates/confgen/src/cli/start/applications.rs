@@ -19,6 +19,8 @@ pub(super) struct Application {
     pub(super) mount: String,
     /// What the spec names: the script or the module.
     pub(super) named: String,
+    /// What it was called on the command line, where it is the only one.
+    pub(super) given: Option<String>,
     /// The script that the wsgi module loads, as it stands in the log; `None` for a folder of scripts.
     pub(super) script: Option<PathBuf>,
     /// The name that is called.
@@ -45,12 +47,15 @@ pub(super) struct Route {
 impl Application {
     /// A few words that tell it from the others.
     pub(super) fn title(&self) -> String {
-        format!("`{}` at {} of the site `{}`", self.named, self.mount, self.site)
+        match &self.given {
+            Some(given) => format!("`{given}`"),
+            None => format!("`{}` at {} of the site `{}`", self.named, self.mount, self.site),
+        }
     }
 }
 
-/// All applications that are loaded when the server starts.
-pub(super) fn of(spec: &Spec, tree: &Tree, ports: &[Held]) -> Vec<Application> {
+/// All applications that are loaded when the server starts; `given` is what the only one was called on the command line.
+pub(super) fn of(spec: &Spec, tree: &Tree, ports: &[Held], given: Option<&str>) -> Vec<Application> {
     let mut found = Vec::new();
     for (name, site) in &spec.sites {
         for (path, app) in site.apps.iter().filter(|(_, app)| app.preload) {
@@ -69,6 +74,7 @@ pub(super) fn of(spec: &Spec, tree: &Tree, ports: &[Held]) -> Vec<Application> {
                 site: name.to_string(),
                 mount: path.to_string(),
                 named: named.unwrap_or_default(),
+                given: given.map(str::to_owned),
                 script,
                 callable: callable.or(module.map(|module| module.callable())).unwrap_or("application").to_owned(),
                 daemon: app.daemon.as_ref().map(ToString::to_string),

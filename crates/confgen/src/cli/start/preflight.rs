@@ -403,7 +403,8 @@ fn rest_of(lines: &[LogLine]) -> Vec<&LogLine> {
     lines.iter().filter(|line| line.pid == first.pid && line.tid == first.tid && line.client == first.client).collect()
 }
 
-fn is_failed_load(line: &LogLine) -> bool {
+/// Whether a line says that a script does not load.
+pub(super) fn is_failed_load(line: &LogLine) -> bool {
     line.code.as_deref().is_some_and(|code| FAILED_LOADS.contains(&code))
 }
 

@@ -82,7 +82,10 @@ impl Pythons {
         let found = python.home.is_none().then(|| self.environment_nearby(application)).flatten();
         let environment = found.map_or_else(|| "DIR".to_owned(), |folder| folder.display().to_string());
         let name = match (spec, &application.daemon) {
-            (false, _) => format!("`confgen start {} --venv {environment}`", application.named),
+            (false, _) => format!(
+                "`confgen start {} --venv {environment}`",
+                application.given.as_deref().unwrap_or("APPLICATION")
+            ),
             (true, Some(daemon)) => {
                 format!("`runtime.python.venv: {environment}`, or `python-home` of the daemon `{daemon}`")
             }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use super::preflight;
 use crate::httpd::{Level, LogLine, LogTail};
 
 /// A log file that is shown here is emptied when it grows beyond this.
@@ -21,13 +22,49 @@ pub(super) struct Shown {
     coloured: bool,
     /// Whether a line told of an error.
     errors_seen: bool,
+    /// While applications are loaded: what says the same a second time.
+    repeated: Option<Repeated>,
+}
+
+/// A script that fails when its process starts is loaded again for the first request, and fails again: once is enough.
+#[derive(Default)]
+struct Repeated {
+    scripts: Vec<String>,
+    clients: Vec<String>,
+}
+
+impl Repeated {
+    fn is_repeated(&mut self, line: &LogLine) -> bool {
+        let Some(client) = &line.client else {
+            if preflight::is_failed_load(line) {
+                self.scripts.extend(quoted(&line.message));
+            }
+            return false;
+        };
+        if preflight::is_failed_load(line) && quoted(&line.message).is_some_and(|script| self.scripts.contains(&script))
+        {
+            self.clients.push(client.clone());
+        }
+        self.clients.contains(client)
+    }
+}
+
+/// What stands in the first quotes of a message.
+fn quoted(message: &str) -> Option<String> {
+    message.split('\'').nth(1).map(str::to_owned)
 }
 
 impl Shown {
     /// Shows an error log from its start.
-    pub(super) fn errors(log: &Path, emptied: bool) -> Self {
-        let coloured = io::stderr().is_terminal();
-        Self { errors: LogTail::from_start(log), requests: None, emptied, coloured, errors_seen: false }
+    pub(super) fn errors(log: &Path, emptied: bool, coloured: bool) -> Self {
+        Self {
+            errors: LogTail::from_start(log),
+            requests: None,
+            emptied,
+            coloured,
+            errors_seen: false,
+            repeated: Some(Repeated::default()),
+        }
     }
 
     /// Shows an access log as well, without the lines of some requests, which are named by how they begin.
@@ -37,6 +74,11 @@ impl Shown {
             *counted.entry(beginning).or_insert(0) += 1;
         }
         Self { requests: Some((LogTail::from_start(log), counted)), ..self }
+    }
+
+    /// From now on every line is shown, also one that says the same as another.
+    pub(super) fn loaded(&mut self) {
+        self.repeated = None;
     }
 
     /// Whether an error was shown.
@@ -50,7 +92,9 @@ impl Shown {
         self.errors_seen |= errors.iter().any(|line| line.level.is_some_and(|level| level <= Level::Error));
         let mut out = io::stderr().lock();
         for line in errors.iter().filter(|line| !is_noise(line)) {
-            let _ = writeln!(out, "{}", self.text(line));
+            if !self.repeated.as_mut().is_some_and(|repeated| repeated.is_repeated(line)) {
+                let _ = writeln!(out, "{}", self.text(line));
+            }
         }
         drop(out);
         if let Some((requests, left_out)) = &mut self.requests {

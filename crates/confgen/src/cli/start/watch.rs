@@ -45,6 +45,9 @@ impl Watch<'_> {
                 return Loaded::Ended(end);
             }
             if let Some(outcome) = preflight.look(&note) {
+                if let Some(shown) = &mut self.shown {
+                    shown.loaded();
+                }
                 return Loaded::Judged(outcome);
             }
         }

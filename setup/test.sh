@@ -76,6 +76,7 @@ for cached in $("$here/cached-pythons.sh"); do
 done
 stage "lints" once $cargo clippy --locked --workspace --all-targets -- -D warnings
 stage "rust tests" rust "$python" -B "$here/rust_tests.py" "$cargo" --workspace
+stage "models" rust "$here/models.sh"
 for cached in $("$here/cached-pythons.sh"); do
     stage "rust tests on ${cached##*/}" rust env VERSION= PYTHON="$cached" "$here/engine.sh" --test
 done

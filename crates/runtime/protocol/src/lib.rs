@@ -16,6 +16,8 @@
 //! | [`scoreboard`] | both | Apache's scoreboard for `mod_wsgi.server_metrics()` |
 //! | [`scripts`] | daemon mode | which scripts a rolling process has loaded, for its successor to load as well |
 //! | [`page`] | daemon mode | the status page: shared memory between parent, children and the daemons of one group |
+//! | [`sync`] | daemon mode | the atomics of the status page, which a model checker can replace |
+//! | [`takeback`] | daemon mode | the steps by which a request is taken, or taken back, on the status page |
 //! | [`tally`] | daemon mode | what the status page counts for a whole group |
 //! | [`withdrawal`] | daemon mode | requests that are taken back from a process that has not begun them |
 //!
@@ -34,6 +36,8 @@ pub mod page;
 pub mod request;
 pub mod scoreboard;
 pub mod scripts;
+pub mod sync;
+pub mod takeback;
 pub mod tally;
 mod wire;
 pub mod withdrawal;

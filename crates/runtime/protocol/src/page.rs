@@ -10,8 +10,8 @@
 //! An Apache child chooses the least busy process by `in_flight`, counts itself in there and in its own [`ChildRow`],
 //! so that the parent can give back what a crashed child held.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-
+use crate::sync::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use crate::takeback;
 use crate::tally::{QUEUE_BOUNDS, Tally};
 use crate::withdrawal::Withdrawals;
 
@@ -28,6 +28,7 @@ pub const MAX_THREADS: u32 = 65_533;
 
 /// The page's first cache line.
 #[repr(C, align(64))]
+#[derive(Default)]
 pub struct Header {
     /// [`MAGIC`].
     pub magic: AtomicU32,
@@ -95,6 +96,7 @@ impl State {
 
 /// One daemon process.
 #[repr(C, align(64))]
+#[derive(Default)]
 pub struct ProcessSlot {
     /// Its pid, written by the parent.
     pub pid: AtomicU32,
@@ -123,6 +125,20 @@ pub struct ProcessSlot {
 }
 
 impl ProcessSlot {
+    /// The process asks for a successor. The script's wish does not replace one for any other reason, which a script
+    /// that fails to load must not take away.
+    pub fn ask(&self, wish: Wish) {
+        let _ = self.wish.fetch_update(Ordering::AcqRel, Ordering::Acquire, |present| {
+            (wish != Wish::Script || Wish::from_number(present) != Wish::Any).then_some(wish as u32)
+        });
+    }
+
+    /// Takes back a wish that is because of a script, and no other one.
+    pub fn take_back_script_wish(&self) {
+        let (script, none) = (Wish::Script as u32, Wish::None as u32);
+        let _ = self.wish.compare_exchange(script, none, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Requests that have a thread or want one.
     #[must_use]
     pub fn busy(&self) -> u32 {
@@ -166,6 +182,7 @@ pub fn version_of_script(path: &[u8], mtime: i64) -> u64 {
 
 /// One worker thread.
 #[repr(C, align(64))]
+#[derive(Default)]
 pub struct ThreadSlot {
     /// When the request it serves began, microseconds since the epoch; 0 while it serves none.
     pub request_start: AtomicI64,
@@ -305,9 +322,9 @@ impl Page {
     /// the process, until the thread takes another request.
     #[must_use]
     pub fn has_taken(&self, ticket: u64) -> bool {
-        let mut threads = (0..self.layout.processes)
+        let threads = (0..self.layout.processes)
             .flat_map(|process| (0..self.layout.threads).filter_map(move |thread| self.thread(process, thread)));
-        threads.any(|thread| thread.ticket.load(Ordering::SeqCst) == ticket)
+        takeback::has_taken(threads, ticket)
     }
 
     /// Writes the header of a fresh page.

@@ -1,8 +1,7 @@
 //! What is counted for a whole process group on its [status page](crate::page): requests that failed, and why processes
 //! ended. Nothing is counted here for a request that goes well.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::sync::{AtomicU64, Ordering};
 /// The upper bounds, in microseconds, of the classes that waiting times are counted in.
 pub const QUEUE_BOUNDS: [u64; 10] =
     [1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000, 5_000_000, 30_000_000];

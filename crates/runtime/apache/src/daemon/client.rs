@@ -4,7 +4,6 @@ use std::ffi::{CStr, OsStr};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use super::group::Plan;
 use super::retained::SavedGroup;
 use super::sockets::{self, ConnectError, Manner};
 use super::status_page::{Claim, StatusPage, Target, slot_of};
+use super::tickets::Tickets;
 use super::watch;
 use crate::codes::{self, Code};
 use crate::config::Registry;
@@ -73,8 +73,7 @@ fn given_or<T: PartialEq + Default>(given: T, otherwise: T) -> T {
 struct Running {
     page: Arc<StatusPage>,
     secret: Secret,
-    /// Counts this child's requests.
-    tickets: AtomicU32,
+    tickets: Tickets,
     /// This child's row on the page.
     row: OnceLock<Option<u32>>,
     /// The sockets of the slots.
@@ -147,7 +146,7 @@ impl GroupClient {
         let running = Running {
             page,
             secret: saved.secret,
-            tickets: AtomicU32::new(0),
+            tickets: Tickets::default(),
             row: OnceLock::new(),
             paths: saved.slots.iter().map(|slot| path(&slot.listener.path)).collect(),
             overflow: saved.overflow.as_ref().map(|overflow| path(&overflow.path)),
@@ -166,6 +165,7 @@ pub(crate) fn child_init(registry: &'static Registry) {
     for running in daemons.groups.iter().filter_map(|group| group.running.as_ref()) {
         // Asked for once.
         let _ = running.row.set(running.page.claim_row(pid));
+        running.tickets.begin();
         if pid != daemons.parent {
             for descriptor in &running.servers_own {
                 // SAFETY: this process's copy, which nothing in it uses.
@@ -255,7 +255,7 @@ impl Running {
         rules: Rules,
     ) -> Result<Verdict, Failure> {
         let mut facts = facts;
-        facts.ticket = self.ticket();
+        facts.ticket = self.tickets.next();
         facts.page = self.page.identity();
         let mut exchange = match Exchange::begin(request, group, facts, &self.secret, rules) {
             Ok(exchange) => exchange,
@@ -284,11 +284,16 @@ impl Running {
                 Turn::Elsewhere => {
                     moves += 1;
                     exchange.again(false);
-                    exchange.anew(self.ticket());
+                    exchange.anew(self.tickets.next());
                 }
                 turn @ (Turn::Stale | Turn::Rejected) => {
                     attempts += 1;
-                    exchange.again(matches!(turn, Turn::Rejected));
+                    let rejected = matches!(turn, Turn::Rejected);
+                    exchange.again(rejected);
+                    if rejected {
+                        // The one that it had may stand in the slot of the worker that turned it away.
+                        exchange.anew(self.tickets.next());
+                    }
                     if attempts >= most {
                         return Err(Failure::new(
                             sys::HTTP_SERVICE_UNAVAILABLE,
@@ -309,12 +314,6 @@ impl Running {
                 }
             }
         }
-    }
-
-    /// A number that no other request of the group has.
-    fn ticket(&self) -> u64 {
-        let count = self.tickets.fetch_add(1, Ordering::Relaxed);
-        u64::from(std::process::id()) << 32 | u64::from(count)
     }
 
     fn kept(&self, place: u32) -> Option<MutexGuard<'_, Vec<OwnedFd>>> {

@@ -50,7 +50,7 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
         kept.output = (writing, reading);
     }
     let layout = (plan.layout.processes(), plan.layout.threads(), plan.layout.children());
-    let same = kept.page >= 0 && kept.layout == layout;
+    let same = kept.page >= 0 && kept.layout == layout && !kept.has_full_slot();
     // One that another version of the module left may be laid out in another way.
     let usable = same.then(|| StatusPage::map(kept.page, plan.layout).ok().filter(StatusPage::is_current)).flatten();
     let page = match usable {

@@ -27,6 +27,7 @@ mod spawn;
 mod status_page;
 mod succession;
 mod supervise;
+mod tickets;
 mod watch;
 
 #[cfg(test)]

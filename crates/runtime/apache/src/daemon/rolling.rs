@@ -273,9 +273,7 @@ impl Supervisor {
             // The others would meet the same. One that has another script in mind asks again.
             let saved = self.saved.borrow();
             let others = saved.groups[group].slots.iter().filter_map(|slot| slot.process);
-            others
-                .filter(|other| page.wish(other.place) == Wish::Script)
-                .for_each(|other| page.set_wish(other.place, Wish::None));
+            others.for_each(|other| page.take_back_script_wish(other.place));
         }
         let pid = process.pid;
         parent_log::info(plan.server, format_args!("Process '{name}' (pid={pid}) has ended before it served."));

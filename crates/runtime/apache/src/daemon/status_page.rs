@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wsgi_protocol::page::{self, Layout, Page, ProcessSlot, State, Wish};
+use wsgi_protocol::takeback;
 use wsgi_protocol::tally;
 
 use super::death::Death;
@@ -122,14 +123,7 @@ impl StatusPage {
             }
         }
         if let Some(process) = self.page.process(place) {
-            process.stuck.store(0, Ordering::Relaxed);
-            process.unread.store(0, Ordering::Relaxed);
-            process.generation.store(start, Ordering::Release);
-            process.starts.fetch_add(1, Ordering::Relaxed);
-            process.interpreters.store(0, Ordering::Relaxed);
-            process.wish.store(Wish::None as u32, Ordering::Relaxed);
-            let state = if soon { State::Starting } else { State::Empty };
-            process.state.store(state as u32, Ordering::Release);
+            takeback::starting(self.page.withdrawals(), process, place, start, soon);
         }
     }
 
@@ -142,33 +136,22 @@ impl StatusPage {
 
     /// The process at a place is gone.
     pub(crate) fn ended(&self, place: u32, pid: libc::pid_t) {
-        let Some(process) = self.page.process(place) else { return };
-        let pid = u32::try_from(pid).unwrap_or(0);
-        // Its place may have a new process already.
-        if process.pid.compare_exchange(pid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            process.state.store(State::Empty as u32, Ordering::Release);
-            self.page.withdrawals().clear(place);
+        if let Some(process) = self.page.process(place) {
+            takeback::ended(self.page.withdrawals(), process, u32::try_from(pid).unwrap_or(0), place);
         }
     }
 
-    /// Takes a request back from the process at a place, which is not to be preferred for a while. `false`: there is no
-    /// room to say so. Whether the process has taken it all the same is to be looked at afterwards.
+    /// Takes a request back from the process at a place, which is not preferred for a while. `false`: there is no room
+    /// for it. Afterwards the caller looks whether the process has taken it all the same.
     pub(crate) fn withdraw(&self, ticket: u64, place: u32) -> bool {
-        // Before the ticket is there, at which the process says that it goes on.
-        let process = self.page.process(place).map(|process| (process, process.stuck.swap(1, Ordering::AcqRel)));
-        let said = self.page.withdrawals().add(ticket, place);
-        if let (false, Some((process, 0))) = (said, process) {
-            // Nothing would tell that it goes on.
-            process.stuck.store(0, Ordering::Release);
-        }
-        said
+        let process = self.page.process(place);
+        process.is_some_and(|process| takeback::withdraw(self.page.withdrawals(), process, ticket, place))
     }
 
     /// A request that was taken back was served all the same.
     pub(crate) fn keep_after_all(&self, ticket: u64, place: u32) {
-        self.page.withdrawals().take(ticket);
         if let Some(process) = self.page.process(place) {
-            process.stuck.store(0, Ordering::Relaxed);
+            takeback::keep(self.page.withdrawals(), process, ticket);
         }
     }
 
@@ -228,6 +211,13 @@ impl StatusPage {
     /// Whether the process at a place wants a successor.
     pub(crate) fn wish(&self, place: u32) -> Wish {
         self.page.process(place).map_or(Wish::None, |process| Wish::from_number(process.wish.load(Ordering::Acquire)))
+    }
+
+    /// Takes back the wish of the process at a place, if it is because of a script.
+    pub(crate) fn take_back_script_wish(&self, place: u32) {
+        if let Some(process) = self.page.process(place) {
+            process.take_back_script_wish();
+        }
     }
 
     /// Answers a wish.

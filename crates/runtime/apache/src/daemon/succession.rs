@@ -67,6 +67,14 @@ impl SavedGroup {
         all.any(|other| (other.place, other.page) == (process.place, process.page) && other.start != process.start)
     }
 
+    /// Whether every place of a slot has a process on the present page. The next one would share a place, and its
+    /// workers would overwrite by which tickets the requests of the other one are found: the group gets another page.
+    pub(super) fn has_full_slot(&self) -> bool {
+        let here =
+            |slot: usize| self.processes().filter(move |process| process.slot() == slot && process.page == self.pages);
+        (0..self.slots.len()).any(|slot| here(slot).count() >= PLACES as usize)
+    }
+
     /// The place for a process of a slot that has none.
     pub(super) fn free_place(&self, slot: usize) -> u32 {
         let first = u32::try_from(slot).unwrap_or(0) * PLACES;
@@ -75,8 +83,8 @@ impl SavedGroup {
     }
 
     /// The place for the process that follows one at this place. Another one of the slot, so that children still find at
-    /// the old one which requests it had taken; but none that a former process has, whose requests are found there. When
-    /// they have them all it is the one of the oldest that is on its way out.
+    /// the old one which requests it had taken; but none that a former process has, whose requests are found there. One is
+    /// free: [`SavedGroup::has_full_slot`] is asked first.
     pub(super) fn place_after(&self, place: u32) -> u32 {
         let slot = slot_of(place) as usize;
         let of_slot = || self.former.iter().filter(|process| process.slot() == slot && process.page == self.pages);
@@ -162,15 +170,21 @@ mod tests {
         assert_eq!(group.place_after(place), other_place(place));
     }
 
+    // Covers: rule:daemon/own-place
     #[test]
-    fn when_all_places_are_taken_the_oldest_that_leaves_shares_its_own() {
+    fn a_slot_is_full_before_a_place_is_shared() {
         let mut group = group(process(0, PLACES));
-        for pid in 1..=i32::try_from(PLACES).expect("small") {
+        let mut places = vec![PLACES];
+        for pid in 1..i32::try_from(PLACES).expect("small") {
+            assert!(!group.has_full_slot(), "{places:?}");
             group.succeed(1, true);
-            start(&mut group, pid, PLACES);
+            let last = places[places.len() - 1];
+            places.push(start(&mut group, pid, last));
         }
-        let shared = group.slots[1].process.expect("was started").place;
-        assert_eq!((group.former[0].told, shared), (true, group.former[0].place));
-        assert_eq!(slot_of(shared), 1);
+        assert_eq!(places, [PLACES, PLACES + 1, PLACES + 2]);
+        assert!(group.has_full_slot());
+        // Those of the page before are nobody's any more.
+        group.pages += 1;
+        assert!(!group.has_full_slot());
     }
 }

@@ -286,7 +286,11 @@ fn send_failure(error: &io::Error) -> SendFailure {
 impl Gateway for Exchange<'_> {
     fn accept(&mut self) -> bool {
         if self.ticket != 0 && self.server.status.take(self.worker, self.ticket) {
-            return !self.server.status.is_withdrawn(self.ticket);
+            let withdrawn = self.server.status.is_withdrawn(self.ticket);
+            // Of a connection that lay in the backlog, the entry may be gone with the process that it was sent to; its
+            // child had closed the connection before.
+            let gone = self.connection.fresh && self.connection.is_abandoned();
+            return !(withdrawn || gone);
         }
         let index = self.server.status.index().to_le_bytes();
         // A child that has gone may have sent the request elsewhere.

@@ -9,6 +9,7 @@ use wsgi_protocol::keys;
 use wsgi_protocol::launch::Daemon;
 use wsgi_protocol::page::{Layout, Page, ProcessSlot, State, ThreadSlot, Wish};
 use wsgi_protocol::request::Facts;
+use wsgi_protocol::takeback;
 
 /// The page, mapped for as long as the process lives.
 pub(super) struct Status {
@@ -74,19 +75,14 @@ impl Status {
     /// Notes that a worker has taken the request with this ticket. `false`: there is no place for it.
     pub(super) fn take(&self, worker: u32, ticket: u64) -> bool {
         let (Some(thread), Some(process)) = (self.thread(worker), self.process()) else { return false };
-        thread.ticket.store(ticket, Ordering::SeqCst);
-        not_stuck(process);
+        takeback::take(thread, process, ticket);
         true
     }
 
-    /// Whether the child has taken a request back, which is forgotten then. A process that comes to it goes on: without
-    /// that it would not be given another request, by which it could show it, as long as there are others.
+    /// Whether the child has taken a request back, which is forgotten then.
     pub(super) fn is_withdrawn(&self, ticket: u64) -> bool {
-        let withdrawn = self.page.withdrawals().take(ticket);
-        if withdrawn && let Some(process) = self.process() {
-            not_stuck(process);
-        }
-        withdrawn
+        let process = self.process();
+        process.is_some_and(|process| takeback::is_withdrawn(self.page.withdrawals(), process, ticket))
     }
 
     /// Whether there are requests of the group that were taken back and not yet thrown away.
@@ -123,7 +119,7 @@ impl Status {
     /// The process wants a successor.
     pub(super) fn set_wish(&self, wish: Wish) {
         if let Some(process) = self.process() {
-            process.wish.store(wish as u32, Ordering::Release);
+            process.ask(wish);
         }
     }
 
@@ -201,10 +197,3 @@ impl Status {
 
 const METHOD: keys::KeyId = keys::id("REQUEST_METHOD");
 const URI: keys::KeyId = keys::id("REQUEST_URI");
-
-/// Written to only where it changes: the line belongs to all who choose a process.
-fn not_stuck(process: &ProcessSlot) {
-    if process.stuck.load(Ordering::Relaxed) != 0 {
-        process.stuck.store(0, Ordering::Relaxed);
-    }
-}

@@ -222,8 +222,13 @@ pub enum Sent {
     Failed = 2,
 }
 
-/// What the Apache module offers to the engine. `request` is [`crate::request::Facts::host`], valid on the thread and
-/// for the time of one [`EngineTable::serve`] call.
+/// What the Apache module offers to the engine. `request` is [`crate::request::Facts::host`].
+///
+/// Functions with a `request` may be called from any thread of the process, but only while the call of
+/// [`EngineTable::serve`] or [`EngineTable::consult`] that was given it runs, and one at a time for each request. An
+/// application may read its input or write its response on threads of its own: the engine's session has a lock around
+/// its gateway, and takes the gateway out before the call returns. The host checks it in debug builds. Functions without
+/// a request may be called from any thread at any time.
 #[repr(C)]
 pub struct HostTable {
     /// [`ABI_VERSION`].

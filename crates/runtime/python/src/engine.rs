@@ -5,6 +5,7 @@ mod forking;
 mod imports;
 mod interpreters;
 mod serving;
+mod visits;
 mod watched;
 mod watching;
 
@@ -19,6 +20,7 @@ use wsgi_protocol::launch;
 pub(crate) use self::forking::{OtherThreads, Version};
 pub use self::watching::Stacks;
 pub use crate::config::StartFailure;
+use self::visits::Visits;
 use crate::gateway::Process;
 use crate::interpreter::Interpreter;
 use crate::keeper::Keeper;
@@ -42,9 +44,7 @@ pub struct Engine {
     /// Those of them whose threads have ended: the next threads get them, so that they do not become more and more.
     vacant: Mutex<Vec<Arc<Record>>>,
     stopping: AtomicBool,
-    /// Held by threads that visit interpreters; taken for good before interpreters end, as a thread that wants the GIL
-    /// of a Python that is no more would be ended in the middle of its Rust code.
-    visiting: RwLock<()>,
+    visits: Visits,
     /// Sends telemetry.
     reporter: OnceLock<Option<&'static Reporter>>,
     /// Why the process ends, once that is decided.
@@ -105,7 +105,7 @@ impl Engine {
             workers: Mutex::new(Vec::new()),
             vacant: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
-            visiting: RwLock::new(()),
+            visits: Visits::default(),
             reporter: OnceLock::new(),
             end: OnceLock::new(),
             full: AtomicBool::new(false),
@@ -154,7 +154,7 @@ impl Engine {
         if amiss || self.stopping.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(_visit) = self.visiting.try_read() else { return };
+        let Some(_visit) = self.visits.begin() else { return };
         for state in worker.surrender() {
             // SAFETY: this thread's own state, which is not attached and nobody else's any more; the interpreter lives, as
             // the visit shows.

@@ -1,5 +1,7 @@
 //! Asking a script that decides on a request.
 
+use std::sync::atomic::AtomicBool;
+
 use wsgi_protocol::consult::{Advice, Consultation};
 
 use crate::body::Body;
@@ -15,6 +17,7 @@ pub(crate) type Advised = (Advice, Vec<Option<Vec<u8>>>);
 /// Asks by the engine of this child; `None` when Python is not running here.
 pub(crate) fn consult(request: Request<'_>, registry: &Registry, mut asked: Consultation<'_>) -> Option<Advised> {
     let table = registry.embedded().get().and_then(super::Embedded::table)?;
+    let entered = AtomicBool::new(false);
     let mut exchange = Exchange {
         request,
         body: Body::new(request),
@@ -23,10 +26,11 @@ pub(crate) fn consult(request: Request<'_>, registry: &Registry, mut asked: Cons
         error: String::new(),
         sendfile: false,
         answers: Vec::new(),
+        entered: &entered,
     };
     asked.facts.host = (&raw mut exchange).cast();
     let _inside = Inside::enter();
-    // SAFETY: what is asked and the exchange outlive the call, which uses them on this thread only.
+    // SAFETY: what is asked and the exchange outlive the call, and this thread does not touch them while it runs.
     let advice = unsafe { (table.consult)(&raw const asked) };
     Some((advice, exchange.answers))
 }

@@ -1,5 +1,7 @@
 //! One request in embedded mode.
 
+use std::sync::atomic::AtomicBool;
+
 use wsgi_protocol::abi;
 use wsgi_protocol::request::{Facts, SENDFILE};
 
@@ -25,6 +27,8 @@ pub(crate) struct Exchange<'r> {
     pub(super) sendfile: bool,
     /// What a script has answered.
     pub(super) answers: Vec<Option<Vec<u8>>>,
+    /// A host function of the request is running: see [`abi::HostTable`].
+    pub(super) entered: &'r AtomicBool,
 }
 
 /// Serves a request by the engine of this child.
@@ -35,6 +39,7 @@ pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Fai
     };
     let _counted = job.registry.children().get().and_then(Children::count);
     let request = job.request;
+    let entered = AtomicBool::new(false);
     let mut exchange = Exchange {
         request,
         body: Body::new(request),
@@ -43,6 +48,7 @@ pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Fai
         error: String::new(),
         sendfile: facts.has(SENDFILE),
         answers: Vec::new(),
+        entered: &entered,
     };
     if job.settings.passes_request() {
         facts.request_rec = request.raw().cast();
@@ -51,7 +57,7 @@ pub(crate) fn handle(job: &Job<'_>, mut facts: Facts<'_>) -> Result<Verdict, Fai
     let verdict = {
         // A stop waits until the response is complete.
         let _inside = Inside::enter();
-        // SAFETY: facts and exchange outlive the call, which uses them on this thread only.
+        // SAFETY: facts and exchange outlive the call, and this thread does not touch them while it runs.
         let outcome = unsafe { (table.serve)(&raw const facts) };
         finish(&mut exchange, outcome)
     };

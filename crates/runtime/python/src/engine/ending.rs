@@ -80,7 +80,7 @@ impl Engine {
         let all = idle.len() == workers.len();
         let left_in = |index| Idle { states: idle.iter().filter_map(|record| record.surrender(index)).collect(), all };
         let mut ended = all;
-        let _no_more_visits = self.visiting.write().unwrap_or_else(PoisonError::into_inner);
+        self.visits.end_for_good();
         let subordinate: Vec<_> = self.all().into_iter().skip(1).collect();
         if let Some(Some(keeper)) = self.keeper.get() {
             self.setting.log(Level::Info, &format!("Destroying Python sub-interpreters {}.", phrases.in_process));

@@ -102,7 +102,7 @@ impl Engine {
         interpreter: &Interpreter,
         work: impl for<'py> FnOnce(Python<'py>) -> R,
     ) -> Option<R> {
-        let _visit = self.visiting.try_read().ok()?;
+        let _visit = self.visits.begin()?;
         visit(interpreter, work)
     }
 

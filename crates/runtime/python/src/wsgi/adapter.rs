@@ -4,6 +4,7 @@
 //! that is complete when the application returns (a list or tuple of byte strings, which is what most of them are) is
 //! copied out, everything of Python is dropped, and only then, without the GIL, head and body are sent in one go.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -506,11 +507,9 @@ impl<'py> Serving<'_, 'py> {
             (head, length)
         };
         let bodyless = self.session.state.borrow(py).response.bodyless;
-        // SAFETY: the wrapper, held by the caller, keeps the file object and so the descriptor open.
-        let file = unsafe { span.file() };
         let sent = self.session.released(py, Io::Output, |gateway| {
             head.send(gateway)?;
-            if length == 0 || bodyless { Ok(()) } else { gateway.send_file(file, span.offset, length) }
+            if length == 0 || bodyless { Ok(()) } else { gateway.send_file(span.file.as_fd(), span.offset, length) }
         });
         match sent {
             Some(Ok(())) => {

@@ -1,6 +1,6 @@
 //! `wsgi.file_wrapper`: the class `mod_wsgi.FileWrapper`, and the way around it for regular files.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use pyo3::{Python, ffi};
 
@@ -246,23 +246,13 @@ unsafe extern "C" fn block_slot(object: *mut ffi::PyObject, _: *mut std::ffi::c_
 
 /// What of a regular file is to be sent without reading it through Python.
 pub(crate) struct Span {
-    /// The descriptor; the file object keeps it open.
-    pub(crate) descriptor: i32,
+    /// A descriptor of our own. The application may close the file object meanwhile, on this thread or on another one,
+    /// and its number may then be another file's.
+    pub(crate) file: OwnedFd,
     /// Where the file object stands.
     pub(crate) offset: u64,
     /// How much is there from `offset` on.
     pub(crate) available: u64,
-}
-
-impl Span {
-    /// The descriptor as a borrow for the time of sending.
-    ///
-    /// # Safety
-    /// The file object stays open meanwhile.
-    pub(crate) unsafe fn file(&self) -> BorrowedFd<'_> {
-        // SAFETY: promised by the caller.
-        unsafe { BorrowedFd::borrow_raw(self.descriptor) }
-    }
 }
 
 /// Whether a returned object is a wrapper around a regular file, and which part of it is meant. Everything else is
@@ -281,13 +271,15 @@ pub(crate) fn span(py: Python<'_>, kind: *mut ffi::PyObject, object: &Object<'_>
     let Some(descriptor) = number(py, &file, c"fileno")?.and_then(|number| i32::try_from(number).ok()) else {
         return Ok(None);
     };
+    // Before Python code runs again, which may close it. A descriptor that cannot be duplicated is read through Python.
+    let Some(copy) = duplicate(descriptor) else { return Ok(None) };
     let Some(offset) = number(py, &file, c"tell")?.and_then(|number| u64::try_from(number).ok()) else {
         return Ok(None);
     };
     // SAFETY: fills a zeroed structure of the right type.
     let status = unsafe {
         let mut status = std::mem::zeroed::<libc::stat>();
-        if libc::fstat(descriptor, &raw mut status) != 0 {
+        if libc::fstat(copy.as_raw_fd(), &raw mut status) != 0 {
             return Ok(None);
         }
         status
@@ -296,7 +288,16 @@ pub(crate) fn span(py: Python<'_>, kind: *mut ffi::PyObject, object: &Object<'_>
         return Ok(None);
     }
     let size = u64::try_from(status.st_size).unwrap_or(0);
-    Ok(Some(Span { descriptor, offset, available: size.saturating_sub(offset) }))
+    Ok(Some(Span { file: copy, offset, available: size.saturating_sub(offset) }))
+}
+
+/// Another descriptor for the same open file.
+fn duplicate(descriptor: i32) -> Option<OwnedFd> {
+    // SAFETY: no pointers; what is not an open descriptor gives an error. A descriptor that comes is fresh.
+    unsafe {
+        let copy = libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3);
+        (copy >= 0).then(|| OwnedFd::from_raw_fd(copy))
+    }
 }
 
 /// `file.name()` as a number; `None` when there is no such method, when it fails (as `io.BytesIO().fileno()` does), or

@@ -277,6 +277,21 @@ fn a_wrapped_regular_file_is_sent_from_where_it_stands() {
     assert_eq!((reply.outcome, reply.files, reply.text().as_str()), (Outcome::Truncated, 1, "0123456789"));
 }
 
+// Covers: rule:adapter/file-wrapper-own-descriptor
+#[test]
+fn a_wrapped_file_that_is_closed_meanwhile_is_not_taken_for_another() {
+    let (meant, other) = (file("meant.bin", b"meant"), file("other.bin", b"other"));
+    // Its number belongs to another file before the first byte is sent, as when another thread closes and opens.
+    let source = format!(
+        "import os\nclass F:\n    def __init__(self): self.number = os.open({meant:?}, os.O_RDONLY)\n    def fileno(self): return \
+         self.number\n    def tell(self):\n        os.dup2(os.open({other:?}, os.O_RDONLY), self.number)\n        return 0\n    def read(self, \
+         size): return b''\ndef application(environ, start_response):\n    start_response('200 OK', [])\n    return \
+         environ['wsgi.file_wrapper'](F())\n"
+    );
+    let reply = get(&source);
+    assert_eq!((reply.outcome, reply.files, reply.text().as_str()), (Outcome::Complete, 1, "meant"));
+}
+
 // Covers: rule:adapter/file-wrapper-others-iterated, rule:adapter/file-wrapper-close
 #[test]
 fn other_wrapped_objects_are_iterated_and_closed() {

@@ -5,8 +5,11 @@
 //! another request, no more requests failed than each blow may cost, each failed one has its line in the log and no other has one,
 //! other groups noticed nothing, and nothing stayed behind.
 //!
+//! Attacks come after the faults: fifty thousand requests of one hostile kind each, which must not make the server hold more.
+//!
 //! Root starts itself once more as the web server's user for the faults that depend on who the server runs as.
 
+mod attacks;
 #[path = "../numbers/client.rs"]
 mod client;
 mod disk;
@@ -26,6 +29,7 @@ use std::time::Duration;
 
 use anstream::{eprintln, println};
 
+use attacks::ATTACKS;
 use sabotage::{FAULTS, Fault};
 
 /// What went wrong, as text: nobody reacts to kinds of failures here.
@@ -39,8 +43,9 @@ const ENOUGH: u64 = 100_000;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let Some(unknown) = wanted.iter().find(|name| FAULTS.iter().all(|fault| fault.name != *name)) {
-        let names: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
+    let names: Vec<&str> =
+        FAULTS.iter().map(|fault| fault.name).chain(ATTACKS.iter().map(|attack| attack.name)).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !names.contains(&name.as_str())) {
         eprintln!("no fault is called {unknown:?}; there are {}", names.join(", "));
         return ExitCode::from(2);
     }
@@ -70,6 +75,21 @@ fn main() -> ExitCode {
             Err(failure) => {
                 good = false;
                 println!("{:<12} could not be tried: {failure}", fault.name);
+            }
+        }
+    }
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    for attack in ATTACKS.iter().filter(|attack| handed.is_none() && is_wanted(attack.name)) {
+        eprintln!("attack {} …", attack.name);
+        match attacks::attacked(&dist, attack) {
+            Ok(attacked) => {
+                good &= attacked.well;
+                total += attacked.requests;
+                println!("{}", attacked.text());
+            }
+            Err(failure) => {
+                good = false;
+                println!("{:<12} could not be tried: {failure}", attack.name);
             }
         }
     }

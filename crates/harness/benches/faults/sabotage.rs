@@ -119,7 +119,8 @@ pub(crate) const PROCESSES: [u64; 2] = [4, 2];
 /// Children of httpd that serve clients.
 pub(crate) const CHILDREN: u64 = 2;
 
-const USUAL: Fault = Fault {
+/// What most faults are.
+pub(crate) const USUAL: Fault = Fault {
     name: "",
     weight: 1,
     cost: Cost::PerBlow(THREADS),
@@ -307,7 +308,7 @@ fn sockets(stage: &Stage, until: Instant, blows: &mut Blows) -> Result<(), Failu
     Ok(())
 }
 
-fn socket_files(stage: &Stage) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn socket_files(stage: &Stage) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for entry in fs::read_dir(stage.run())? {
         let path = entry?.path();

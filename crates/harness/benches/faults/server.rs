@@ -17,6 +17,9 @@ use crate::sabotage::{CHILDREN, Fault, PROCESSES, THREADS};
 pub(crate) const VICTIM: &str = "victim";
 pub(crate) const BYSTANDER: &str = "bystander";
 
+/// The path of the group that suffers whose application groups clients name.
+pub(crate) const NAMED: &str = "named";
+
 /// Threads of each child of httpd: all clients have a place in one.
 pub(crate) const CHILD_THREADS: u64 = 64;
 
@@ -201,6 +204,10 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, options: 
             "WSGIScriptAlias /{group} \"{root}/{group}.wsgi\" process-group={group} application-group=%{{GLOBAL}}"
         ));
     }
+    line(format!(
+        "WSGIMaximumInterpreters 8\nWSGIScriptAlias /{NAMED} \"{root}/{VICTIM}.wsgi\" process-group={VICTIM} \
+         application-group=%{{HOST}}"
+    ));
     line("<Directory />\n  Options FollowSymLinks\n  AllowOverride None\n</Directory>".into());
     line(format!("<Directory \"{root}\">\n  Require all granted\n</Directory>"));
     text

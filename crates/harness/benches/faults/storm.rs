@@ -53,7 +53,7 @@ fn run(stage: Stage, fault: &Fault, length: Duration) -> Result<Verdict, Failure
 }
 
 /// What a server keeps for good is there after the first requests, once all processes run.
-fn warm(stage: &Stage) -> Result<Leftovers, Failure> {
+pub(crate) fn warm(stage: &Stage) -> Result<Leftovers, Failure> {
     let mut before = Leftovers::default();
     for _ in 0..20 {
         load(stage, Duration::from_secs(1), |_| Ok(()))?;

@@ -56,8 +56,13 @@ impl Connection {
         }
         let mut bytes = format!("{request}\r\n").into_bytes();
         bytes.extend_from_slice(body);
+        self.send(&bytes, content)
+    }
+
+    /// Sends the bytes of a request and reads the whole answer.
+    pub(crate) fn send(&mut self, bytes: &[u8], content: &mut dyn Write) -> Result<u16, Broken> {
         let ended = |cause| Broken { before_answer: true, cause };
-        self.stream.get_mut().write_all(&bytes).map_err(ended)?;
+        self.stream.get_mut().write_all(bytes).map_err(ended)?;
         if self.stream.fill_buf().map_err(ended)?.is_empty() {
             return Err(ended(io::ErrorKind::UnexpectedEof.into()));
         }

@@ -451,6 +451,23 @@ pub(crate) static SOCKET_GONE: Code = code(
     "Let WSGISocketPrefix lie where nothing else tidies up.",
 );
 
+pub(crate) static SOCKET_FOLDER: Code = code(
+    964,
+    Alert,
+    "The folder of a daemon group's socket can be written by somebody other than root, who could replace the socket.",
+    "The group does not start; its requests get status 503.",
+    "Let WSGISocketPrefix name a folder that only root can write to, such as /run/wsgi. Folders above it count too; a \
+     sticky one such as /tmp is accepted.",
+);
+pub(crate) static LISTENER_FOREIGN: Code = code(
+    965,
+    Alert,
+    "The socket at the path of a daemon group is not the one that this server made.",
+    "Status 503. Neither the request nor the group's secret was sent.",
+    "Find out who put it there: whoever may write to the folder of WSGISocketPrefix, or owns the socket's file in a \
+     folder such as /tmp. A graceful restart makes the socket anew.",
+);
+
 pub(crate) static SUCCESSOR_LATE: Code = code(
     935,
     Error,
@@ -549,6 +566,8 @@ pub(crate) static CODES: &[&Code] = &[
     &RESTARTS_DELAYED,
     &SOCKET_GONE,
     &SUCCESSOR_LATE,
+    &SOCKET_FOLDER,
+    &LISTENER_FOREIGN,
 ];
 
 #[cfg(test)]

@@ -185,5 +185,6 @@ pub(crate) fn page(data: &[u8]) {
             assert!(left < 100, "{ticket} is taken out again and again");
         }
     }
-    withdrawals.clear(0);
+    let process = page.process(0).expect("a page has a process");
+    withdrawals.clear(0, &process.in_flight);
 }

@@ -172,6 +172,8 @@ pub struct Daemon {
     pub descriptors: Descriptors,
     /// What every connection has to begin with.
     pub secret: Secret,
+    /// The users whose processes may connect: the kernel says whose a connection is.
+    pub peers: Vec<u32>,
     /// The highest [`crate::abi::Level`] number worth sending.
     pub log_level: u8,
     /// `locale=`: the environment has it already; it is checked before Python starts.
@@ -311,6 +313,7 @@ mod tests {
             group: b"web".to_vec(),
             threads: 15,
             secret: [7; 32],
+            peers: vec![0, 33],
             python: Python {
                 path: vec![b"/srv/\xff".to_vec()],
                 switch_interval: Some(0.005),

@@ -18,9 +18,9 @@ use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch;
 
 pub(crate) use self::forking::{OtherThreads, Version};
+use self::visits::Visits;
 pub use self::watching::Stacks;
 pub use crate::config::StartFailure;
-use self::visits::Visits;
 use crate::gateway::Process;
 use crate::interpreter::Interpreter;
 use crate::keeper::Keeper;

@@ -625,4 +625,18 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Up to a megabyte of lines waits for it; further lines of daemon processes are dropped. The line tells how many, at their place.",
         "Look at the program behind a piped ErrorLog, or at the file system of the log.",
     ),
+    code(
+        966,
+        Alert,
+        "A process of a user who has no business there connected to a daemon process's socket.",
+        "The connection is closed; nothing was read from it.",
+        "Look for a program that uses the socket. Only root, the user of the Apache children and the socket's owner may.",
+    ),
+    code(
+        967,
+        Warning,
+        "Connections to a daemon process's socket did not begin with this server's secret in time, or there were too many.",
+        "They are closed, the oldest first. Said once a minute at most.",
+        "Look for a program of the Apache user that connects to the socket and says nothing.",
+    ),
 ];

@@ -16,6 +16,7 @@ use super::chroot;
 use super::connection::Connection;
 use super::exchange::{Exchange, Turn};
 use super::group::Plan;
+use super::listener_check::Maker;
 use super::retained::SavedGroup;
 use super::sockets::{self, ConnectError, Manner};
 use super::status_page::{Claim, StatusPage, Target, slot_of};
@@ -74,6 +75,8 @@ struct Running {
     page: Arc<StatusPage>,
     secret: Secret,
     tickets: Tickets,
+    /// Who made the sockets.
+    maker: Maker,
     /// This child's row on the page.
     row: OnceLock<Option<u32>>,
     /// The sockets of the slots.
@@ -147,6 +150,7 @@ impl GroupClient {
             page,
             secret: saved.secret,
             tickets: Tickets::default(),
+            maker: Maker::own(),
             row: OnceLock::new(),
             paths: saved.slots.iter().map(|slot| path(&slot.listener.path)).collect(),
             overflow: saved.overflow.as_ref().map(|overflow| path(&overflow.path)),
@@ -236,7 +240,7 @@ pub(crate) fn serve(
 fn kind_of(code: &Code) -> Failed {
     match code.number {
         84 => Failed::QueueTimeout,
-        115 | 117 => Failed::ConnectFailed,
+        115 | 117 | 965 => Failed::ConnectFailed,
         116 => Failed::ConnectTimeout,
         121 | 144 | 148 => Failed::Protocol,
         124 => Failed::Refused,
@@ -332,7 +336,12 @@ impl Running {
             Target::Overflow => self.overflow.as_ref(),
         };
         let path = path.map_or(Path::new(""), PathBuf::as_path);
-        let manner = Manner { patience: group.connect_timeout, timeout: group.socket_timeout, buffers: group.buffers };
+        let manner = Manner {
+            patience: group.connect_timeout,
+            timeout: group.socket_timeout,
+            buffers: group.buffers,
+            maker: self.maker,
+        };
         let socket = sockets::connect(path, manner).map_err(|error| connect_failure(group, path, &error))?;
         Ok((Connection::new(socket), true))
     }
@@ -372,6 +381,14 @@ fn connect_failure(group: &GroupClient, path: &Path, error: &ConnectError) -> Fa
             sys::HTTP_INTERNAL_SERVER_ERROR,
             &codes::SOCKET_CREATION,
             format!("Unable to create socket to connect to WSGI daemon process '{name}' ({error})."),
+        ),
+        ConnectError::Foreign(foreign) => Failure::new(
+            sys::HTTP_SERVICE_UNAVAILABLE,
+            &codes::LISTENER_FOREIGN,
+            format!(
+                "Nothing was sent to WSGI daemon process '{name}' on '{path}', as {foreign}. Another program has \
+                 replaced the socket's file."
+            ),
         ),
         ConnectError::Failed(error) => Failure::new(
             sys::HTTP_SERVICE_UNAVAILABLE,

@@ -92,6 +92,7 @@ impl Plan {
             timeouts.socket = u64::try_from(group.server.timeout() / 1000).unwrap_or(0);
         }
         let level = group.server.log_level(module::index()).clamp(0, 8);
+        let owner = is_root.then(|| group.socket_user.as_ref().map_or(apache.id, |user| user.id));
         let launch = Daemon {
             python: launch_python::daemon(generation, group),
             group: group.name.clone(),
@@ -107,6 +108,7 @@ impl Plan {
             send_buffer_size: group.send_buffer_size,
             receive_buffer_size: group.receive_buffer_size,
             chroot: chroot.clone(),
+            peers: peers(apache.id, owner),
             ..Daemon::default()
         };
         let prefix = generation.main.socket_prefix.clone().unwrap_or_else(|| default_prefix(pool));
@@ -130,11 +132,7 @@ impl Plan {
                 engine: engine.file.as_raw_fd(),
                 threads: group.threads,
             },
-            sockets: Sockets {
-                prefix,
-                owner: is_root.then(|| group.socket_user.as_ref().map_or(apache.id, |user| user.id)),
-                backlog: group.listen_backlog,
-            },
+            sockets: Sockets { prefix, owner, backlog: group.listen_backlog },
             layout,
             shutdown: Duration::from_millis(group.timeouts.shutdown),
             loading: group.timeouts.loading(),
@@ -163,6 +161,18 @@ impl Plan {
         let bytes = launch::encode(&daemon).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         sealed(c"wsgi launch", &bytes)
     }
+}
+
+/// Who may connect to a group's processes: children run as Apache's user, some MPMs give them other rights or users, of
+/// which only the sockets' owner and root get past the mode of the sockets.
+fn peers(apache: u32, owner: Option<u32>) -> Vec<u32> {
+    // SAFETY: cannot fail.
+    let starter = unsafe { libc::geteuid() };
+    let mut peers = vec![0, starter, apache];
+    peers.extend(owner);
+    peers.sort_unstable();
+    peers.dedup();
+    peers
 }
 
 /// Memory with this content, sealed against every change.

@@ -16,6 +16,7 @@ mod death;
 mod exchange;
 mod group;
 mod holdings;
+mod listener_check;
 mod log_writer;
 mod orders;
 mod own_process;

@@ -8,7 +8,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::listener_check::{self, Foreign, Maker};
 use crate::codes::{self, Code};
+use crate::host::files::{self, PathError};
 
 /// The longest path that fits into an address (`sun_path` without its NUL).
 pub(crate) const LONGEST: usize = 107;
@@ -18,6 +20,12 @@ pub(crate) const LONGEST: usize = 107;
 pub(crate) enum ListenError {
     #[error("Path of unix domain socket '{}' is longer than {LONGEST} bytes. Daemon group will not start.", .0.display())]
     TooLong(PathBuf),
+    #[error(
+        "Unix domain socket '{}' would not be safe in its folder: {}. Daemon group will not start. Let WSGISocketPrefix \
+         name a folder that only root can write to, such as '/run/wsgi'.",
+        .0.display(), .1
+    )]
+    Folder(PathBuf, PathError),
     #[error("Unable to create unix domain socket. Daemon group will not start. ({0})")]
     Socket(io::Error),
     #[error("Unable to bind unix domain socket '{}'. Daemon group will not start. ({})", .0.display(), .1)]
@@ -32,6 +40,7 @@ impl ListenError {
     pub(crate) fn code(&self) -> &'static Code {
         match self {
             Self::TooLong(_) => &codes::SOCKET_PATH_TOO_LONG,
+            Self::Folder(..) => &codes::SOCKET_FOLDER,
             Self::Socket(_) => &codes::SOCKET_FAILED,
             Self::Bind(..) => &codes::BIND_FAILED,
             Self::Listen(..) => &codes::LISTEN_FAILED,
@@ -93,6 +102,14 @@ pub(crate) fn listen(
     stale: impl FnOnce(),
 ) -> Result<OwnedFd, ListenError> {
     let Some(address) = address(path) else { return Err(ListenError::TooLong(path.to_owned())) };
+    // Only a server started by root serves as another user, who must not be able to replace the socket. A folder that
+    // cannot be examined cannot be bound in either, which says more.
+    if owner.is_some()
+        && let Some(folder) = path.parent()
+        && let Err(error @ (PathError::Owner(..) | PathError::Writable(..))) = files::trusted(folder)
+    {
+        return Err(ListenError::Folder(path.to_owned(), error));
+    }
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         stale();
         // When it cannot be removed, binding says so.
@@ -137,6 +154,9 @@ pub(crate) enum ConnectError {
     /// No socket could be made.
     #[error("{0}")]
     NoSocket(io::Error),
+    /// The socket there is not the one that this server made.
+    #[error("{0}")]
+    Foreign(#[from] Foreign),
     /// Something else.
     #[error("{0}")]
     Failed(io::Error),
@@ -151,6 +171,8 @@ pub(crate) struct Manner {
     pub(crate) timeout: Duration,
     /// `SO_SNDBUF` and `SO_RCVBUF`; 0 is the system's.
     pub(crate) buffers: (u32, u32),
+    /// Who made the listener.
+    pub(crate) maker: Maker,
 }
 
 /// How long reading waits before the reader looks around.
@@ -158,7 +180,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// Connects to a socket. Reading from it returns after [`LOOK`] at the latest.
 pub(crate) fn connect(path: &Path, manner: Manner) -> Result<OwnedFd, ConnectError> {
-    let Manner { patience, timeout, buffers } = manner;
+    let Manner { patience, timeout, buffers, maker } = manner;
     let Some(address) = address(path) else {
         return Err(ConnectError::Failed(io::ErrorKind::InvalidFilename.into()));
     };
@@ -185,6 +207,7 @@ pub(crate) fn connect(path: &Path, manner: Manner) -> Result<OwnedFd, ConnectErr
             _ => return Err(ConnectError::Failed(error)),
         }
     }
+    listener_check::check(&socket, maker, &address)?;
     if !waits {
         set_blocking(&socket, true).map_err(ConnectError::NoSocket)?;
     }
@@ -233,7 +256,7 @@ mod tests {
     use super::*;
 
     fn manner(patience: Duration) -> Manner {
-        Manner { patience, timeout: Duration::ZERO, buffers: (0, 0) }
+        Manner { patience, timeout: Duration::ZERO, buffers: (0, 0), maker: Maker::own() }
     }
 
     #[test]
@@ -289,6 +312,19 @@ mod tests {
     fn a_long_path_is_refused_and_not_cut() {
         let long = PathBuf::from(format!("/tmp/{}", "x".repeat(LONGEST)));
         assert_eq!(listen(&long, 5, None, || ()).expect_err("too long").code().number, 64);
+    }
+
+    // Covers: rule:daemon/listener-checked
+    #[test]
+    fn a_socket_that_took_the_place_of_another_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let _listener = listen(&at("web"), 5, None, || ()).expect("listens");
+        let _other = listen(&at("other"), 5, None, || ()).expect("listens");
+        assert!(connect(&at("web"), manner(Duration::from_secs(1))).is_ok());
+        std::fs::rename(at("other"), at("web")).expect("own folder");
+        let refused = connect(&at("web"), manner(Duration::from_secs(1))).expect_err("the group's other socket");
+        assert!(refused.to_string().contains("made for"), "{refused}");
     }
 
     #[test]

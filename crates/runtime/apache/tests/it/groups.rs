@@ -366,3 +366,79 @@ fn a_group_does_not_know_the_secret_of_another() {
     server.wait_for_log("resuming normal operations", 2);
     assert_eq!(secret("/web"), before);
 }
+
+/// The socket of a group's first process.
+fn socket_of(server: &Server, group: &str) -> PathBuf {
+    let own = format!(".{group}.0.sock");
+    let found = sockets(server).into_iter().find(|path| path.to_string_lossy().ends_with(&own));
+    found.unwrap_or_else(|| panic!("{group} has no socket: {:?}", sockets(server)))
+}
+
+// Covers: rule:daemon/listener-checked, code:WSGI0965
+#[test]
+fn a_program_that_puts_itself_in_the_place_of_a_daemon_learns_nothing() {
+    let server = start("impostor", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\n{ALIAS}"));
+    let path = socket_of(&server, "web");
+    std::fs::rename(&path, path.with_extension("moved")).expect("own folder");
+    let impostor = std::os::unix::net::UnixListener::bind(&path).expect("own folder");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).expect("own file");
+    let heard = std::thread::spawn(move || {
+        let (mut connection, _) = impostor.accept().expect("a child connects");
+        let mut heard = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut connection, &mut heard);
+        heard
+    });
+    assert_eq!(server.get_with("/", "Cookie: session=1").status(), 503, "{}", server.log());
+    assert_eq!(heard.join().expect("ends"), b"", "neither the secret nor the request");
+    server.wait_for_log("WSGI0965: Nothing was sent to WSGI daemon process 'web' on '", 1);
+    assert_eq!(level_of(&server, "WSGI0965"), "alert");
+    // The right one again.
+    std::fs::rename(path.with_extension("moved"), &path).expect("own folder");
+    assert_eq!(server.get("/").status(), 200, "{}", server.log());
+}
+
+// Covers: rule:daemon/listener-checked
+#[test]
+fn a_request_does_not_go_to_the_processes_of_another_group() {
+    let other = ALIAS.replace("/ ROOT", "/other ROOT").replace("group=web", "group=other");
+    let server = start(
+        "exchanged",
+        &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\nWSGIDaemonProcess other\n{other}{ALIAS}"),
+    );
+    std::fs::rename(socket_of(&server, "other"), socket_of(&server, "web")).expect("own folder");
+    assert_eq!(server.get("/").status(), 503, "{}", server.log());
+    server.wait_for_log("the socket there was made for '", 1);
+}
+
+// Covers: rule:daemon/socket-folder, code:WSGI0964
+#[test]
+fn a_folder_that_others_may_write_to_is_no_place_for_sockets() {
+    // SAFETY: cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        // Then there is nobody whom the folder would have to be kept from.
+        return;
+    }
+    let folder = crate::httpd::Folder::new("unsafe-folder");
+    let inside = folder.path().join("open");
+    std::fs::create_dir(&inside).expect("own folder");
+    std::fs::set_permissions(&inside, PermissionsExt::from_mode(0o775)).expect("own folder");
+    let server = start(
+        "unsafe",
+        &format!("WSGISocketPrefix {}/s\nWSGIDaemonProcess web connect-timeout=1\n{ALIAS}", inside.display()),
+    );
+    server.wait_for_log("WSGI0964: Unix domain socket '", 1);
+    assert_eq!(level_of(&server, "WSGI0964"), "alert");
+    assert!(server.log().contains("can be written by group or others (mode 0775)"), "{}", server.log());
+    server.wait_for_log("resuming normal operations", 1);
+    assert_eq!(server.get("/").status(), 503, "{}", server.log());
+    // One that belongs to the user who serves.
+    std::fs::set_permissions(&inside, PermissionsExt::from_mode(0o755)).expect("own folder");
+    std::os::unix::fs::chown(&inside, Some(65_534), None).expect("root may");
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log("belongs to uid 65534, who is neither root nor the user that starts the server", 1);
+    server.wait_for_log("resuming normal operations", 2);
+    std::os::unix::fs::chown(&inside, Some(0), None).expect("root may");
+    server.signal(libc::SIGUSR1);
+    server.wait_for_log("resuming normal operations", 3);
+    assert_eq!(server.get("/").status(), 200, "{}", server.log());
+}

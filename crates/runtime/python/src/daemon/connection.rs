@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::outbox::STALL;
 use wsgi_protocol::Malformed;
@@ -18,6 +18,8 @@ pub(super) struct Connection {
     socket: Held<OwnedFd>,
     /// Its first frame was the secret of this server start.
     greeted: bool,
+    /// When it was accepted.
+    since: Instant,
     /// It came over the group's overflow listener: the child does not know whose it is.
     pub(super) overflow: bool,
     /// Nothing was served on it yet.
@@ -83,6 +85,7 @@ impl Connection {
         Ok(Self {
             socket,
             greeted: false,
+            since: Instant::now(),
             overflow: false,
             fresh: true,
             closed_to_more: false,
@@ -196,6 +199,11 @@ impl Connection {
             }
         }
         Ok(parts)
+    }
+
+    /// When it was accepted, as long as it has not shown the secret.
+    pub(super) fn stranger_since(&self) -> Option<Instant> {
+        (!self.greeted).then_some(self.since)
     }
 
     /// Whether the other end has closed it, whatever can still be read.

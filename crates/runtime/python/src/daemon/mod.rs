@@ -27,6 +27,7 @@ mod server;
 mod signals;
 mod start;
 mod status;
+mod strangers;
 mod timers;
 mod watchdog;
 

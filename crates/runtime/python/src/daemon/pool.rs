@@ -13,7 +13,7 @@ use super::connection::{Connection, Found, Refusal};
 use super::exchange::{Buffers, Exchange, Finished};
 use super::fork::end_if_forked;
 use super::poller::Token;
-use super::server::{LISTENER, OVERFLOW, STOP, Server};
+use super::server::{LISTENER, OVERFLOW, STOP, STRANGERS, Server};
 use super::status::wall_clock;
 use crate::engine::Worker;
 
@@ -101,6 +101,10 @@ impl Work {
                 let mut connection = self.server.overflow.as_deref().and_then(accept)?;
                 connection.overflow = true;
                 Some(connection)
+            }
+            STRANGERS => {
+                self.server.close_strangers();
+                None
             }
             _ => {
                 let connection = self.server.unpark(token)?;

@@ -22,6 +22,7 @@ use super::outbox::Outbox;
 use super::poller::{Poller, Token, Wakeup};
 use super::rolling::Rolling;
 use super::status::Status;
+use super::strangers::{PATIENCE, Strangers};
 use super::timers::Observation;
 use crate::engine::Engine;
 use crate::gateway::{Changed, Process};
@@ -32,6 +33,9 @@ pub(super) const LISTENER: Token = Token(u64::MAX);
 pub(super) const OVERFLOW: Token = Token(u64::MAX - 1);
 /// The end of the process.
 pub(super) const STOP: Token = Token(u64::MAX - 2);
+
+/// The time of connections without the secret.
+pub(super) const STRANGERS: Token = Token(u64::MAX - 3);
 
 /// What the monitor observes, written by whoever knows it.
 pub(super) struct Board {
@@ -141,6 +145,7 @@ impl Board {
 pub(super) struct Server {
     pub(super) group: String,
     pub(super) secret: Secret,
+    strangers: Strangers,
     pub(super) timeouts: Timeouts,
     /// `SO_SNDBUF` and `SO_RCVBUF` of connections; 0 is the system's.
     buffers: (u32, u32),
@@ -173,6 +178,7 @@ pub(super) struct Server {
 pub(super) struct Parts {
     pub(super) group: String,
     pub(super) secret: Secret,
+    pub(super) peers: Vec<u32>,
     pub(super) timeouts: Timeouts,
     pub(super) buffers: (u32, u32),
     pub(super) log: ServerLog,
@@ -189,6 +195,8 @@ impl Server {
         let poller = Poller::new()?;
         let stop = Wakeup::new()?;
         poller.add_for_all(stop.as_fd(), STOP)?;
+        let strangers = Strangers::new(parts.peers)?;
+        poller.add(strangers.as_fd(), STRANGERS)?;
         parts.listener.set_nonblocking(true)?;
         if let Some(overflow) = &parts.overflow {
             overflow.set_nonblocking(true)?;
@@ -196,6 +204,7 @@ impl Server {
         Ok(Self {
             group: parts.group,
             secret: parts.secret,
+            strangers,
             timeouts: parts.timeouts,
             buffers: parts.buffers,
             buffers_failed: AtomicBool::new(false),
@@ -253,6 +262,10 @@ impl Server {
         let _ = self.poller.arm(listener.as_fd(), token);
         let stream = accepted.ok()?;
         self.accepts.store(true, Ordering::Relaxed);
+        if let Some(user) = self.strangers.refused(&stream) {
+            self.say_of_strangers(Level::Alert, "WSGI0966", &format!("a process of {user} connected to its socket"));
+            return None;
+        }
         let (send, receive) = self.buffers;
         self.set_buffer(&stream, libc::SO_SNDBUF, send, "0062", "send");
         self.set_buffer(&stream, libc::SO_RCVBUF, receive, "0063", "receive");
@@ -305,6 +318,7 @@ impl Server {
         if self.leaving.load(Ordering::Acquire) {
             connection.take_no_more();
         }
+        let pushed_out = connection.stranger_since().and_then(|_| self.admit(&mut idle));
         let polled = std::mem::replace(&mut connection.polled, true);
         let connection = idle.entry(descriptor).insert_entry(connection);
         let borrowed = connection.get().as_fd();
@@ -312,6 +326,57 @@ impl Server {
             if polled { self.poller.arm(borrowed, Token(number)) } else { self.poller.add(borrowed, Token(number)) };
         if armed.is_err() {
             connection.remove();
+        }
+        drop(idle);
+        if pushed_out.is_some() {
+            drop(pushed_out);
+            let most = self.strangers.most();
+            self.say_of_strangers(Level::Warning, "WSGI0967", &format!("more than {most} of them were silent"));
+        }
+    }
+
+    /// A connection without the secret is about to wait: bounds how many there are, and for how long.
+    fn admit(&self, idle: &mut HashMap<i32, Connection>) -> Option<Connection> {
+        let strangers = || {
+            let all = idle.iter().filter_map(|(number, waits)| Some((waits.stranger_since()?, *number)));
+            all.collect::<Vec<_>>()
+        };
+        let strangers = strangers();
+        if strangers.is_empty() {
+            self.strangers.ring_after(PATIENCE);
+        }
+        if strangers.len() < self.strangers.most() {
+            return None;
+        }
+        strangers.into_iter().min().and_then(|(_, oldest)| idle.remove(&oldest))
+    }
+
+    /// Closes the connections that have not shown the secret in time.
+    pub(super) fn close_strangers(&self) {
+        self.strangers.heard();
+        let mut idle = self.idle();
+        let late =
+            |connection: &Connection| connection.stranger_since().is_some_and(|since| since.elapsed() >= PATIENCE);
+        let closed: Vec<_> = idle.extract_if(|_, connection| late(connection)).collect();
+        if let Some(first) = idle.values().filter_map(Connection::stranger_since).min() {
+            self.strangers.ring_after(PATIENCE.saturating_sub(first.elapsed()));
+        }
+        // Under the lock, so that nobody sets the timer in between.
+        let _ = self.poller.arm(self.strangers.as_fd(), STRANGERS);
+        drop(idle);
+        if !closed.is_empty() {
+            let text =
+                format!("{} connections to its socket were silent for {} seconds", closed.len(), PATIENCE.as_secs());
+            drop(closed);
+            self.say_of_strangers(Level::Warning, "WSGI0967", &text);
+            self.closed();
+        }
+    }
+
+    fn say_of_strangers(&self, level: Level, code: &str, what: &str) {
+        if self.strangers.may_log() {
+            let group = &self.group;
+            self.log.say(level, &format!("{code}: Connection to daemon process '{group}' was closed: {what}."));
         }
     }
 

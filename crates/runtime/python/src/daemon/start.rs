@@ -136,6 +136,7 @@ impl Life {
         let server = Server::new(Parts {
             group: String::from_utf8_lossy(&launch.group).into_owned(),
             secret: launch.secret,
+            peers: launch.peers.clone(),
             timeouts: launch.timeouts,
             buffers: (launch.send_buffer_size, launch.receive_buffer_size),
             log,

@@ -193,6 +193,8 @@ impl Daemon {
                 ..Descriptors::default()
             },
             secret: SECRET,
+            // SAFETY: cannot fail.
+            peers: vec![unsafe { libc::geteuid() }],
             log_level: 7,
             dumpable: true,
             ..launch::Daemon::default()

@@ -25,6 +25,35 @@ fn another_program_of_the_same_user_cannot_speak_to_it() {
     daemon.wait_for_line("WSGI0033");
 }
 
+// Covers: rule:daemon/peer-checked, code:WSGI0966
+#[test]
+fn another_user_is_not_listened_to() {
+    let daemon = Daemon::start("peers", |launch| launch.peers = vec![54_321]);
+    // The greeting alone is right.
+    let mut stream = daemon.greeted();
+    assert!(next(&mut stream).is_none(), "it answered");
+    daemon.wait_for_line("WSGI0966: Connection to daemon process 'web' was closed: a process of uid ");
+}
+
+// Covers: rule:daemon/silent-connections, code:WSGI0967
+#[test]
+fn connections_that_say_nothing_leave_room_for_others() {
+    let daemon = Daemon::start("silent", |_| ());
+    let silent: Vec<_> = (0..300).map(|_| daemon.connect()).collect();
+    daemon.wait_for_line("WSGI0967: Connection to daemon process 'web' was closed: more than 128 of them were silent.");
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/fds", "", b"", 0)).expect("it reads");
+    let body = String::from_utf8(answer(&mut stream, b"").body).expect("text");
+    let sockets = body.matches("socket:").count();
+    assert!((1..150).contains(&sockets), "{sockets} sockets: {body}");
+    // The others go too, with nobody in their place.
+    for mut stream in silent {
+        assert!(next(&mut stream).is_none(), "it answered");
+    }
+    stream.write_all(&daemon.request("/", "", b"", 0)).expect("a connection with the secret stays");
+    assert_eq!(answer(&mut stream, b"").status, 200);
+}
+
 // Covers: rule:daemon/nothing-inherited
 #[test]
 fn nothing_of_the_start_is_left_open() {

@@ -178,21 +178,19 @@ fn attacker(
     let mut count = |status| *seen.entry(status).or_default() += 1;
     match attack.kind {
         Kind::Requests(text) => {
-            let mut kept: Option<Connection> = None;
+            let mut connection = Connection::open(stage.address())?;
             while let Some(number) = number() {
-                let mut connection = match kept.take() {
-                    Some(connection) => connection,
-                    None => Connection::open(stage.address())?,
-                };
-                match connection.send(text(number).as_bytes(), &mut std::io::sink()) {
-                    Ok(status) => {
-                        count(status);
-                        kept = Some(connection);
+                let status = loop {
+                    match connection.send(text(number).as_bytes(), &mut std::io::sink()) {
+                        Ok(status) => break status,
+                        // The server may end a kept connection between two requests.
+                        Err(broken) if broken.before_answer && connection.answered > 0 => {
+                            connection = Connection::open(stage.address())?;
+                        }
+                        Err(broken) => return Err(broken.cause.into()),
                     }
-                    // The server may end a kept connection between two requests.
-                    Err(broken) if broken.before_answer && connection.answered > 0 => {}
-                    Err(broken) => return Err(broken.cause.into()),
-                }
+                };
+                count(status);
             }
         }
         Kind::BrokenOff(text) => {

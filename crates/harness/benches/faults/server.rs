@@ -205,7 +205,7 @@ fn configuration(httpd: &Httpd, module: &Path, root: &Path, port: u16, options: 
         ));
     }
     line(format!(
-        "WSGIMaximumInterpreters 8\nWSGIScriptAlias /{NAMED} \"{root}/{VICTIM}.wsgi\" process-group={VICTIM} \
+        "WSGIMaximumInterpreters 8\nWSGIChunkedRequest On\nWSGIScriptAlias /{NAMED} \"{root}/{VICTIM}.wsgi\" process-group={VICTIM} \
          application-group=%{{HOST}}"
     ));
     line("<Directory />\n  Options FollowSymLinks\n  AllowOverride None\n</Directory>".into());

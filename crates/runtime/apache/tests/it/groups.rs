@@ -378,6 +378,7 @@ fn socket_of(server: &Server, group: &str) -> PathBuf {
 #[test]
 fn a_program_that_puts_itself_in_the_place_of_a_daemon_learns_nothing() {
     let server = start("impostor", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\n{ALIAS}"));
+    server.wait_for_log("resuming normal operations", 1);
     let path = socket_of(&server, "web");
     std::fs::rename(&path, path.with_extension("moved")).expect("own folder");
     let impostor = std::os::unix::net::UnixListener::bind(&path).expect("own folder");
@@ -405,6 +406,7 @@ fn a_request_does_not_go_to_the_processes_of_another_group() {
         "exchanged",
         &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\nWSGIDaemonProcess other\n{other}{ALIAS}"),
     );
+    server.wait_for_log("resuming normal operations", 1);
     std::fs::rename(socket_of(&server, "other"), socket_of(&server, "web")).expect("own folder");
     assert_eq!(server.get("/").status(), 503, "{}", server.log());
     server.wait_for_log("the socket there was made for '", 1);
@@ -440,5 +442,25 @@ fn a_folder_that_others_may_write_to_is_no_place_for_sockets() {
     std::os::unix::fs::chown(&inside, Some(0), None).expect("root may");
     server.signal(libc::SIGUSR1);
     server.wait_for_log("resuming normal operations", 3);
+    assert_eq!(server.get("/").status(), 200, "{}", server.log());
+}
+
+// Covers: rule:daemon/own-place
+#[test]
+fn no_two_processes_that_run_share_a_place() {
+    let server =
+        start("places", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web setenv=PROBE_SAYS_PLACE=1\n{ALIAS}"));
+    // This daemon does not leave when it is asked to, as one with a request that takes long.
+    for generation in 1..=5 {
+        server.wait_for_log("resuming normal operations", generation);
+        server.wait_for_log("place ", generation);
+        if generation < 5 {
+            server.signal(libc::SIGUSR1);
+        }
+    }
+    let log = server.log();
+    let places: Vec<&str> = log.lines().filter_map(|line| line.split("place ").nth(1)).collect();
+    let different: std::collections::HashSet<&str> = places.iter().copied().collect();
+    assert_eq!((places.len(), different.len()), (5, 5), "{places:?}");
     assert_eq!(server.get("/").status(), 200, "{}", server.log());
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wsgi_protocol::abi::{Bytes, Field, Record};
 use wsgi_protocol::frame::{self, HEADER, Kind};
@@ -147,6 +147,19 @@ impl Probe {
             let mut out = Vec::new();
             frame::put_failure(frame::FailureCode::Rejected, 0, b"", &mut out);
             let _ = stream.write_all(&out);
+            return;
+        }
+        if path == "/reject-once" {
+            static BEFORE: AtomicU64 = AtomicU64::new(0);
+            let before = BEFORE.swap(facts.ticket, Ordering::Relaxed);
+            if before == 0 {
+                let mut out = Vec::new();
+                frame::put_failure(frame::FailureCode::Rejected, 0, b"", &mut out);
+                let _ = stream.write_all(&out);
+                return;
+            }
+            send(stream, Kind::Accepted, &self.daemon.index.to_le_bytes());
+            respond(stream, "x", format!("first={before:x}\nsecond={:x}\n", facts.ticket).as_bytes());
             return;
         }
         if let "/leave-with-body" | "/reject-with-body" = &*path {

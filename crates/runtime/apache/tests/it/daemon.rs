@@ -208,6 +208,17 @@ fn a_response_that_stalls_is_cut_at_the_socket_timeout() {
     server.wait_for_log("WSGI0118: Unable to proxy response from daemon to client. (", 1);
 }
 
+// Covers: rule:daemon/tickets
+#[test]
+fn a_request_that_was_turned_away_is_sent_again_under_another_ticket() {
+    let server = start("turned-away", "");
+    let answer = server.get("/reject-once");
+    assert_eq!(answer.status(), 200, "{}", server.log());
+    // The worker that turned it away may have noted the first one, by which the request would count as taken.
+    let (first, second) = (answer.entry("first"), answer.entry("second"));
+    assert!(first.is_some() && first != second, "{first:?} {second:?}");
+}
+
 // Covers: code:WSGI0124
 #[test]
 fn a_request_that_every_process_turns_away_is_given_up() {

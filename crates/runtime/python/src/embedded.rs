@@ -14,6 +14,7 @@ use wsgi_protocol::request::Facts;
 use wsgi_protocol::scoreboard::{self, Snapshot};
 
 use crate::engine::{Engine, Worker};
+use crate::forks::is_forked;
 use crate::gateway::{Gateway, Head, Outcome, Process, ReadFailure, SendFailure};
 use crate::thread::gilstate;
 use crate::wsgi::session;
@@ -110,6 +111,7 @@ unsafe extern "C" fn start(config: Bytes<'_>) -> i32 {
             return 1;
         }
         with_worker(engine, |worker| engine.import_with(worker));
+        end_if_forked();
         0
     })
 }
@@ -127,6 +129,7 @@ unsafe extern "C" fn serve(facts: *const Facts<'_>) -> u16 {
             }
             engine.serve(worker, facts, &mut gateway)
         });
+        end_if_forked();
         match outcome {
             Outcome::Complete => SERVED,
             Outcome::Truncated => TRUNCATED,
@@ -146,6 +149,7 @@ unsafe extern "C" fn consult(consultation: *const Consultation<'_>) -> Advice {
         let request = asked.facts.host;
         let mut gateway = HostGateway { table: host.0, request };
         let (advice, texts) = with_worker(engine, |worker| engine.consult(worker, asked, &mut gateway));
+        end_if_forked();
         for text in &texts {
             let text = text.as_deref().map_or(Bytes::NONE, Bytes::new);
             // SAFETY: the host's function; it copies the text.
@@ -169,6 +173,14 @@ unsafe extern "C" fn interrupt() {
             engine.interrupt_all();
         }
     });
+}
+
+/// Ends a process that the application has forked and that returned from the application: what follows is its parent's.
+fn end_if_forked() {
+    if is_forked() {
+        // SAFETY: nothing of Apache may run in this process any more.
+        unsafe { libc::_exit(0) };
+    }
 }
 
 /// Uses this thread's worker, made on first use. A filter of the response that an application is sending may make
@@ -246,6 +258,9 @@ impl HostGateway {
 
 impl Gateway for HostGateway {
     fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, ReadFailure> {
+        if is_forked() {
+            return Err(ReadFailure("Connection was terminated".to_owned()));
+        }
         // SAFETY: writable for its length.
         let count = unsafe { (self.table.read_body)(self.request, buffer.as_mut_ptr(), buffer.len()) };
         match usize::try_from(count) {
@@ -255,6 +270,9 @@ impl Gateway for HostGateway {
     }
 
     fn send_head(&mut self, head: &Head<'_>) -> Result<(), SendFailure> {
+        if is_forked() {
+            return Err(SendFailure::ClientGone);
+        }
         let raw = RawHead {
             status: head.status,
             line: Bytes::new(head.line),
@@ -266,6 +284,9 @@ impl Gateway for HostGateway {
     }
 
     fn send_body(&mut self, data: &[u8], _last: bool) -> Result<(), SendFailure> {
+        if is_forked() {
+            return Err(SendFailure::ClientGone);
+        }
         // Flushed in any case: then Apache writes at once and the connection stays on its thread, which is faster than
         // leaving the response to be written with the request's end.
         // SAFETY: the data lives during the call.
@@ -273,6 +294,9 @@ impl Gateway for HostGateway {
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), SendFailure> {
+        if is_forked() {
+            return Err(SendFailure::ClientGone);
+        }
         // SAFETY: the descriptor is open during the call.
         self.sent(unsafe { (self.table.send_file)(self.request, file.as_raw_fd(), offset, length) })
     }

@@ -247,6 +247,7 @@ impl Interpreter {
         } else if restrict_signals && let Err(raised) = signals::intercept(py, self, &module) {
             self.complain(py, raised, "0183", "Unable to intercept 'signal.signal'.");
         }
+        crate::forks::replace(py, self, &module)?;
         if config.telemetry.is_some()
             && !self.setting.is_service()
             && let Err(raised) = crate::telemetry::watch(py, self)

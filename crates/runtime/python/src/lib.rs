@@ -9,6 +9,7 @@
 //! | [`daemon`] | the executable of daemon mode |
 //! | `wsgi` | the adapter: environ, input, errors, `start_response`, iteration, file wrapper |
 //! | `interpreter`, `keeper`, `thread` | interpreters, the thread that makes them, thread states |
+//! | `forks`, `signals` | `os.fork` and `signal.signal`, as far as they differ under Apache |
 //! | `script`, `search_path` | scripts, and where modules are found |
 //! | `module`, `events`, `log_handler` | the modules `mod_wsgi` and `apache`, subscriptions, `logging` |
 //! | `metrics`, `telemetry` | what is measured of requests and of the process, and how it is sent |
@@ -21,6 +22,7 @@ mod digest;
 pub mod embedded;
 pub mod engine;
 mod events;
+mod forks;
 pub mod gateway;
 mod gil_cell;
 mod interpreter;

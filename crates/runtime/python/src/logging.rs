@@ -1,6 +1,6 @@
 //! Log records, and the texts that name where something happened.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use pyo3::Python;
 use wsgi_protocol::abi::{Bytes, Level, Record};
@@ -54,6 +54,8 @@ pub(crate) struct Setting {
     pub(crate) phrases: Phrases,
     /// The process that started Python. Children that an application forks differ.
     pub(crate) pid: AtomicU32,
+    /// How many sub-interpreters the process holds.
+    pub(crate) sub_interpreters: AtomicUsize,
     /// What was measured.
     pub(crate) ledger: Ledger,
 }
@@ -62,7 +64,14 @@ impl Setting {
     pub(crate) fn new(config: launch::Python, process: &'static dyn Process) -> Self {
         let phrases = Phrases::new(&config.process_group);
         let ledger = Ledger::new(config.telemetry.as_ref());
-        Self { process, config, phrases, pid: AtomicU32::new(std::process::id()), ledger }
+        Self {
+            process,
+            config,
+            phrases,
+            pid: AtomicU32::new(std::process::id()),
+            sub_interpreters: AtomicUsize::new(0),
+            ledger,
+        }
     }
 
     /// Whether this is embedded mode.

@@ -619,6 +619,20 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Remove the field from the application or its middleware: PEP 3333 forbids hop-by-hop fields, the server sets them.",
     ),
     code(
+        954,
+        Error,
+        "An application in a sub-interpreter called os.fork(), or something that calls it, such as a pool of multiprocessing.",
+        "RuntimeError is raised with this code. Python would abort the new process, and a pool would start the next one at once.",
+        "Set application-group=%{GLOBAL}, with a daemon group for each application; or use the start method 'spawn', or subprocess.",
+    ),
+    code(
+        955,
+        Error,
+        "An application in the main interpreter called os.fork(), and the process holds sub-interpreters as well.",
+        "RuntimeError is raised with this code. The new process would hang for ever.",
+        "Serve the applications of other application groups by another daemon group; or use 'spawn', or subprocess.",
+    ),
+    code(
         959,
         Error,
         "A log accepted nothing, as a rule because the program behind a piped ErrorLog is stopped or stuck.",

@@ -46,7 +46,10 @@ impl Engine {
             return Err(Refused::Full);
         }
         let keeper = self.keeper.get_or_init(|| Keeper::start(self.setting, self.main));
+        // Counted before it is there: while Python makes it, a fork would meet half of it.
+        self.setting.sub_interpreters.store(index, Ordering::Relaxed);
         let Some(made) = keeper.as_ref().and_then(|keeper| keeper.make(index, group)) else {
+            self.setting.sub_interpreters.store(index - 1, Ordering::Relaxed);
             return Err(Refused::Failed);
         };
         if own {

@@ -9,6 +9,7 @@ use std::ffi::CStr;
 use wsgi_protocol::abi::{Bytes, Entry};
 use wsgi_protocol::keys::{self, KeyId};
 use wsgi_protocol::request::{self as facts, Facts};
+use wsgi_protocol::script_file::ScriptFile;
 
 use crate::config::Settings;
 use crate::directives;
@@ -120,7 +121,7 @@ pub(crate) fn collect<'r>(job: &Job<'r>) -> Facts<'r> {
     let mut facts = Facts::new(entries.finish());
     facts.script = Bytes::new(job.script.to_bytes());
     // What Apache knows of is the resource; the engine looks at the handler script itself.
-    facts.script_mtime = if job.handler_script.is_some() { 0 } else { request.file_modified() };
+    facts.script_version = if job.handler_script.is_some() { ScriptFile::UNKNOWN } else { request.file_version() };
     facts.application_group = Bytes::new(job.application_group);
     facts.callable = Bytes::new(job.callable);
     facts.handler = Bytes::new(job.handler.to_bytes());

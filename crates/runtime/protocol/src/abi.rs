@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use crate::keys::KeyId;
 
 /// Changes when a table's existing fields change; new fields at a table's end only make its `size` grow.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// The engine's exported entry, of type [`EngineEntry`].
 pub const ENGINE_SYMBOL: &CStr = c"mod_wsgi_rs_engine";

@@ -35,6 +35,7 @@ pub mod loader;
 pub mod page;
 pub mod request;
 pub mod scoreboard;
+pub mod script_file;
 pub mod scripts;
 pub mod sync;
 pub mod takeback;

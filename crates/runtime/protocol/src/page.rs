@@ -173,10 +173,10 @@ impl Wish {
     }
 }
 
-/// A number for a script file as it was at a time (FNV-1a); never 0.
+/// A number for a script whose file has this [`crate::script_file::ScriptFile::version`] (FNV-1a); never 0.
 #[must_use]
-pub fn version_of_script(path: &[u8], mtime: i64) -> u64 {
-    let bytes = path.iter().copied().chain(mtime.to_le_bytes());
+pub fn version_of_script(path: &[u8], version: u64) -> u64 {
+    let bytes = path.iter().copied().chain(version.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)).max(1)
 }
 

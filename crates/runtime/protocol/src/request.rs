@@ -7,6 +7,7 @@ use std::ffi::c_void;
 
 use crate::abi::{Bytes, Entry};
 use crate::keys;
+use crate::script_file::ScriptFile;
 use crate::wire::{Malformed, Reader, malformed, put_long, put_short};
 
 /// Reload the script when its file has changed (`WSGIScriptReloading On`).
@@ -54,8 +55,8 @@ pub struct Facts<'a> {
     entry_count: usize,
     /// The script file's path.
     pub script: Bytes<'a>,
-    /// The script file's modification time, 0 when unknown.
-    pub script_mtime: i64,
+    /// The [`crate::script_file::ScriptFile::version`] of the script's file, or that it is unknown.
+    pub script_version: u64,
     /// The resolved application group; empty is the main interpreter.
     pub application_group: Bytes<'a>,
     /// The resolved callable's name.
@@ -90,7 +91,7 @@ impl<'a> Facts<'a> {
             entries: entries.as_ptr(),
             entry_count: entries.len(),
             script: Bytes::NONE,
-            script_mtime: 0,
+            script_version: ScriptFile::UNKNOWN,
             application_group: Bytes::NONE,
             callable: Bytes::NONE,
             handler: Bytes::NONE,
@@ -177,7 +178,8 @@ pub fn encode(facts: &Facts<'_>, body: &[u8], out: &mut Vec<u8>) -> Result<(), M
         return malformed("number of environ entries");
     }
     out.extend_from_slice(&facts.flags.to_le_bytes());
-    for number in [facts.script_mtime, facts.content_length, facts.request_start, facts.queue_start] {
+    out.extend_from_slice(&facts.script_version.to_le_bytes());
+    for number in [facts.content_length, facts.request_start, facts.queue_start] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     out.extend_from_slice(&facts.ticket.to_le_bytes());
@@ -242,7 +244,7 @@ pub fn decode<'a>(payload: &'a [u8], storage: &'a mut Storage) -> Result<(Facts<
     let entries = storage.empty();
     let mut reader = Reader::new(payload);
     let flags = reader.u32("request flags")?;
-    let script_mtime = reader.i64("script time")?;
+    let script_version = reader.u64("script version")?;
     let content_length = reader.i64("content length")?;
     let request_start = reader.i64("request start")?;
     let queue_start = reader.i64("queue start")?;
@@ -270,7 +272,7 @@ pub fn decode<'a>(payload: &'a [u8], storage: &'a mut Storage) -> Result<(Facts<
     let body = reader.rest();
     let mut facts = Facts::new(entries);
     facts.flags = flags;
-    facts.script_mtime = script_mtime;
+    facts.script_version = script_version;
     facts.content_length = content_length;
     facts.request_start = request_start;
     facts.queue_start = queue_start;

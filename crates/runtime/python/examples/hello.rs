@@ -95,7 +95,7 @@ fn main() {
         .collect();
     let mut facts = Facts::new(&entries);
     facts.script = Bytes::new(script.as_os_str().as_encoded_bytes());
-    facts.script_mtime = 1;
+    facts.script_version = 1;
     facts.application_group = Bytes::new(b"");
     facts.callable = Bytes::new(b"application");
     facts.handler = Bytes::new(b"wsgi-script");

@@ -140,10 +140,10 @@ pub trait Process: Sync {
     }
 
     /// What to do when the file of a loaded script has changed. May be called with the GIL held. (Daemon mode starts
-    /// its end here, logs `Forcing restart of …`, and answers [`Changed::Leave`].) `mtime` is the time that the file has
-    /// now; `None`: it is gone.
-    fn script_changed(&self, script: &[u8], mtime: Option<i64>) -> Changed {
-        let _ = (script, mtime);
+    /// its end here, logs `Forcing restart of …`, and answers [`Changed::Leave`].) `version` is the
+    /// [`wsgi_protocol::script_file::ScriptFile::version`] that the file has now.
+    fn script_changed(&self, script: &[u8], version: u64) -> Changed {
+        let _ = (script, version);
         Changed::Reload
     }
 

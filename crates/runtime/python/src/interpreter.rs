@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
@@ -441,7 +441,6 @@ impl Interpreter {
         for aids in aids {
             aids.release(py);
         }
-        self.scripts.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Whether only this thread has a state in the interpreter.

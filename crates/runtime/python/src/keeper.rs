@@ -238,5 +238,9 @@ pub(crate) fn wind_up(py: Python<'_>, interpreter: &'static Interpreter, idle: &
             false
         }
     });
-    patience || interpreter.is_deserted(py)
+    let deserted = patience || interpreter.is_deserted(py);
+    if deserted {
+        crate::script::forget_all(py, interpreter);
+    }
+    deserted
 }

@@ -4,20 +4,20 @@
 //! Otherwise concurrent first requests would meet half-initialised modules.
 
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::PoisonError;
 
 use pyo3::{Python, ffi};
 use wsgi_protocol::abi::Level;
 use wsgi_protocol::request::{self, Facts};
+use wsgi_protocol::script_file::ScriptFile;
 
 use crate::digest::md5_hex;
 use crate::gateway::Changed;
 use crate::interpreter::Interpreter;
 use crate::object::{
-    Object, Raise, Raised, borrowed, bytes, call, find, from_sys, get, import, integer, is_callable, latin1, matches,
-    os_error, owned, raise, set, system_exit, text, value_error,
+    Object, Raise, Raised, Stored, borrowed, bytes, call, call_method, find, from_sys, get, import, integer, interned,
+    is_callable, latin1, matches, os_error, owned, raise, shown, system_exit, text, value_error,
 };
 use crate::thread::detached;
 use crate::traceback::{Destination, Kind, is_instance, report};
@@ -25,21 +25,45 @@ use crate::wsgi::environ;
 
 /// A script that an interpreter has loaded.
 pub(crate) struct Loaded {
-    module: crate::object::Stored,
-    /// Its file's time in microseconds, when it was loaded.
-    mtime: i64,
+    module: Stored,
+    /// The version of its file when it was loaded.
+    version: u64,
+    /// `__mtime__`, and the number that was put there. A script that is without it, or has another one, wants to be loaded
+    /// again.
+    stamp: (Stored, Stored),
     /// The module has a `reload_required`.
     hook: bool,
 }
 
-/// The time of a file that is not there, or cannot be looked at.
-const MISSING: i64 = -1;
+impl Loaded {
+    /// Whether the script's globals still say when its file was changed.
+    fn has_stamp(&self, py: Python<'_>) -> bool {
+        let (name, number) = &self.stamp;
+        // SAFETY: a module and a text, alive, attached; what is found is a reference of our own.
+        unsafe {
+            let names = ffi::PyModule_GetDict(self.module.as_ptr());
+            let mut value = std::ptr::null_mut();
+            if ffi::compat::PyDict_GetItemRef(names, name.as_ptr(), &raw mut value) < 0 {
+                Raised.forget(py);
+            }
+            let same = value == number.as_ptr();
+            ffi::Py_XDECREF(value);
+            same
+        }
+    }
+
+    fn release(self, py: Python<'_>) {
+        for object in [self.stamp.0, self.stamp.1, self.module] {
+            object.release(py);
+        }
+    }
+}
 
 /// Which script a request wants.
 pub(crate) struct Wanted<'a> {
     pub(crate) path: &'a [u8],
-    /// The file's time now, 0 when unknown.
-    pub(crate) mtime: i64,
+    /// The [`ScriptFile::version`] that the file had when the request was looked up.
+    pub(crate) version: u64,
     /// `WSGIScriptReloading On`.
     pub(crate) reloading: bool,
     /// `WSGICaseSensitivity Off`.
@@ -55,7 +79,7 @@ impl<'a> Wanted<'a> {
         let reloading = facts.has(request::RELOAD);
         let mut wanted = Self {
             path,
-            mtime: facts.script_mtime,
+            version: facts.script_version,
             reloading,
             fold_case: facts.has(request::FOLD_CASE),
             resource: path,
@@ -78,28 +102,39 @@ impl<'a> Wanted<'a> {
     /// requests must not go on deciding once it was taken away.
     fn look(&mut self) {
         if self.reloading {
-            self.mtime = match file_time(Path::new(std::ffi::OsStr::from_bytes(self.path))) {
-                0 => MISSING,
-                time => time,
-            };
+            self.version = version_of(self.path);
         }
     }
 
-    /// The file's time now; `None`: [`Wanted::look`] found no file.
-    pub(crate) fn known_mtime(&self) -> Option<i64> {
-        (!self.is_missing()).then_some(self.mtime)
-    }
-
-    /// Whether the file is another one than what was loaded. A request that was looked up before a change, and comes to a process
-    /// that has loaded the file since, tells of an older one: that is no change, unless the file itself is not what was loaded.
-    fn differs_from(&self, loaded: &Loaded) -> bool {
-        self.mtime != loaded.mtime && (self.mtime > loaded.mtime || time_of(self.path) != loaded.mtime)
+    /// The version that the file has now, where it is another one than what was loaded. A request that was looked up before
+    /// a change, and comes to a process that has loaded the file since, tells of an older one: that is no change.
+    fn news(&self, loaded: &Loaded) -> Option<u64> {
+        if !self.reloading || self.version == ScriptFile::UNKNOWN || self.version == loaded.version {
+            return None;
+        }
+        Some(version_of(self.path)).filter(|version| *version != loaded.version)
     }
 
     /// Whether [`Wanted::look`] found no file.
     pub(crate) fn is_missing(&self) -> bool {
-        self.mtime == MISSING
+        self.version == ScriptFile::MISSING
     }
+}
+
+/// What a script that is wanted comes to.
+pub(crate) enum Standing<'py> {
+    /// This module serves.
+    Ready(Object<'py>),
+    /// It is to be loaded, in the place of this module.
+    Load(Option<Object<'py>>),
+    /// The process leaves; another one is to serve the request.
+    Leave,
+}
+
+/// A script that is wanted, and what it comes to where that was decided already.
+pub(crate) struct Found<'a, 'py> {
+    pub(crate) wanted: &'a Wanted<'a>,
+    pub(crate) standing: Option<Standing<'py>>,
 }
 
 /// Why there is no module.
@@ -110,37 +145,34 @@ pub(crate) enum NotLoaded {
     TimedOut,
 }
 
-/// Whether the loaded script is out of date, as far as its file's time tells. Needs no GIL.
-pub(crate) fn is_outdated(interpreter: &Interpreter, wanted: &Wanted<'_>) -> bool {
-    if !wanted.reloading || wanted.mtime == 0 {
-        return false;
+/// Decides whether the loaded module serves. Nothing else does, and it is asked once for each request, as it asks the
+/// script's own `reload_required`.
+pub(crate) fn standing<'py>(py: Python<'py>, to: Destination<'_>, wanted: &Wanted<'_>) -> Standing<'py> {
+    let interpreter = to.interpreter();
+    let (module, mut news, stamped, hook) = {
+        let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(loaded) = scripts.get(wanted.path) else { return Standing::Load(None) };
+        let module = loaded.module.get(py);
+        if !wanted.reloading {
+            return Standing::Ready(module);
+        }
+        (module, wanted.news(loaded), loaded.has_stamp(py), loaded.hook)
+    };
+    if news.is_none() && (!stamped || (hook && hook_wants_reload(py, to, &module, wanted))) {
+        news = Some(version_of(wanted.path));
     }
-    let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-    scripts.get(wanted.path).is_some_and(|loaded| wanted.differs_from(loaded))
-}
-
-/// Whether the loaded script has a say itself in when it is loaded again.
-pub(crate) fn has_hook(interpreter: &Interpreter, path: &[u8]) -> bool {
-    let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-    scripts.get(path).is_some_and(|loaded| loaded.hook)
-}
-
-/// The module of a script that is loaded and needs no second thought: the way of nearly every request.
-pub(crate) fn ready<'py>(py: Python<'py>, interpreter: &Interpreter, wanted: &Wanted<'_>) -> Option<Object<'py>> {
-    let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-    let loaded = scripts.get(wanted.path)?;
-    let outdated = wanted.reloading && (loaded.hook || (wanted.mtime != 0 && wanted.differs_from(loaded)));
-    (!outdated).then(|| loaded.module.get(py))
+    let Some(version) = news else { return Standing::Ready(module) };
+    match interpreter.setting.process.script_changed(wanted.path, version) {
+        Changed::Keep => Standing::Ready(module),
+        Changed::Leave => Standing::Leave,
+        Changed::Reload => Standing::Load(Some(module)),
+    }
 }
 
 /// Asks a loaded script's `reload_required`. Exceptions are logged and mean no.
-pub(crate) fn hook_wants_reload(py: Python<'_>, to: Destination<'_>, wanted: &Wanted<'_>) -> bool {
-    let path = wanted.path;
-    let Some((module, _)) = lookup(py, to.interpreter(), path) else {
-        return false;
-    };
+fn hook_wants_reload(py: Python<'_>, to: Destination<'_>, module: &Object<'_>, wanted: &Wanted<'_>) -> bool {
     let answer = || -> Raise<bool> {
-        let Some(hook) = find(&module, c"reload_required")?.filter(is_callable) else {
+        let Some(hook) = find(module, c"reload_required")?.filter(is_callable) else {
             return Ok(false);
         };
         let answer = call(&hook, &[&crate::object::filesystem(py, wanted.resource)?])?;
@@ -154,59 +186,45 @@ pub(crate) fn hook_wants_reload(py: Python<'_>, to: Destination<'_>, wanted: &Wa
     match answer() {
         Ok(answer) => answer,
         Err(raised) => {
-            report(py, raised, to, &String::from_utf8_lossy(path));
+            report(py, raised, to, &String::from_utf8_lossy(wanted.path));
             false
         }
     }
 }
 
-fn lookup<'py>(py: Python<'py>, interpreter: &Interpreter, path: &[u8]) -> Option<(Object<'py>, i64)> {
-    let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
-    scripts.get(path).map(|loaded| (loaded.module.get(py), loaded.mtime))
-}
-
-/// The module of a script: the loaded one when it is up to date, otherwise it is loaded now. `forced`: its own hook
-/// wants it loaded again.
+/// The module of a script: the loaded one when it is up to date, otherwise it is loaded now.
 pub(crate) fn module<'py>(
     py: Python<'py>,
     to: Destination<'_>,
     wanted: &Wanted<'_>,
-    forced: bool,
+    standing: Standing<'py>,
 ) -> Result<Object<'py>, NotLoaded> {
+    let before = match standing {
+        Standing::Ready(module) => return Ok(module),
+        Standing::Load(before) => before,
+        // Too late for another process.
+        Standing::Leave => None,
+    };
     let interpreter = to.interpreter();
-    let before = lookup(py, interpreter, wanted.path);
-    if let Some((module, _)) = &before
-        && !forced
-        && !is_outdated(interpreter, wanted)
-    {
-        return Ok(module.clone());
-    }
     let _turn = detached(py, || interpreter.loading.lock().unwrap_or_else(PoisonError::into_inner));
     // Somebody else may have loaded it while this thread waited.
-    let now = lookup(py, interpreter, wanted.path);
-    let replaced = match (&before, &now) {
-        (Some((old, _)), Some((new, _))) => old.as_ptr() != new.as_ptr(),
-        (None, Some(_)) => true,
-        _ => false,
+    let now = {
+        let scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
+        scripts.get(wanted.path).map(|loaded| (loaded.module.get(py), wanted.news(loaded).is_none()))
     };
-    if let Some((module, _)) = &now
-        && ((replaced && !is_outdated(interpreter, wanted)) || (!forced && !is_outdated(interpreter, wanted)))
+    let reloads = now.is_some();
+    if let Some((module, current)) = now
+        && current
+        && before.as_ref().is_none_or(|before| before.as_ptr() != module.as_ptr())
     {
-        return Ok(module.clone());
-    }
-    if let Some((module, _)) = &now {
-        match interpreter.setting.process.script_changed(wanted.path, wanted.known_mtime()) {
-            Changed::Keep => return Ok(module.clone()),
-            // Too late for another process: this request was accepted. The process leaves after it.
-            Changed::Leave | Changed::Reload => {}
-        }
+        return Ok(module);
     }
     let path = String::from_utf8_lossy(wanted.path);
-    let verb = if now.is_some() { "Reloading" } else { "Loading" };
+    let verb = if reloads { "Reloading" } else { "Loading" };
     let phrases = &interpreter.setting.phrases;
     let message = format!("{verb} WSGI script '{path}' into {} {}.", interpreter.label, phrases.of_process);
     interpreter.setting.log_attached(py, Level::Info, &message);
-    drop((before, now));
+    drop(before);
     forget(py, interpreter, wanted);
 
     let request = matches!(to, Destination::Request(_));
@@ -225,7 +243,28 @@ fn forget(py: Python<'_>, interpreter: &Interpreter, wanted: &Wanted<'_>) {
     let removed = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner).remove(wanted.path);
     if let Some(loaded) = removed {
         drop_from_modules(py, &module_name(wanted));
-        loaded.module.release(py);
+        loaded.release(py);
+    }
+}
+
+/// Takes all loaded scripts apart at the interpreter's end, while the modules that they have imported and the streams still
+/// work: Python would do it in any order. Nobody may be in them.
+pub(crate) fn forget_all(py: Python<'_>, interpreter: &Interpreter) {
+    let scripts = std::mem::take(&mut *interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner));
+    if scripts.is_empty() {
+        return;
+    }
+    for loaded in scripts.into_values() {
+        let module = loaded.module.get(py);
+        // SAFETY: a module, alive, attached.
+        if let Ok(name) = unsafe { owned(py, ffi::PyModule_GetNameObject(module.as_ptr())) } {
+            drop_from_modules(py, &shown(&name));
+        }
+        loaded.release(py);
+    }
+    let collected = import(py, c"gc").and_then(|gc| call_method(&gc, c"collect", &[]));
+    if let Err(raised) = collected {
+        raised.forget(py);
     }
 }
 
@@ -248,24 +287,21 @@ fn module_name(wanted: &Wanted<'_>) -> String {
     format!("_mod_wsgi_{digest}")
 }
 
-/// The time of a script's file.
-pub(crate) fn time_of(path: &[u8]) -> i64 {
-    file_time(Path::new(std::ffi::OsStr::from_bytes(path)))
+/// The version of the file at this path.
+pub(crate) fn version_of(path: &[u8]) -> u64 {
+    file_at(Path::new(std::ffi::OsStr::from_bytes(path))).map_or(ScriptFile::MISSING, |file| file.version())
 }
 
-/// The time of a file in microseconds, as Apache counts; 0 when it cannot be told.
-fn file_time(path: &Path) -> i64 {
-    std::fs::metadata(path).map_or(0, |status| status.mtime() * 1_000_000 + status.mtime_nsec() / 1000)
+fn file_at(path: &Path) -> Option<ScriptFile> {
+    std::fs::metadata(path).ok().map(|status| ScriptFile::from(&status))
 }
 
 fn load<'py>(py: Python<'py>, to: Destination<'_>, wanted: &Wanted<'_>) -> Result<Object<'py>, NotLoaded> {
     let interpreter = to.interpreter();
     let path = String::from_utf8_lossy(wanted.path);
     let file = Path::new(std::ffi::OsStr::from_bytes(wanted.path));
-    let (source, mtime) = detached(py, || {
-        let mtime = if wanted.mtime == 0 { file_time(file) } else { wanted.mtime };
-        (std::fs::read(file), mtime)
-    });
+    // The version first: a file that changes while it is read is another one than what was loaded.
+    let (known, source) = detached(py, || (file_at(file), std::fs::read(file)));
     let compiled = source.map_err(|error| unreadable(py, wanted.path, &error)).and_then(|source| {
         let file = crate::object::filesystem(py, wanted.path)?;
         let compile = get(&import(py, c"builtins")?, c"compile")?;
@@ -285,8 +321,8 @@ fn load<'py>(py: Python<'py>, to: Destination<'_>, wanted: &Wanted<'_>) -> Resul
         }
     };
     let name = module_name(wanted);
-    match execute(py, &name, &code, wanted.path, mtime) {
-        Ok(module) => {
+    match execute(py, &name, &code, wanted.path, known.map_or(0, |file| file.modified)) {
+        Ok((module, stamp)) => {
             let hook = match find(&module, c"reload_required") {
                 Ok(hook) => hook.is_some(),
                 Err(raised) => {
@@ -294,7 +330,8 @@ fn load<'py>(py: Python<'py>, to: Destination<'_>, wanted: &Wanted<'_>) -> Resul
                     false
                 }
             };
-            let loaded = Loaded { module: crate::object::Stored::new(module.clone()), mtime, hook };
+            let version = known.map_or(ScriptFile::MISSING, |file| file.version());
+            let loaded = Loaded { module: Stored::new(module.clone()), version, stamp, hook };
             let mut scripts = interpreter.scripts.lock().unwrap_or_else(PoisonError::into_inner);
             scripts.insert(wanted.path.to_vec(), loaded);
             drop(scripts);
@@ -344,8 +381,8 @@ fn unreadable(py: Python<'_>, path: &[u8], error: &std::io::Error) -> Raised {
         return raise(py, os_error(), &error.to_string());
     };
     let made = || -> Raise<Object<'_>> {
-        let reason = import(py, c"os")
-            .and_then(|os| crate::object::call_method(&os, c"strerror", &[&integer(py, i64::from(number))?]))?;
+        let reason =
+            import(py, c"os").and_then(|os| call_method(&os, c"strerror", &[&integer(py, i64::from(number))?]))?;
         // SAFETY: alive, attached; `OSError(errno, text, path)` chooses the subclass itself.
         let kind = unsafe { borrowed(py, os_error())? };
         call(&kind, &[&integer(py, i64::from(number))?, &reason, &crate::object::filesystem(py, path)?])
@@ -356,7 +393,14 @@ fn unreadable(py: Python<'_>, path: &[u8], error: &std::io::Error) -> Raised {
     }
 }
 
-fn execute<'py>(py: Python<'py>, name: &str, code: &Object<'py>, path: &[u8], mtime: i64) -> Raise<Object<'py>> {
+/// Runs the script; also the name and the value of its `__mtime__`.
+fn execute<'py>(
+    py: Python<'py>,
+    name: &str,
+    code: &Object<'py>,
+    path: &[u8],
+    mtime: i64,
+) -> Raise<(Object<'py>, (Stored, Stored))> {
     let name = text(py, name)?;
     let file = crate::object::filesystem(py, path)?;
     // SAFETY: alive, attached; a missing cached path is allowed.
@@ -371,8 +415,10 @@ fn execute<'py>(py: Python<'py>, name: &str, code: &Object<'py>, path: &[u8], mt
         // The script has replaced itself in sys.modules by something else.
         return Err(raise(py, value_error(), "the script's entry in sys.modules is not a module"));
     }
-    set(&module, c"__mtime__", &integer(py, mtime)?)?;
-    Ok(module)
+    let (stamp_name, stamp) = (interned(py, c"__mtime__")?, integer(py, mtime)?);
+    // SAFETY: alive, attached.
+    crate::object::done(unsafe { ffi::PyObject_SetAttr(module.as_ptr(), stamp_name.as_ptr(), stamp.as_ptr()) })?;
+    Ok((module, (Stored::new(stamp_name), Stored::new(stamp))))
 }
 
 /// The application object in a script's module; `None` when there is no such name.

@@ -4,6 +4,8 @@ use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use wsgi_protocol::script_file::ScriptFile;
+
 use crate::host::server::{module_config, set_module_config};
 use crate::host::{Connection, HandlerSetting, Pool, Server, Table};
 use crate::sys;
@@ -174,9 +176,20 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// The file's modification time in microseconds since the epoch.
-    pub(crate) fn file_modified(self) -> i64 {
-        self.get().finfo.mtime
+    /// The [`ScriptFile::version`] of the file.
+    pub(crate) fn file_version(self) -> u64 {
+        let file = &self.get().finfo;
+        if file.filetype == sys::APR_NOFILE {
+            return ScriptFile::UNKNOWN;
+        }
+        let known = ScriptFile {
+            device: file.device,
+            inode: file.inode,
+            size: file.size.cast_unsigned(),
+            modified: file.mtime,
+            changed: file.ctime,
+        };
+        known.version()
     }
 
     /// When the request began, in microseconds since the epoch.

@@ -3,6 +3,7 @@
 use wsgi_protocol::abi::Bytes;
 use wsgi_protocol::consult::{Advice, Consultation, Question};
 use wsgi_protocol::request::{FOLD_CASE, Facts, JSON_LOG, OWN_GROUP, RELOAD};
+use wsgi_protocol::script_file::ScriptFile;
 
 use crate::config::{Registry, ServerConfig, Settings};
 use crate::directives;
@@ -48,7 +49,7 @@ impl<'r> Inquiry<'r> {
         let settings = Settings::of(request);
         facts.script = Bytes::new(self.script.path.to_bytes());
         // The engine looks at the file itself.
-        facts.script_mtime = 0;
+        facts.script_version = ScriptFile::UNKNOWN;
         let (group, own) = self.script.group(&FromRequest { request, mount_point: b"" });
         facts.application_group = Bytes::new(group);
         facts.flags = flags(registry, settings);

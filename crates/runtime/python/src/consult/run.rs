@@ -88,7 +88,8 @@ impl<'py> Asking<'_, 'py> {
     }
 
     fn answer(&self) -> Result<Advised, NoAnswer> {
-        let module = script::module(self.py, self.to(), self.wanted, false).map_err(|_| NoAnswer::NotLoaded)?;
+        let module = script::module(self.py, self.to(), self.wanted, script::standing(self.py, self.to(), self.wanted))
+            .map_err(|_| NoAnswer::NotLoaded)?;
         match self.asked.question {
             Question::Password => {
                 let result = self.call(&module, &[self.asked.subject.or_empty(), self.asked.detail.or_empty()])?;

@@ -24,8 +24,8 @@ pub(super) struct Rolling {
     bell: Held<OwnedFd>,
     list: File,
     listed: Mutex<Listed>,
-    /// The scripts that a successor was asked for, with the time that they had.
-    asked: Mutex<HashMap<Vec<u8>, i64>>,
+    /// The scripts that a successor was asked for, with the version that they had.
+    asked: Mutex<HashMap<Vec<u8>, u64>>,
 }
 
 #[derive(Default)]
@@ -67,16 +67,16 @@ impl Rolling {
 
     /// Whether a script's new version is one to ask a successor for: not when that was done already, by this process or,
     /// in vain, by another one of the group.
-    pub(super) fn is_news(&self, status: &Status, path: &[u8], mtime: i64) -> bool {
+    pub(super) fn is_news(&self, status: &Status, path: &[u8], version: u64) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = asked.get(path) == Some(&mtime);
-        if (same && status.wish() != Wish::None) || status.given_up() == version_of_script(path, mtime) {
+        let same = asked.get(path) == Some(&version);
+        if (same && status.wish() != Wish::None) || status.given_up() == version_of_script(path, version) {
             return false;
         }
         if asked.len() >= MOST {
             asked.clear();
         }
-        asked.insert(path.to_vec(), mtime);
+        asked.insert(path.to_vec(), version);
         // Not later, so that only one thread says so.
         status.set_wish(Wish::Script);
         true

@@ -12,6 +12,7 @@ use wsgi_protocol::frame::Secret;
 use wsgi_protocol::launch::Timeouts;
 use wsgi_protocol::page::{State, Wish};
 use wsgi_protocol::scoreboard::Snapshot;
+use wsgi_protocol::script_file::ScriptFile;
 
 use super::connection::Connection;
 use super::crew::Crew;
@@ -484,13 +485,13 @@ impl Process for Server {
         }
     }
 
-    fn script_changed(&self, script: &[u8], mtime: Option<i64>) -> Changed {
+    fn script_changed(&self, script: &[u8], version: u64) -> Changed {
         if let Some(stale) = &self.stale {
             stale.set();
         }
         // What is gone has to be served no more: that does not wait.
-        if let (Some(rolling), Some(mtime)) = (&self.rolling, mtime) {
-            if !self.is_leaving() && rolling.is_news(&self.status, script, mtime) {
+        if let Some(rolling) = self.rolling.as_ref().filter(|_| version != ScriptFile::MISSING) {
+            if !self.is_leaving() && rolling.is_news(&self.status, script, version) {
                 let (script, group) = (String::from_utf8_lossy(script), &self.group);
                 self.say_at_once(&format!(
                     "Rolling restart of daemon process '{group}' due to modification of script '{script}'."

@@ -270,7 +270,7 @@ fn load_as(
     loading: &Loading,
 ) -> Result<(), StartError> {
     let begins = |entry: &Entry<'_>| {
-        server.status.set_loading(version_of_script(entry.path, crate::script::time_of(entry.path)));
+        server.status.set_loading(version_of_script(entry.path, crate::script::version_of(entry.path)));
         loading.names(entry.path);
     };
     let loaded = engine.preload(&predecessor.entries(), begins);

@@ -11,19 +11,19 @@ use pyo3::{Python, ffi};
 
 use super::Engine;
 use crate::object::{Raise, call_method, get, import, list_item, list_length, number_of, shown};
-use crate::script::time_of;
+use crate::script::version_of;
 use crate::thread::{enter, gilstate};
 
-/// A script that was loaded before the fork, or was to be, and the time that its file had.
+/// A script that was loaded before the fork, or was to be, and the version that its file had.
 pub(crate) struct Version {
     path: Vec<u8>,
-    time: i64,
+    version: u64,
 }
 
 impl Version {
     /// Whether the file is another one now.
     pub(crate) fn is_outdated(&self) -> bool {
-        time_of(&self.path) != self.time
+        version_of(&self.path) != self.version
     }
 }
 
@@ -49,7 +49,7 @@ impl Engine {
         imports
             .map(|import| {
                 // As it is before: a script that changes meanwhile is one that has changed.
-                let version = Version { path: import.script.clone(), time: time_of(&import.script) };
+                let version = Version { path: import.script.clone(), version: version_of(&import.script) };
                 self.import(&mut worker, &import.script, &import.application_group, true);
                 version
             })

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use wsgi_protocol::abi::Level;
+use wsgi_protocol::script_file::ScriptFile;
 use wsgi_protocol::scripts::Entry;
 
 use super::interpreters::Refused;
@@ -77,10 +78,15 @@ impl Engine {
             self.setting.log(Level::Critical, &text);
             return Imported::Failed;
         };
-        let wanted = Wanted { path, mtime: 0, reloading: false, fold_case: false, resource: path };
+        let wanted = Wanted { path, version: ScriptFile::UNKNOWN, reloading: false, fold_case: false, resource: path };
         let loaded = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: this thread's own state, which is not attached now.
-            unsafe { enter(state, |py| script::module(py, Destination::Process(interpreter), &wanted, false).is_ok()) }
+            unsafe {
+                enter(state, |py| {
+                    let to = Destination::Process(interpreter);
+                    script::module(py, to, &wanted, script::standing(py, to, &wanted)).is_ok()
+                })
+            }
         }));
         match loaded {
             Ok(true) => Imported::Loaded,

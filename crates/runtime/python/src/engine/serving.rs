@@ -15,11 +15,10 @@ use super::watched::Watched;
 use super::watching::ident;
 use super::{Engine, Worker};
 use crate::consult;
-use crate::gateway::{Changed, Gateway, Outcome};
-use crate::interpreter::Interpreter;
+use crate::gateway::{Gateway, Outcome};
 use crate::metrics::{Finished, Io, Meter};
-use crate::script::{self, Wanted};
-use crate::thread::{Record, State, enter};
+use crate::script::{self, Found, Standing, Wanted};
+use crate::thread::{Record, enter};
 use crate::traceback::Destination;
 use crate::wsgi::adapter::{self, Ended, Outgoing, now};
 use crate::wsgi::environ::{self, Moment};
@@ -79,9 +78,7 @@ impl Engine {
             gateway.log(&crate::logging::record(Level::Error, text, None));
             return Outcome::Status(500);
         };
-        if self.must_leave(interpreter, state, facts) {
-            return Outcome::Rejected;
-        }
+        let wanted = Wanted::of(facts);
         let moment = Moment { thread: worker.record.number(), daemon_start, application_start: 0 };
         let mut outgoing = std::mem::take(&mut worker.outgoing);
         let record = &worker.record;
@@ -98,8 +95,11 @@ impl Engine {
         let ended = unsafe {
             enter(state, |py| {
                 outgoing.tally.meter.on = false;
+                // In embedded mode there is nobody else to serve the request: the script is asked as part of it.
+                let decided = !self.setting.embedded();
+                let standing = decided.then(|| script::standing(py, Destination::Process(interpreter), &wanted));
                 // Not before the GIL is held: as long as it cannot be had, the request may go to another process.
-                if !gateway.accept() {
+                if matches!(standing, Some(Standing::Leave)) || !gateway.accept() {
                     return Ended::Done(Outcome::Rejected);
                 }
                 record.requests.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +108,15 @@ impl Engine {
                     outgoing.tally.meter = Meter::running();
                     outgoing.tally.meter.took_gil(waits);
                 }
-                let ended = adapter::serve(py, interpreter, facts, gateway, moment, &mut outgoing);
+                let ended = adapter::serve(
+                    py,
+                    interpreter,
+                    facts,
+                    Found { wanted: &wanted, standing },
+                    gateway,
+                    moment,
+                    &mut outgoing,
+                );
                 let _steady = record.steady();
                 record.serving.store(0, Ordering::Relaxed);
                 if record.interrupted.swap(false, Ordering::Relaxed) {
@@ -204,24 +212,5 @@ impl Engine {
             gateway.log(&crate::logging::record(Level::Error, text.as_bytes(), None));
             (Advice::Failed, Vec::new())
         })
-    }
-
-    /// Whether the script has changed and the process is to leave because of it. Before the request is accepted.
-    fn must_leave(&self, interpreter: &'static Interpreter, state: State, facts: &Facts<'_>) -> bool {
-        if self.setting.embedded() || !facts.has(request::RELOAD) {
-            return false;
-        }
-        let wanted = Wanted::of(facts);
-        let hooked = || {
-            script::has_hook(interpreter, wanted.path)
-                // SAFETY: this thread's own state; the thread is not attached.
-                && unsafe {
-                    enter(state, |py| {
-                        script::hook_wants_reload(py, Destination::Process(interpreter), &wanted)
-                    })
-                }
-        };
-        (script::is_outdated(interpreter, &wanted) || hooked())
-            && self.setting.process.script_changed(wanted.path, wanted.known_mtime()) == Changed::Leave
     }
 }

@@ -20,7 +20,7 @@ use crate::metrics::{Io, Tally};
 use crate::object::{
     Object, Raise, Raised, Stored, bytes_of, call, find, full_type_name, list_item, raise, type_error,
 };
-use crate::script::{self, NotLoaded, Wanted};
+use crate::script::{self, Found, NotLoaded};
 use crate::slot::instance;
 use crate::traceback::{Destination, Kind, report};
 use crate::wsgi::environ::{self, Moment};
@@ -123,10 +123,11 @@ struct Serving<'a, 'py> {
 }
 
 /// Serves a request attached. `body` receives the body of a small complete response.
-pub(crate) fn serve(
-    py: Python<'_>,
+pub(crate) fn serve<'py>(
+    py: Python<'py>,
     interpreter: &'static Interpreter,
     facts: &Facts<'_>,
+    found: Found<'_, 'py>,
     gateway: &mut dyn Gateway,
     mut moment: Moment,
     outgoing: &mut Outgoing,
@@ -145,7 +146,7 @@ pub(crate) fn serve(
     }
     let opened = Opened { py, session };
     let serving = Serving { py, session, facts, interpreter };
-    let ended = serving.run(&bundle, &mut moment, outgoing);
+    let ended = serving.run(&bundle, found, &mut moment, outgoing);
     errors::flush_request(py, session);
     errors::flush_streams(py, interpreter);
     {
@@ -247,8 +248,8 @@ impl<'py> Serving<'_, 'py> {
         Destination::Request(self.session)
     }
 
-    fn run(&self, bundle: &Bundle, moment: &mut Moment, outgoing: &mut Outgoing) -> Ended {
-        let module = match self.module() {
+    fn run(&self, bundle: &Bundle, found: Found<'_, 'py>, moment: &mut Moment, outgoing: &mut Outgoing) -> Ended {
+        let module = match self.module(found) {
             Ok(module) => module,
             Err(outcome) => return Ended::Done(outcome),
         };
@@ -274,19 +275,14 @@ impl<'py> Serving<'_, 'py> {
         ended
     }
 
-    fn module(&self) -> Result<Object<'py>, Outcome> {
-        let wanted = Wanted::of(self.facts);
+    fn module(&self, found: Found<'_, 'py>) -> Result<Object<'py>, Outcome> {
+        let Found { wanted, standing } = found;
         if wanted.is_missing() && !self.interpreter.setting.embedded() {
             let text = format!("WSGI0082: Unable to stat target handler script '{}'.", self.script());
-            self.interpreter.setting.log_attached(self.py, Level::Warning, &text);
+            self.interpreter.setting.log(Level::Warning, &text);
         }
-        if let Some(module) = script::ready(self.py, self.interpreter, &wanted) {
-            return Ok(module);
-        }
-        let hooked = wanted.reloading
-            && script::has_hook(self.interpreter, wanted.path)
-            && script::hook_wants_reload(self.py, self.to(), &wanted);
-        script::module(self.py, self.to(), &wanted, hooked).map_err(|failure| match failure {
+        let standing = standing.unwrap_or_else(|| script::standing(self.py, self.to(), wanted));
+        script::module(self.py, self.to(), wanted, standing).map_err(|failure| match failure {
             NotLoaded::Failed => Outcome::Status(500),
             NotLoaded::TimedOut => self.timed_out(),
         })

@@ -129,6 +129,39 @@ fn reload_required_decides_too_and_its_failure_is_logged() {
     assert!(reply.errors().last().is_some_and(|line| line.starts_with("KeyError: ")), "{:?}", reply.errors());
 }
 
+// Covers: rule:mapping/reload-identity
+#[test]
+fn another_file_of_the_same_time_and_size_is_loaded_again() {
+    let client = || Client { group: "identity", reload: true, ..Client::default() };
+    let one = file("identity_1.wsgi", COUNTING.as_bytes());
+    let other = file("identity_2.wsgi", COUNTING.replace("VERSION", "another").as_bytes());
+    let time = std::fs::metadata(&one).and_then(|status| status.modified()).expect("own file");
+    std::fs::File::options().write(true).open(&other).and_then(|file| file.set_modified(time)).expect("sets the time");
+    let link = one.with_file_name("identity_current.wsgi");
+    let switch = |target: &std::path::Path| {
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(target, &link).expect("own folder");
+    };
+    switch(&one);
+    assert!(request(&link, client()).text().ends_with(" 1 VERSION"));
+    switch(&other);
+    assert!(request(&link, client()).text().ends_with(" 1 another"));
+    assert!(request(&link, client()).text().ends_with(" 2 another"), "it is loaded once");
+}
+
+// Covers: rule:mapping/reload-mtime-removed
+#[test]
+fn a_script_whose_mtime_was_removed_or_changed_is_loaded_again() {
+    for change in ["globals().pop('__mtime__', None)", "globals().update(__mtime__=1)"] {
+        let client = |reload| Client { group: "stamp", reload, ..Client::default() };
+        let source = COUNTING.replace("state.append(1)\n", &format!("state.append(1)\n    {change}\n"));
+        let script = file("stamp.wsgi", source.as_bytes());
+        assert!(request(&script, client(true)).text().ends_with(" 1 VERSION"));
+        assert!(request(&script, client(false)).text().ends_with(" 2 VERSION"), "{change}: reloading is off");
+        assert!(request(&script, client(true)).text().ends_with(" 1 VERSION"), "{change}");
+    }
+}
+
 #[test]
 fn concurrent_first_requests_load_once_and_wait() {
     let script = file(

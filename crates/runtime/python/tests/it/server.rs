@@ -12,6 +12,7 @@ use wsgi_protocol::abi::{Bytes, Entry, Level, Record};
 use wsgi_protocol::keys;
 use wsgi_protocol::launch::{Python, Restrict, Scope, Server};
 use wsgi_protocol::request::{Facts, RELOAD};
+use wsgi_protocol::script_file::ScriptFile;
 use wsgi_python::engine::{Engine, Worker};
 use wsgi_python::gateway::{Gateway, Head, Outcome, Process, ReadFailure, SendFailure};
 
@@ -341,7 +342,7 @@ pub(crate) fn request(script: &std::path::Path, client: Client) -> Reply {
     let mut facts = Facts::new(&entries);
     let path = script.as_os_str().as_bytes();
     facts.script = Bytes::new(path);
-    facts.script_mtime = mtime(script);
+    facts.script_version = version(script);
     facts.application_group = Bytes::new(client.group.as_bytes());
     facts.callable = Bytes::new(client.callable.as_bytes());
     facts.handler = Bytes::new(b"wsgi-script");
@@ -368,9 +369,8 @@ fn bytes(value: &Option<Vec<u8>>) -> Bytes<'_> {
     value.as_deref().map_or(Bytes::NONE, Bytes::new)
 }
 
-fn mtime(script: &std::path::Path) -> i64 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(script).map_or(0, |status| status.mtime() * 1_000_000 + status.mtime_nsec() / 1000)
+fn version(script: &std::path::Path) -> u64 {
+    std::fs::metadata(script).map_or(ScriptFile::UNKNOWN, |status| ScriptFile::from(&status).version())
 }
 
 /// Serves a request to a script with this source.

@@ -59,8 +59,8 @@ impl Process for Host {
         }
     }
 
-    fn script_changed(&self, script: &[u8], mtime: Option<i64>) -> Changed {
-        self.server.get().map_or(Changed::Reload, |server| server.script_changed(script, mtime))
+    fn script_changed(&self, script: &[u8], version: u64) -> Changed {
+        self.server.get().map_or(Changed::Reload, |server| server.script_changed(script, version))
     }
 
     fn script_loaded(&self, script: &[u8], group: &[u8]) {

@@ -161,9 +161,9 @@ fn maximum_requests_end_the_process() {
 fn a_changed_script_sends_the_request_to_another_process() {
     let mut daemon = Daemon::start("changed", |_| ());
     let mut stream = daemon.greeted();
-    stream.write_all(&daemon.request_of_version(1_000_000)).expect("it reads");
+    stream.write_all(&daemon.request_of_version(daemon.changed_at(1))).expect("it reads");
     assert_eq!(answer(&mut stream, b"").status, 200);
-    stream.write_all(&daemon.request_of_version(2_000_000)).expect("it reads");
+    stream.write_all(&daemon.request_of_version(daemon.changed_at(2))).expect("it reads");
     let response = answer(&mut stream, b"");
     assert_eq!(response.failure.map(|(code, _)| code), Some(FailureCode::Rejected));
     assert_eq!(response.kinds, [Kind::Failure], "it was not accepted");
@@ -175,18 +175,15 @@ fn a_changed_script_sends_the_request_to_another_process() {
 #[test]
 fn a_request_from_before_a_change_ends_no_process_that_has_the_new_script() {
     let mut daemon = Daemon::start("older", |_| ());
-    let file = std::fs::File::options().append(true).open(&daemon.script).expect("own folder");
-    let changed_at = |second| file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second));
-    changed_at(2).expect("own file");
+    let (older, newer) = (daemon.changed_at(1), daemon.changed_at(2));
     let mut stream = daemon.greeted();
     // The second one was looked up before the change and has come from a process that is no more.
-    for version in [2_000_000, 1_000_000, 2_000_000] {
+    for version in [newer, older, newer] {
         stream.write_all(&daemon.request_of_version(version)).expect("it reads");
         assert_eq!(answer(&mut stream, b"").status, 200, "{version}");
     }
-    // A file that really is an older one again is a change.
-    changed_at(1).expect("own file");
-    stream.write_all(&daemon.request_of_version(1_000_000)).expect("it reads");
+    // A file of an earlier time is a change as well.
+    stream.write_all(&daemon.request_of_version(daemon.changed_at(1))).expect("it reads");
     assert_eq!(answer(&mut stream, b"").failure.map(|(code, _)| code), Some(FailureCode::Rejected));
     assert_eq!(daemon.wait().code(), Some(0));
 }

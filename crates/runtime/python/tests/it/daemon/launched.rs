@@ -15,6 +15,7 @@ use wsgi_protocol::frame::{self, HEADER, Kind, Secret};
 use wsgi_protocol::launch::{self, Descriptors, Import, Python, Timeouts};
 use wsgi_protocol::page::{Layout, Page};
 use wsgi_protocol::request::{self, BODY_INCLUDED, Facts};
+use wsgi_protocol::script_file::ScriptFile;
 use wsgi_protocol::{keys, line, scripts};
 
 const SECRET: Secret = [42; 32];
@@ -300,14 +301,21 @@ impl Daemon {
         out
     }
 
-    /// A request of a script with this time of its last change, which the process is to compare.
-    pub(super) fn request_of_version(&self, time: i64) -> Vec<u8> {
+    /// Changes the script's file to this second of its last change; its version after that.
+    pub(super) fn changed_at(&self, second: u64) -> u64 {
+        let file = std::fs::File::options().append(true).open(&self.script).expect("own folder");
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second)).expect("own file");
+        ScriptFile::from(&file.metadata().expect("own file")).version()
+    }
+
+    /// A request of a script with this version, which the process is to compare.
+    pub(super) fn request_of_version(&self, version: u64) -> Vec<u8> {
         let mut bytes = self.request("/", "", b"", 0);
-        // Flags first, then the script's time.
+        // Flags first, then the script's version.
         let flags = HEADER..HEADER + 4;
         let old = u32::from_le_bytes(bytes[flags.clone()].try_into().expect("four bytes"));
         bytes[flags].copy_from_slice(&(old | request::RELOAD).to_le_bytes());
-        bytes[HEADER + 4..HEADER + 12].copy_from_slice(&time.to_le_bytes());
+        bytes[HEADER + 4..HEADER + 12].copy_from_slice(&version.to_le_bytes());
         bytes
     }
 

@@ -26,8 +26,10 @@ fn a_rolling_process_serves_what_it_has_and_rings() {
     // One ring says that it serves.
     let mut bell = std::fs::File::from(daemon.bell.try_clone().expect("a descriptor"));
     assert_eq!(bell.read(&mut [0; 8]).expect("it rings"), 1);
-    for time in [1_000_000, 2_000_000, 2_000_000] {
-        stream.write_all(&daemon.request_of_version(time)).expect("it reads");
+    let mut version = daemon.changed_at(1);
+    for change in [None, Some(2), None] {
+        version = change.map_or(version, |second| daemon.changed_at(second));
+        stream.write_all(&daemon.request_of_version(version)).expect("it reads");
         assert_eq!(answer(&mut stream, b"").status, 200);
     }
     assert_eq!(bell.read(&mut [0; 8]).expect("it rings"), 1, "once for one change");

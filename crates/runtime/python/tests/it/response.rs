@@ -77,7 +77,7 @@ fn output_before_start_response_is_500() {
 // Covers: rule:adapter/content-length-checked
 #[test]
 fn an_invalid_content_length_is_found_at_the_first_output() {
-    for (value, shown) in [("3x", "'3x'"), ("", "''"), ("-1", "'-1'"), (" 3", "' 3'")] {
+    for (value, shown) in [("3x", "'3x'"), ("", "''"), ("-1", "'-1'"), ("+5", "'+5'"), (" 3", "' 3'")] {
         let reply = get(&returning(&format!("[('Content-Length', '{value}')]"), "[b'abc']"));
         assert_eq!(reply.outcome, Outcome::Status(500), "{value}");
         let text = format!("ValueError: invalid Content-Length header value: {shown}");

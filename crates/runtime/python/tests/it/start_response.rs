@@ -40,6 +40,7 @@ fn the_status_line_is_checked() {
         &[
             ("start_response(200, [])", "TypeError: must be str, not int"),
             ("start_response('20', [])", "ValueError: status code must be a 3 digit integer: b'20'"),
+            ("start_response('099 X', [])", "ValueError: status code must be a 3 digit integer: b'099 X'"),
             ("start_response('2000 OK', [])", "ValueError: status code must be a 3 digit integer: b'2000 OK'"),
             ("start_response('abc OK', [])", "ValueError: status code must be a 3 digit integer: b'abc OK'"),
             ("start_response('', [])", "ValueError: status code must be a 3 digit integer: b''"),

@@ -56,6 +56,17 @@ pub fn withdraw(withdrawals: &Withdrawals, process: &ProcessSlot, ticket: u64, p
     entered
 }
 
+/// The place of an entry whose request was sent to the overflow listener: any process may take it.
+pub const ANYWHERE: u32 = u32::MAX;
+
+/// As [`withdraw`], of a request that was sent to the overflow listener.
+#[must_use]
+pub fn withdraw_anywhere(withdrawals: &Withdrawals, ticket: u64) -> bool {
+    let entered = withdrawals.add(ticket, ANYWHERE);
+    fence(Ordering::SeqCst);
+    entered
+}
+
 /// Whether one of these workers has taken the request. A ticket stays in its slot after the request, and after the end of
 /// the process, until the worker takes the next one.
 pub fn has_taken<'p>(mut threads: impl Iterator<Item = &'p ThreadSlot>, ticket: u64) -> bool {

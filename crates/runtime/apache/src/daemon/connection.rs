@@ -194,6 +194,14 @@ impl Connection {
         (&self.input[start..end], following.map(|following| &self.input[following]))
     }
 
+    /// Refuses everything that the process has not sent yet, in one step with looking for what it has: from here on its
+    /// writing fails. `true`: something is there.
+    pub(crate) fn close_to_answers(&mut self) -> bool {
+        // SAFETY: no pointers; of a connection that has gone there is nothing to refuse.
+        unsafe { libc::shutdown(self.socket.as_raw_fd(), libc::SHUT_RD) };
+        self.has_frame() && self.position < self.input.len()
+    }
+
     /// Whether everything that was read was taken.
     pub(crate) fn is_drained(&self) -> bool {
         self.position == self.input.len()
@@ -262,6 +270,22 @@ mod tests {
         assert_eq!(connection.with_following(length), (&[b'c'; 40_000][..], None));
         assert_eq!(connection.next().expect("is whole").kind, Kind::End);
         assert!(connection.is_drained());
+    }
+
+    #[test]
+    fn an_answer_is_either_there_or_cannot_be_sent_any_more() {
+        let (mut daemon, child) = UnixStream::pair().expect("a socket pair");
+        let mut connection = Connection::new(child.into());
+        assert!(!connection.close_to_answers());
+        let late = daemon.write_all(b"late").expect_err("refused");
+        assert_eq!(late.kind(), io::ErrorKind::BrokenPipe);
+        let (mut daemon, child) = UnixStream::pair().expect("a socket pair");
+        let mut connection = Connection::new(child.into());
+        let mut bytes = Vec::new();
+        frame::put(Kind::Accepted, &7u32.to_le_bytes(), &mut bytes).expect("fits");
+        daemon.write_all(&bytes).expect("sent");
+        assert!(connection.close_to_answers());
+        assert_eq!(connection.next().expect("is whole").kind, Kind::Accepted);
     }
 
     #[test]

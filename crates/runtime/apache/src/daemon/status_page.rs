@@ -138,7 +138,23 @@ impl StatusPage {
     pub(crate) fn ended(&self, place: u32, pid: libc::pid_t) {
         if let Some(process) = self.page.process(place) {
             takeback::ended(self.page.withdrawals(), process, u32::try_from(pid).unwrap_or(0), place);
+            self.clear_overflow();
         }
+    }
+
+    /// Removes entries of the overflow listener that no process will come across, as far as their children have gone.
+    fn clear_overflow(&self) {
+        self.page.withdrawals().clear(takeback::ANYWHERE, &self.page.header().waiting);
+    }
+
+    /// Takes back a request that was sent to the overflow listener.
+    pub(crate) fn withdraw_anywhere(&self, ticket: u64) -> bool {
+        takeback::withdraw_anywhere(self.page.withdrawals(), ticket)
+    }
+
+    /// A request of the overflow listener that was taken back was served all the same.
+    pub(crate) fn forget_withdrawal(&self, ticket: u64) {
+        self.page.withdrawals().take(ticket);
     }
 
     /// Takes a request back from the process at a place, which is not preferred for a while. `false`: there is no room

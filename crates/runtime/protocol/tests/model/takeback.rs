@@ -150,21 +150,50 @@ fn a_request_in_the_backlog_is_not_served_after_it_was_taken_back() {
     check(Some(3), || {
         let group = Arc::new(Group::default());
         group.processes[FIRST].pid.store(10, Ordering::Relaxed);
-        // The child is counted as long as its connection is open.
-        group.processes[FIRST].in_flight.store(1, Ordering::Relaxed);
-        let open = Arc::new(AtomicU32::new(1));
-        let parent = beside(&group, |group| group.end(FIRST, 10));
-        let successor = beside(&group, {
-            let open = Arc::clone(&open);
-            let is_open = move || open.load(Ordering::Acquire) == 1;
-            // It looks when it has read the request, and again when it has taken it.
-            move |group| is_open() && group.work(SECOND, A) && is_open()
-        });
-        let elsewhere = group.take_back(FIRST, A);
-        open.store(0, Ordering::Release);
-        group.processes[FIRST].in_flight.fetch_sub(1, Ordering::AcqRel);
-        assert!(parent.join().unwrap());
-        let served = successor.join().unwrap();
-        assert!(!(served && elsewhere), "both served it");
+        let parent = beside(&group, |group| assert!(group.end(FIRST, 10)));
+        taken_back_from_a_backlog(&group, &group.processes[FIRST].in_flight, |group| group.take_back(FIRST, A));
+        parent.join().unwrap();
     });
+}
+
+/// From the overflow listener any process may accept.
+#[test]
+fn a_request_of_the_overflow_listener_is_not_served_after_it_was_taken_back() {
+    check(Some(3), || {
+        let group = Arc::new(Group::default());
+        let waiting = Arc::new(AtomicU32::new(0));
+        let parent = beside(&group, {
+            let waiting = Arc::clone(&waiting);
+            move |group| group.withdrawals.clear(takeback::ANYWHERE, &waiting)
+        });
+        taken_back_from_a_backlog(&group, &waiting, |group| {
+            if !takeback::withdraw_anywhere(&group.withdrawals, A) {
+                return false;
+            }
+            let taken = takeback::has_taken(group.threads.iter(), A);
+            if taken {
+                group.withdrawals.take(A);
+            }
+            !taken
+        });
+        parent.join().unwrap();
+    });
+}
+
+/// A child takes a request back while a process finds it in the backlog of a listener; `counted` counts the child for as
+/// long as its connection is open.
+fn taken_back_from_a_backlog(group: &Arc<Group>, counted: &AtomicU32, take_back: impl FnOnce(&Group) -> bool) {
+    counted.fetch_add(1, Ordering::AcqRel);
+    let open = Arc::new(AtomicU32::new(1));
+    let process = beside(group, {
+        let open = Arc::clone(&open);
+        let is_open = move || open.load(Ordering::Acquire) == 1;
+        // It looks when it has read the request, and again when it has taken it.
+        move |group| is_open() && group.work(SECOND, A) && is_open()
+    });
+    let gives_up = take_back(group);
+    open.store(0, Ordering::Release);
+    counted.fetch_sub(1, Ordering::AcqRel);
+    let served = process.join().unwrap();
+    assert!(!(served && gives_up), "both served it");
 }

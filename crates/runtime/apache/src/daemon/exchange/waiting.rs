@@ -18,6 +18,8 @@ enum Withdrawn {
     No,
     /// There was no room to say so: it has not begun, and it may.
     Unsaid,
+    /// A process that does not see the page has taken it at this very moment, and cannot answer any more.
+    TakenUnseen,
 }
 
 /// How long a child that is to end waits for a process of a group that has none. A graceful restart has started them
@@ -110,6 +112,10 @@ impl Exchange<'_> {
             if overdue || leaves {
                 match self.withdraw(connection, claim, page) {
                     Withdrawn::No => return Ok(connection.has_frame()),
+                    Withdrawn::TakenUnseen => {
+                        self.accepted = true;
+                        return Err(self.broken(&ReadError::Closed, page));
+                    }
                     _ if left.is_zero() => return Err(self.done(Err(self.queue_timeout()))),
                     _ if overdue => return Err(self.broken(&ReadError::TimedOut, page)),
                     Withdrawn::Yes => return Err(Turn::Elsewhere),
@@ -136,17 +142,25 @@ impl Exchange<'_> {
 
     /// Takes the request back from the process that it was sent to.
     fn withdraw(&self, connection: &mut Connection, claim: &Claim<'_>, page: &StatusPage) -> Withdrawn {
-        // On the overflow listener it is nobody's: closing the connection is enough.
-        let Target::Place(place) = claim.target() else { return Withdrawn::Yes };
-        if self.foreign || !page.withdraw(self.ticket, place) {
+        let entered = !self.foreign
+            && match claim.target() {
+                Target::Place(place) => page.withdraw(self.ticket, place),
+                Target::Overflow => page.withdraw_anywhere(self.ticket),
+            };
+        if !entered {
             return if page.has_taken(self.ticket) { Withdrawn::No } else { Withdrawn::Unsaid };
         }
         // In this order: a thread that has another ticket by now has sent this one's response before.
         if page.has_taken(self.ticket) || connection.has_frame() {
-            page.keep_after_all(self.ticket, place);
+            match claim.target() {
+                Target::Place(place) => page.keep_after_all(self.ticket, place),
+                Target::Overflow => page.forget_withdrawal(self.ticket),
+            }
             return Withdrawn::No;
         }
-        Withdrawn::Yes
+        // A process that does not see this page (one of another generation, before it has said so) takes a request by
+        // writing to the connection.
+        if connection.close_to_answers() { Withdrawn::TakenUnseen } else { Withdrawn::Yes }
     }
 
     pub(super) fn queue_timeout(&self) -> Failure {

@@ -7,7 +7,7 @@ use wsgi_protocol::request::Facts;
 
 use crate::config::{Alias, Generation, MapHead, Registry, ServerConfig, Settings};
 use crate::directives::{self, Access};
-use crate::host::{Failure, FileKind, Request, Status, Verdict};
+use crate::host::{Failure, FileKind, Request, Status, Verdict, log};
 use crate::mapping::{HANDLER, LEGACY_HANDLER, alias_of};
 use crate::response::Rules;
 use crate::scripts::HandlerScript;
@@ -214,6 +214,13 @@ fn check<'r>(
     let content_length = body_length(request, settings)?;
     let limit = request.body_limit();
     if limit > 0 && u64::try_from(content_length).is_ok_and(|length| length > limit) {
+        // httpd's own words and number, which it logs itself where it looks at the length.
+        log::info(
+            log::Target::Request(request),
+            format_args!(
+                "AH01588: Requested content-length of {content_length} is larger than the configured limit of {limit}"
+            ),
+        );
         return Ok(Err(Status(413)));
     }
 

@@ -86,8 +86,8 @@ fn check(status: ffi::PyStatus) -> Result<(), String> {
     }
 }
 
-/// The process's locale decides on encodings as it would for `python3`. It is not coerced (PEP 538), because that
-/// writes `LC_CTYPE` into the environment that the application sees; UTF-8 mode (PEP 540) covers the C locale.
+/// The process's locale decides on encodings as it does for `python3`: one that is not set, is `C`, or is not installed
+/// becomes `C.UTF-8`, in the environment as well, so that programs that the application starts agree (PEP 538).
 unsafe fn preinitialise() -> Result<(), String> {
     // SAFETY: initialised before it is used.
     unsafe {
@@ -95,7 +95,6 @@ unsafe fn preinitialise() -> Result<(), String> {
         ffi::PyPreConfig_InitPythonConfig(config.as_mut_ptr());
         let mut config = config.assume_init();
         config.parse_argv = 0;
-        config.coerce_c_locale = 0;
         config.coerce_c_locale_warn = 0;
         check(ffi::Py_PreInitialize(&raw const config))
     }

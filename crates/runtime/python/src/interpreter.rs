@@ -244,7 +244,12 @@ impl Interpreter {
             {
                 self.complain(py, raised, "0090", "Unable to register the handler of SIGTERM.");
             }
-        } else if restrict_signals && let Err(raised) = signals::intercept(py, self, &module) {
+        } else if !restrict_signals {
+            // Python notes the actions that signals have when the main interpreter imports this, for all interpreters.
+            if self.group.is_empty() {
+                import(py, c"_signal")?;
+            }
+        } else if let Err(raised) = signals::intercept(py, self, &module) {
             self.complain(py, raised, "0183", "Unable to intercept 'signal.signal'.");
         }
         crate::forks::replace(py, self, &module)?;
@@ -343,7 +348,12 @@ impl Interpreter {
         let restrict = self.setting.config.restrict;
         let restrict_stdout = self.setting.scoped(&self.group, restrict.stdout, |scope| scope.restrict_stdout);
         let restrict_stdin = self.setting.scoped(&self.group, restrict.stdin, |scope| scope.restrict_stdin);
-        let stream = |which| wsgi::errors::open(log, wrapper, Log::Stream(self, which)).map(|(_, stream)| stream);
+        let stream = |which| {
+            let (_, stream) = wsgi::errors::open(log, wrapper, Log::Stream(self, which))?;
+            // As Python's own streams have it.
+            set(&stream, c"mode", &text(py, "w")?)?;
+            Ok(stream)
+        };
         let refused = |name| restrict::make(py, module).and_then(|kind| restrict::restricted(&kind, name));
         let replace = |name: &std::ffi::CStr, stream: Raise<Object<'py>>| -> Raise<()> {
             let stream = stream?;

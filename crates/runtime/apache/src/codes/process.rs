@@ -633,6 +633,13 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Serve the applications of other application groups by another daemon group; or use 'spawn', or subprocess.",
     ),
     code(
+        956,
+        Warning,
+        "C code in a daemon process has taken over a signal that mod_wsgi handles: faulthandler.register(), or an extension module.",
+        "The process does not react to it any more: with SIGTERM every stop takes until shutdown-timeout, with SIGUSR1 it is not recycled.",
+        "Use another signal. With SIGHUP or SIGUSR2 only mod_wsgi.subscribe_signals() is lost.",
+    ),
+    code(
         959,
         Error,
         "A log accepted nothing, as a rule because the program behind a piped ErrorLog is stopped or stuck.",

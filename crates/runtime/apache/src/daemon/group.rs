@@ -232,7 +232,11 @@ impl Account {
 fn identity(group: &DaemonGroup, apache: &ServingUser) -> Identity {
     let user = group.user.as_ref().map_or(apache.id, |user| user.id);
     let primary = group.group.unwrap_or(apache.group);
-    let groups = group.supplementary_groups.clone().unwrap_or_else(|| groups_of(user, primary));
+    let mut groups = group.supplementary_groups.clone().unwrap_or_else(|| groups_of(user, primary));
+    // As `initgroups` does it, and for programs that look there only.
+    if !groups.contains(&primary) {
+        groups.insert(0, primary);
+    }
     Identity { user, group: primary, groups }
 }
 

@@ -15,6 +15,10 @@ use super::server::Server;
 use super::signals;
 use super::timers::{Notice, Reason, Step, Timers};
 use super::watchdog::{Task, Watchdog};
+use crate::engine::Engine;
+
+/// How long a signal may be lost before that is noticed, in milliseconds.
+const SIGNAL_CHECK: u64 = 30_000;
 
 /// The exit status of a process that had to be aborted.
 pub(super) const ABORTED: i32 = 255;
@@ -26,6 +30,8 @@ pub(super) struct Monitor {
     /// Readable at its end: the server is gone. A byte: the successor serves.
     pub(super) control: Option<Held<OwnedFd>>,
     pub(super) watchdog: Option<Watchdog>,
+    /// The signals whose loss was logged, a bit for each.
+    lost_signals: u64,
     /// Ends with the process when it is dropped.
     reaper: Option<Sender<()>>,
 }
@@ -37,7 +43,7 @@ impl Monitor {
         control: Option<Held<OwnedFd>>,
         watchdog: Option<Watchdog>,
     ) -> Self {
-        Self { server, timers, control, watchdog, reaper: None }
+        Self { server, timers, control, watchdog, lost_signals: 0, reaper: None }
     }
 
     /// Runs until the process has to end, and ends it, except for the return from `main`.
@@ -80,8 +86,10 @@ impl Monitor {
                 // The steps may have changed what is observed.
                 continue;
             }
+            self.check_signals();
             let now = self.server.board.now();
             let wait = self.timers.next(now, &seen).map(|due| due.saturating_sub(now));
+            let wait = Some(wait.map_or(SIGNAL_CHECK, |wait| wait.min(SIGNAL_CHECK)));
             if let Err(error) = self.sleep(wait) {
                 let group = &self.server.group;
                 self.server.log.say(
@@ -93,6 +101,26 @@ impl Monitor {
                     return reason;
                 }
             }
+        }
+    }
+
+    /// Logs which signals no longer reach the process: C code has taken them over, as `faulthandler.register()` does. What an
+    /// application without WSGIRestrictSignal does on purpose is its own affair.
+    fn check_signals(&mut self) {
+        if !self.server.engine().is_some_and(Engine::restricts_signals) {
+            return;
+        }
+        for (signal, name) in signals::taken_over() {
+            if self.lost_signals & (1 << signal) != 0 {
+                continue;
+            }
+            self.lost_signals |= 1 << signal;
+            let group = &self.server.group;
+            let text = format!(
+                "WSGI0956: {name} is handled by something else in daemon process '{group}', such as faulthandler.register() \
+                 or an extension module: the process no longer reacts to it as mod_wsgi does."
+            );
+            self.server.log.say(Level::Warning, &text);
         }
     }
 

@@ -56,6 +56,20 @@ pub(super) fn install(wakeup: &'static Wakeup) {
     }
 }
 
+/// Those of the signals handled by the timers that somebody else handles now, for example C code by `sigaction`.
+pub(super) fn taken_over() -> impl Iterator<Item = (i32, &'static str)> {
+    let names = OWN.into_iter().zip(["SIGTERM", "SIGINT", "SIGUSR1", "SIGXCPU"]);
+    names.filter(|(signal, _)| {
+        // SAFETY: a zeroed sigaction is valid, and nothing but the action is asked for.
+        let action = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(*signal, std::ptr::null(), &raw mut action);
+            action.sa_sigaction
+        };
+        action != caught as *const () as usize
+    })
+}
+
 /// Lets SIGTERM and SIGINT end the process, as they do without [`install`].
 pub(super) fn let_end() {
     for signal in [libc::SIGTERM, libc::SIGINT] {

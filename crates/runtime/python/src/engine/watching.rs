@@ -33,6 +33,12 @@ impl Engine {
         self.setting.config.scopes.iter().any(|scope| scope.own_gil == Some(true))
     }
 
+    /// Whether no application of the process may set signal handlers.
+    pub(crate) fn restricts_signals(&self) -> bool {
+        let config = &self.setting.config;
+        config.restrict.signal && config.scopes.iter().all(|scope| scope.restrict_signal != Some(false))
+    }
+
     /// Returns once the GIL of each such interpreter was held.
     pub fn probe_own_gils(&'static self) {
         for interpreter in self.all().into_iter().skip(1).filter(|interpreter| interpreter.owns_gil()) {

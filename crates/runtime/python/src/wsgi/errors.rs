@@ -281,11 +281,14 @@ unsafe extern "C" fn yes_slot(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *
     unsafe { entered(|py| Ok(boolean(py, true))) }
 }
 
-unsafe extern "C" fn fileno_slot(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: called by CPython.
+/// Descriptor 2 of the process leads to a log as well: C code may write there, `faulthandler` above all. Nothing else has a
+/// descriptor, as what is written there would miss the log of its request.
+unsafe extern "C" fn fileno_slot(object: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: CPython calls with an object of the type.
     unsafe {
-        entered(|py| -> Raise<Object<'_>> {
-            Err(raise(py, os_error(), "wsgi.errors log object has no file descriptor"))
+        entered(|py| match value_of::<Log>(object) {
+            Log::Stream(_, Stream::Stderr) => integer(py, i64::from(libc::STDERR_FILENO)),
+            _ => Err(raise(py, os_error(), "wsgi.errors log object has no file descriptor")),
         })
     }
 }

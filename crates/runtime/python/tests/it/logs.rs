@@ -20,12 +20,16 @@ fn the_objects_have_the_references_interface() {
             _ => "<stdout>",
         };
         let name = format!("'{shown}'");
+        let number =
+            if object == "sys.stderr" { "2" } else { "OSError: wsgi.errors log object has no file descriptor" };
+        let mode = if object == "errors" { "None" } else { "'w'" };
         let rows = [
             ("type(X)", "<class '_io.TextIOWrapper'>"),
             ("X.name", name.as_str()),
             ("X.encoding, X.errors, X.line_buffering, X.write_through", "('utf-8', 'replace', True, True)"),
             ("X.closed, X.isatty(), X.writable(), X.readable(), X.seekable()", "(False, False, True, False, False)"),
-            ("X.fileno()", "OSError: wsgi.errors log object has no file descriptor"),
+            ("X.fileno()", number),
+            ("getattr(X, 'mode', None)", mode),
             ("X.write(b'x')", "TypeError: write() argument must be str, not bytes"),
             ("X.buffer.write(3)", "TypeError: a bytes-like object is required, not 'int'"),
             ("X.buffer.writelines(1)", "TypeError: writelines() argument must be an iterable of bytes-like objects"),
@@ -40,6 +44,16 @@ fn the_objects_have_the_references_interface() {
             rows.iter().map(|(expression, expected)| (expression.as_str(), *expected)).collect();
         check("", Client::default(), &rows);
     }
+}
+
+// Covers: rule:logs/stderr-descriptor
+#[test]
+fn faulthandler_finds_the_descriptor_of_sys_stderr() {
+    check(
+        "import faulthandler",
+        Client::default(),
+        &[("faulthandler.enable()", "None"), ("faulthandler.is_enabled()", "True"), ("faulthandler.disable()", "True")],
+    );
 }
 
 // Covers: rule:logs/record-per-line, rule:logs/partial-line-at-end, rule:logs/request-prefix

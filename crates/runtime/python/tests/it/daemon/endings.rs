@@ -187,3 +187,17 @@ fn a_request_from_before_a_change_ends_no_process_that_has_the_new_script() {
     assert_eq!(answer(&mut stream, b"").failure.map(|(code, _)| code), Some(FailureCode::Rejected));
     assert_eq!(daemon.wait().code(), Some(0));
 }
+
+// Covers: code:WSGI0956, rule:daemon/signals-taken-over
+#[test]
+fn a_signal_that_c_code_takes_over_is_logged_once() {
+    let mut daemon = Daemon::start("taken-over", |launch| launch.python.restrict.signal = true);
+    let mut stream = daemon.greeted();
+    stream.write_all(&daemon.request("/take-signal", "", b"", 0)).expect("it reads");
+    assert_eq!(answer(&mut stream, b"").status, 200);
+    // Any signal of its own has the monitor look.
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_line("WSGI0956: SIGUSR1 is handled by something else in daemon process 'web'");
+    daemon.signal(libc::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0));
+}

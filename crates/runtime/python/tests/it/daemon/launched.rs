@@ -53,6 +53,10 @@ def application(environ, start_response):
                 print("the child:", error, file=sys.stderr)
             os._exit(0)
         os.waitpid(child, 0)
+    if path == "/take-signal":
+        import faulthandler, signal
+        faulthandler.register(signal.SIGUSR1)
+        body = b"taken"
     if path == "/fork-and-close":
         child = os.fork()
         if child == 0:

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
-use super::{check, completions, explain, facts, graceful, man, render, restart, schema, start, status, stop};
+use super::{check, completions, explain, facts, graceful, man, render, restart, schema, secrets, start, status, stop};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::Environment;
 
@@ -46,6 +46,7 @@ enum Command {
     Restart(restart::Restart),
     Graceful(graceful::Graceful),
     Status(status::Status),
+    Secrets(secrets::SecretsCommand),
     Schema(schema::Schema),
     Explain(explain::Explain),
     Facts(facts::Facts),
@@ -63,6 +64,7 @@ impl Command {
             Self::Restart(command) => command.run(context),
             Self::Graceful(command) => command.run(context),
             Self::Status(command) => command.run(context),
+            Self::Secrets(command) => command.run(context),
             Self::Schema(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Facts(command) => command.run(context),

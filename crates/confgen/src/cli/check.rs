@@ -8,9 +8,9 @@ use serde_json::json;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::input::{MachineArgs, SpecArgs};
-use crate::diagnostic::{Code, Diagnostic};
-use crate::httpd::{ConfigTest, ConfigTestError, ServerRoot};
-use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, render_draft};
+use super::staged;
+use crate::diagnostic::Diagnostic;
+use crate::render::{RenderOptions, Tree, render_draft};
 use crate::spec::Spec;
 
 /// Check a spec, and let httpd check what is rendered from it, in a temporary directory.
@@ -36,13 +36,14 @@ impl Check {
         let tree = render_draft(&draft, &facts, &intended).map_err(Failure::of_spec)?;
         let mut findings = tree.warnings.clone();
         let tested = !self.no_httpd && facts.here;
+        if facts.here {
+            let missing = tree.secrets_that_fail(context.environment);
+            if !missing.is_empty() {
+                return Err(Failure { exit: Exit::Spec, diagnostics: missing });
+            }
+        }
         if tested {
-            let root = ServerRoot::temporary(None)
-                .map_err(|error| Failure::new(Exit::Environment, Diagnostic::error(Code::Io, error.to_string())))?;
-            let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
-            let tree = render_draft(&draft, &facts, &options).map_err(Failure::of_spec)?;
-            let test = config_test(&tree, context);
-            findings.extend(test?);
+            findings.extend(staged::test(&draft, &facts, context)?);
         }
         self.answer(context, &draft.spec, &tree, &findings, tested);
         Ok(Exit::Ok)
@@ -89,28 +90,4 @@ impl Check {
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Writes the tree to its (temporary) root and lets httpd read it. Secrets stay where they are.
-fn config_test(tree: &Tree, context: &Context<'_>) -> Result<Vec<Diagnostic>, Failure> {
-    let options =
-        WriteOptions { secrets: Secrets::Blank, environment: context.environment.clone(), ..WriteOptions::default() };
-    tree.write(&options).map_err(|diagnostics| Failure { exit: Exit::Environment, diagnostics })?;
-    let config = tree.config();
-    let test = ConfigTest {
-        binary: &tree.choice.httpd,
-        root: &tree.server_root,
-        config: &config,
-        environment: &tree.environment,
-    };
-    match test.run() {
-        Ok(warnings) => Ok(warnings.iter().map(|complaint| tree.explain(&tree.server_root, complaint)).collect()),
-        Err(ConfigTestError::Refused { complaints, .. }) => {
-            let diagnostics = complaints.iter().map(|complaint| tree.explain(&tree.server_root, complaint)).collect();
-            Err(Failure { exit: Exit::Refused, diagnostics })
-        }
-        Err(error @ ConfigTestError::Run { .. }) => {
-            Err(Failure::new(Exit::Environment, Diagnostic::error(Code::NoHttpd, error.to_string())))
-        }
-    }
 }

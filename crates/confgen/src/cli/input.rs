@@ -45,14 +45,57 @@ impl SpecArgs {
         let document =
             Document::parse(&name, text, Format::of(&name)).map_err(|error| Failure::new(Exit::Spec, error.into()))?;
         let mut root = document.root;
+        ensure_spec(&name, &root)?;
         for profile in &self.profile {
             root = Spec::with_profile(root, profile).map_err(|error| Failure::new(Exit::Spec, *error))?;
         }
         for setting in &self.set {
             root = merge_patch(root, &patch(setting)?);
         }
-        Ok(Draft::new(root))
+        ensure_site(&name, &root)?;
+        let mut draft = Draft::new(root);
+        draft.errors.splice(..0, without_schema(&name, &draft.spec.root));
+        Ok(draft)
     }
+}
+
+/// A file that is empty, or is something else, must not be taken for the spec of a server that does nothing.
+fn ensure_spec(name: &str, root: &Node) -> Result<(), Failure> {
+    let refuse = |message: String| {
+        let help = "a spec begins with `schema: confgen/1`";
+        Err(Failure::new(Exit::Spec, Diagnostic::error(Code::EmptySpec, message).help(help)))
+    };
+    match &root.value {
+        Value::Null => refuse(format!("{name} is empty")),
+        Value::Map(map) if map.entries.is_empty() => refuse(format!("{name} is empty")),
+        _ => Ok(()),
+    }
+}
+
+/// A document that does not say which format it has may have another one.
+fn without_schema(name: &str, root: &Node) -> Option<Diagnostic> {
+    let first = root.as_map().filter(|_| root.get("schema").is_none())?.entries.first()?;
+    let diagnostic = Diagnostic::error(Code::EmptySpec, format!("{name} has no `schema`"));
+    Some(diagnostic.at(first.key_span.clone(), "").help("a spec begins with `schema: confgen/1`"))
+}
+
+/// A spec that serves nothing is a mistake, or what was left of one by a profile.
+fn ensure_site(name: &str, root: &Node) -> Result<(), Failure> {
+    let filled = |key: &str| {
+        root.get(key).is_some_and(|node| match &node.value {
+            Value::Null => false,
+            Value::Map(map) => !map.entries.is_empty(),
+            Value::Seq(items) => !items.is_empty(),
+            // Of another type: that is reported with the other mistakes.
+            _ => true,
+        })
+    };
+    if root.as_map().is_none() || filled("sites") || filled("raw") {
+        return Ok(());
+    }
+    let diagnostic = Diagnostic::error(Code::EmptySpec, format!("{name} has no site: the server would serve nothing"));
+    let help = "add one: `sites: {www: {apps: {/: {script: /srv/app.wsgi}}}}`";
+    Err(Failure::new(Exit::Spec, diagnostic.at(root.span.clone(), "").help(help)))
 }
 
 fn read(path: &FsPath) -> Result<(String, String), Failure> {

@@ -1,6 +1,6 @@
 //! What the commands about running servers have in common: finding one by its name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::context::Context;
@@ -9,6 +9,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::httpd::{
     ConfigTest, ConfigTestError, Instance, LogTail, ProcessId, Record, Registry, RegistryError, Stat, State,
 };
+use crate::render::{WriteOptions, ensure_ours};
 
 /// How often a server without a log is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -69,6 +70,21 @@ fn only(registry: &Registry) -> Result<(Record, State), Failure> {
         Some(_) => {
             let diagnostic = Diagnostic::error(Code::Instance, "several servers are running");
             Err(Failure::new(Exit::Spec, diagnostic.help(format!("name one of them: {}", names.join(", ")))))
+        }
+    }
+}
+
+/// The directory of a server to come: one that is confgen's to write to, and that no running server uses.
+pub(super) fn free_root(folder: &Path) -> Result<PathBuf, Failure> {
+    let folder = std::path::absolute(folder).map_err(|error| Failure::io("use", folder, &error))?;
+    ensure_ours(&folder, &WriteOptions::default())
+        .map_err(|diagnostics| Failure { exit: Exit::Environment, diagnostics })?;
+    match Instance::serving_from(&folder) {
+        None => Ok(folder),
+        Some(pid) => {
+            let message = format!("{} is in use by a running server (pid {pid})", folder.display());
+            let help = "stop that server, or name another directory with `--server-root`";
+            Err(Failure::new(Exit::Environment, Diagnostic::error(Code::InUse, message).help(help)))
         }
     }
 }

@@ -14,6 +14,8 @@ mod man;
 mod render;
 mod restart;
 mod schema;
+mod secrets;
+mod staged;
 mod start;
 mod status;
 mod stop;

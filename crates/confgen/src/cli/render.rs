@@ -8,7 +8,10 @@ use serde_json::json;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::input::{MachineArgs, SpecArgs};
-use crate::render::{RenderOptions, Tree, WriteOptions, render_draft};
+use super::staged;
+use crate::diagnostic::Diagnostic;
+use crate::facts::Facts;
+use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, ensure_ours, render_draft};
 
 /// Render a spec: the files to standard output, or into a directory.
 #[derive(Debug, Args)]
@@ -29,6 +32,30 @@ pub(super) struct Render {
     /// Overwrite files that were edited by hand.
     #[arg(long, requires = "output")]
     force: bool,
+    /// Take over a directory that confgen did not make: files that the tree needs are overwritten, others stay.
+    #[arg(long, requires = "output")]
+    adopt: bool,
+    /// With `--adopt`: take over a folder of the system, such as /etc/apache2.
+    #[arg(long, requires = "adopt")]
+    system_folder: bool,
+    /// Remove the files of the tree before although the spec has no application any more.
+    #[arg(long, requires = "output")]
+    prune: bool,
+    /// Write without letting httpd test the configuration first. With `--facts` it is not tested.
+    #[arg(long, requires = "output")]
+    no_test: bool,
+    /// When the values of secrets are taken: `now`, or `later` by `confgen secrets DIR`. Default: now, with `--facts` later.
+    #[arg(long, value_name = "WHEN", requires = "output")]
+    secrets: Option<When>,
+}
+
+/// When the values of secrets are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum When {
+    /// When the tree is written.
+    Now,
+    /// On the machine that it is for.
+    Later,
 }
 
 impl Render {
@@ -45,7 +72,16 @@ impl Render {
         };
         let tree = render_draft(&draft, &facts, &options).map_err(Failure::of_spec)?;
         match output {
-            Some(output) => self.write(context, &tree, &output)?,
+            Some(output) => {
+                // The directory is judged first: what is wrong with it is no matter of the spec.
+                ensure_ours(&output, &self.write_options(context, &facts)).map_err(Failure::of_spec)?;
+                let mut findings = tree.warnings.clone();
+                if facts.here && !self.no_test {
+                    findings.extend(staged::test(&draft, &facts, context)?);
+                }
+                self.write(context, &tree, &output, &self.write_options(context, &facts), &findings)?;
+                return Ok(Exit::Ok);
+            }
             None if context.json => context.print_json(&json!({
                 "choice": tree.choice,
                 "files": tree.files.iter().map(|file| json!({
@@ -54,7 +90,7 @@ impl Render {
                     "text": tree.text(&file.path),
                 })).collect::<Vec<_>>(),
                 "environment": tree.environment,
-                "diagnostics": tree.warnings.iter().map(crate::diagnostic::Diagnostic::to_json).collect::<Vec<_>>(),
+                "diagnostics": tree.warnings.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
             })),
             None => context.print(&tree.to_text()),
         }
@@ -64,10 +100,27 @@ impl Render {
         Ok(Exit::Ok)
     }
 
-    fn write(&self, context: &Context<'_>, tree: &Tree, output: &std::path::Path) -> Result<(), Failure> {
-        let options =
-            WriteOptions { force: self.force, environment: context.environment.clone(), ..WriteOptions::default() };
-        let written = tree.write_to(output, &options).map_err(Failure::of_spec)?;
+    fn write_options(&self, context: &Context<'_>, facts: &Facts) -> WriteOptions {
+        let later = self.secrets.map_or(!facts.here, |when| when == When::Later);
+        WriteOptions {
+            force: self.force,
+            adopt: self.adopt,
+            system_folder: self.system_folder,
+            prune: self.prune,
+            secrets: if later { Secrets::Later } else { Secrets::Take },
+            environment: context.environment.clone(),
+        }
+    }
+
+    fn write(
+        &self,
+        context: &Context<'_>,
+        tree: &Tree,
+        output: &std::path::Path,
+        options: &WriteOptions,
+        findings: &[Diagnostic],
+    ) -> Result<(), Failure> {
+        let written = tree.write_to(output, options).map_err(Failure::of_spec)?;
         if context.json {
             context.print_json(&json!({
                 "directory": output,
@@ -75,20 +128,14 @@ impl Render {
                 "changed": written.changed,
                 "unchanged": written.unchanged,
                 "removed": written.removed,
+                "later": written.later,
                 "environment": tree.environment,
-                "diagnostics": tree.warnings.iter().map(crate::diagnostic::Diagnostic::to_json).collect::<Vec<_>>(),
+                "diagnostics": findings.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
             }));
             return Ok(());
         }
-        let mut text = String::new();
-        for (what, files) in
-            [("wrote", &written.changed), ("unchanged", &written.unchanged), ("removed", &written.removed)]
-        {
-            for file in files {
-                text += &format!("{what:<10}{}\n", output.join(file).display());
-            }
-        }
-        context.print(&text);
+        context.print(&written.to_text(output));
+        context.report(findings);
         Ok(())
     }
 }

@@ -146,9 +146,7 @@ impl Start {
         let registry = registry(context);
         registry.ensure_free(&wanted.name).map_err(|error| instances::failure(&error))?;
         let root = match &self.server_root {
-            Some(folder) => {
-                ServerRoot::at(&std::path::absolute(folder).map_err(|error| Failure::io("use", folder, &error))?)
-            }
+            Some(folder) => ServerRoot::at(&instances::free_root(folder)?),
             None => ServerRoot::temporary(None),
         };
         let mut root = root.map_err(|error| environment(Code::Io, error.to_string()))?;

@@ -137,6 +137,10 @@ codes! {
     Upstream = "CG126", "upstream",
         "The target of an upstream is not a URL that httpd can pass requests on to.",
         "Write scheme, host and, if need be, port and path: http://127.0.0.1:9001, http://backend:8080/path, or unix:/run/backend.sock.";
+    /// A spec with nothing in it.
+    EmptySpec = "CG127", "no spec",
+        "The document is empty, does not say which format it has, or has no site. A file that was cut off looks like this.",
+        "Begin the spec with `schema: confgen/1`, and give it a site.";
     /// An option that does not fit what is asked for.
     Option = "CG140", "the option does not apply",
         "An option of the command line does not apply to the form of the command that it was given with. It is refused rather than ignored.",
@@ -182,6 +186,27 @@ codes! {
     Instance = "CG410", "instance",
         "There is no running server of that name, or there is one already.",
         "`confgen status` lists the servers that run.";
+    /// A directory that confgen did not make.
+    ForeignFolder = "CG411", "not written by confgen",
+        "The directory, or a file in the way of the tree's own, was not written by confgen: what it holds would be lost.",
+        "Name an empty directory. `confgen render SPEC -o DIR --adopt` takes the directory over.";
+    /// All applications would go.
+    NothingLeft = "CG412", "no application is left",
+        "The tree on disk has files of applications or secrets, and the spec has none any more. An empty or wrong spec looks like this.",
+        "Check the spec and its profile. `confgen render SPEC -o DIR --prune` removes the files.";
+    /// A server uses the tree.
+    InUse = "CG413", "in use",
+        "A running server has its configuration in the directory; another one there would take over its files.",
+        "Stop that server first, or name another directory.";
+    /// Somebody else could change what is written.
+    UnsafeFolder = "CG414", "unsafe directory",
+        "The directory, or a part of it, belongs to another user, can be written by everybody, or is a symbolic link. \
+         Somebody else could replace what root reads, or have root write elsewhere.",
+        "Use a directory of your own below folders that only root and you can write to.";
+    /// A folder of the system.
+    SystemFolder = "CG415", "a folder of the system",
+        "The directory belongs to the operating system or to a package.",
+        "Name a directory for the tree alone, such as /srv/NAME.";
     /// An application raises an exception while it is loaded.
     AppFails = "CG430", "an application does not load",
         "The script or module of an application cannot be read, raised an exception, or called sys.exit() while it was loaded.",

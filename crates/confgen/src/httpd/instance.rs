@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::locate;
 use super::process::{self, Handle, ProcessId, Signal, Stat};
 use super::tail::LogTail;
 
@@ -104,11 +105,33 @@ impl Instance {
         Self::verified(open(pid)?, root)
     }
 
+    /// The pid of the httpd whose configuration or server root is in a folder, whoever started it.
+    pub fn serving_from(folder: &Path) -> Option<u32> {
+        let folder = folder.canonicalize().ok()?;
+        let config = folder.join("httpd.conf");
+        let same = |argument: &str, wanted: &Path| Path::new(argument).canonicalize().is_ok_and(|path| path == wanted);
+        let uses = |stat: &&Stat| {
+            let arguments = process::arguments(stat.pid);
+            locate::is_known_name(arguments.first().map_or("", String::as_str))
+                && runs_its_name(stat.pid, &arguments)
+                && arguments.windows(2).any(|pair| match pair[0].as_str() {
+                    "-d" => same(&pair[1], &folder),
+                    "-f" => same(&pair[1], &config),
+                    _ => false,
+                })
+        };
+        let all: Vec<Stat> = process::all().into_iter().filter(|stat| !stat.is_zombie()).collect();
+        let users: Vec<&Stat> = all.iter().filter(uses).collect();
+        // Its children show the same arguments.
+        users.iter().find(|stat| !users.iter().any(|other| other.pid == stat.parent)).map(|stat| stat.pid)
+    }
+
     /// A process is our server if it is an httpd that was started with our server root.
     fn verified(handle: Handle, root: &Path) -> Result<Self, Stale> {
         let pid = handle.id().pid;
         let arguments = process::arguments(pid);
-        let ours = arguments.windows(2).any(|pair| pair[0] == "-d" && Path::new(&pair[1]) == root);
+        let ours = runs_its_name(pid, &arguments)
+            && arguments.windows(2).any(|pair| pair[0] == "-d" && Path::new(&pair[1]) == root);
         if !ours || !handle.id().is_alive() {
             return Err(another(pid));
         }
@@ -294,6 +317,17 @@ fn started_daemons(log: Option<&Path>) -> HashMap<u32, String> {
         Some((line.pid?, rest.split_once('\'')?.0.to_owned()))
     });
     named.collect()
+}
+
+/// Whether a process runs the program that its argument 0 names: any other may have been started with httpd's arguments.
+fn runs_its_name(pid: u32, arguments: &[String]) -> bool {
+    let Some(first) = arguments.first().map(Path::new) else { return false };
+    // Another user's process keeps its executable to itself; that of a binary which was replaced has a note behind its name.
+    process::executable(pid).is_none_or(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        first.file_name().is_some_and(|own| own.to_string_lossy() == name.trim_end_matches(" (deleted)"))
+            || first.canonicalize().is_ok_and(|own| own == path)
+    })
 }
 
 fn open(pid: u32) -> Result<Handle, Stale> {

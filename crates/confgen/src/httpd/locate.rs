@@ -9,6 +9,12 @@ use super::command;
 /// Names under which distributions install the server, in the order of trying.
 const NAMES: &[&str] = &["apache2", "httpd"];
 
+/// Whether an argument 0 is that of an httpd.
+pub(super) fn is_known_name(first: &str) -> bool {
+    let name = Path::new(first).file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    NAMES.iter().any(|known| name.starts_with(known))
+}
+
 /// Folders that an ordinary user's search path often lacks.
 const SYSTEM_FOLDERS: &[&str] =
     &["/usr/sbin", "/usr/local/sbin", "/usr/local/apache2/bin", "/usr/bin", "/usr/local/bin", "/sbin"];

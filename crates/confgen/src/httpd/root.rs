@@ -18,6 +18,8 @@ pub const SOCKET_PATH_LIMIT: usize = 107;
 pub struct ServerRoot {
     path: PathBuf,
     temporary: Option<TempDir>,
+    /// Folders that were made here, in this order.
+    made: Vec<PathBuf>,
 }
 
 /// Why a server root could not be made.
@@ -47,19 +49,19 @@ impl ServerRoot {
         let created = below.map_or_else(|| builder.tempdir(), |folder| builder.tempdir_in(folder));
         let place = below.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let temporary = created.map_err(|cause| RootError::Create { path: place, cause })?;
-        let root = Self { path: temporary.path().to_owned(), temporary: Some(temporary) };
+        let mut root = Self { path: temporary.path().to_owned(), temporary: Some(temporary), made: Vec::new() };
         root.prepare()?;
         Ok(root)
     }
 
-    /// Uses a given folder, which is made if need be and kept.
+    /// Uses a given folder, which is made if need be. What was made is kept unless it is still empty when this is dropped.
     pub fn at(path: &Path) -> Result<Self, RootError> {
-        let root = Self { path: path.to_owned(), temporary: None };
+        let mut root = Self { path: path.to_owned(), temporary: None, made: Vec::new() };
         root.prepare()?;
         Ok(root)
     }
 
-    fn prepare(&self) -> Result<(), RootError> {
+    fn prepare(&mut self) -> Result<(), RootError> {
         if self.run().as_os_str().len() + SOCKET_NAME_ROOM > SOCKET_PATH_LIMIT {
             return Err(RootError::TooLong(self.path.clone()));
         }
@@ -68,6 +70,11 @@ impl ServerRoot {
             // Rights of a folder that was there already are its owner's affair; the temporary one was made just now.
             if self.temporary.is_none() && folder.is_dir() {
                 continue;
+            }
+            if self.temporary.is_none() {
+                let missing: Vec<PathBuf> =
+                    folder.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+                self.made.extend(missing.into_iter().rev());
             }
             fs::create_dir_all(&folder).map_err(failed)?;
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
@@ -115,6 +122,19 @@ impl ServerRoot {
     }
 }
 
+impl Drop for ServerRoot {
+    fn drop(&mut self) {
+        // A tree was written here, and its folders stay as well.
+        if self.path.join("httpd.conf").exists() {
+            return;
+        }
+        for folder in self.made.iter().rev() {
+            // One that is not empty stays: whoever put something there wants it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +160,18 @@ mod tests {
         let root = ServerRoot::at(&shared).unwrap();
         assert_eq!(mode(&shared), 0o1777);
         assert_eq!((mode(&root.logs()), mode(&root.run())), (0o755, 0o755));
+    }
+
+    #[test]
+    fn folders_that_were_made_for_nothing_go_again() {
+        let top = tempfile::tempdir().unwrap();
+        let deep = top.path().join("a/b");
+        drop(ServerRoot::at(&deep).unwrap());
+        assert!(!top.path().join("a").exists());
+        let root = ServerRoot::at(&deep).unwrap();
+        fs::write(deep.join("httpd.conf"), "").unwrap();
+        drop(root);
+        assert!(deep.join("logs").is_dir() && deep.join("run").is_dir());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::modules::Modules;
 use super::origin::{Arg, Origins};
 use super::tree::{Choice, Content, File, Tree};
 use super::view::{HttpdConf, ModuleView};
-use super::{RenderOptions, daemons, hosts, raw, reach, server, support};
+use super::{RenderOptions, ctl, daemons, hosts, raw, reach, server, support};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::document::Path;
 use crate::facts::Facts;
@@ -174,6 +174,7 @@ impl<'a> Builder<'a> {
             mode: 0o644,
             content: Content::Text { text: finished.text, lines: finished.lines },
         }];
+        files.push(ctl::file(self.spec, self.facts, &root));
         files.extend(self.files);
         Ok(Tree {
             server_root: root,

@@ -4,13 +4,16 @@
 mod access;
 mod accounts;
 mod app;
+mod beneath;
 mod builder;
 mod certificate;
+mod ctl;
 mod daemons;
 mod debug;
 pub(crate) mod files;
 mod handlers;
 mod hosts;
+mod manifest;
 mod modules;
 mod mounts;
 mod origin;
@@ -22,11 +25,16 @@ mod server;
 mod settings;
 mod site;
 mod support;
+mod territory;
 mod tree;
 mod upstreams;
 mod view;
+mod write;
 
-pub use tree::{Choice, Content, File, MANIFEST, SecretLine, Secrets, Tree, WriteOptions, Written};
+pub use manifest::MANIFEST;
+pub use territory::ensure_ours;
+pub use tree::{Choice, Content, File, SecretLine, Tree};
+pub use write::{Secrets, WriteOptions, Written, fill_secrets};
 
 use std::path::PathBuf;
 

@@ -217,7 +217,7 @@ fn served(values: &[String]) -> Vec<String> {
     });
     let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
     let tree = rendered(&text.to_string(), &this_machine(), &options).unwrap_or_else(|errors| panic!("{errors}"));
-    tree.write(&WriteOptions::default()).unwrap();
+    tree.write(&WriteOptions { adopt: true, ..WriteOptions::default() }).unwrap();
     let mut server = Launch::new(&tree.choice.httpd, root.path())
         .environment(tree.environment.clone())
         .ready_when(Readiness::Answers(port.address()))

@@ -29,7 +29,9 @@ impl Spec {
     fn new(text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("spec.yaml");
-        fs::write(&path, text).unwrap();
+        // At the end, so that the lines of the text keep their numbers.
+        let schema = if text.contains("schema:") { "" } else { "\nschema: confgen/1\n" };
+        fs::write(&path, format!("{text}{schema}")).unwrap();
         Self { _directory: directory, path }
     }
 
@@ -217,12 +219,13 @@ fn secrets_are_never_printed() {
     let file = directory.path().join("secret");
     fs::write(&file, "planted-value\n").unwrap();
     let spec = Spec::new(&format!(
-        "daemons: {{d: {{thraeds: 1, env: {{A: {{secret: {{file: {}}}}}, B: {{secret: {{env: PLANTED}}}}}}}}}}",
+        "sites: {{main: {{}}}}\ndaemons: {{d: {{thraeds: 1, env: {{A: {{secret: {{file: {}}}}}, B: {{secret: {{env: PLANTED}}}}}}}}}}",
         file.display()
     ));
     let tree = directory.path().join("tree");
     for set in ["daemons.d.thraeds=1", "daemons.d.thraeds=null"] {
-        for more in [&["--json"][..], &[], &["-o", tree.to_str().unwrap()], &["--json", "-o", tree.to_str().unwrap()]] {
+        let out = ["-o", tree.to_str().unwrap(), "--secrets", "now"];
+        for more in [&["--json"][..], &[], &out, &[&["--json"][..], &out].concat()] {
             let mut arguments = vec!["render", spec.path(), FACTS[0], FACTS[1], "--set", set];
             arguments.extend(more);
             let output = confgen().env("PLANTED", "planted-variable").args(&arguments).output().unwrap();

@@ -15,3 +15,4 @@ mod start_applications;
 mod start_debug;
 mod start_ends;
 mod tls;
+mod tree;

@@ -350,7 +350,7 @@ fn unchanged_files_are_not_touched_and_edited_ones_not_overwritten() {
         tree.write(&WriteOptions { force, ..WriteOptions::default() })
     };
     let first = write(3, false).unwrap();
-    assert_eq!(first.changed, ["httpd.conf", "secrets/d.env", "apps/main-root.wsgi"]);
+    assert_eq!(first.changed, ["httpd.conf", "ctl", "secrets/d.env", "apps/main-root.wsgi"]);
     let stamp =
         |file: &str| fs::metadata(root.join(file)).map(|metadata| (metadata.ino(), metadata.mtime_nsec())).unwrap();
     let before: Vec<_> = ["httpd.conf", "secrets/d.env", "MANIFEST.json"].map(stamp).into();
@@ -359,7 +359,7 @@ fn unchanged_files_are_not_touched_and_edited_ones_not_overwritten() {
     assert_eq!(["httpd.conf", "secrets/d.env", "MANIFEST.json"].map(stamp).to_vec(), before);
     let third = write(4, false).unwrap();
     assert_eq!(third.changed, ["httpd.conf"]);
-    assert_eq!(third.unchanged, ["secrets/d.env", "apps/main-root.wsgi"]);
+    assert_eq!(third.unchanged, ["ctl", "secrets/d.env", "apps/main-root.wsgi"]);
 
     fs::write(root.join("httpd.conf"), "# by hand\n").unwrap();
     let refused = write(5, false).unwrap_err();
@@ -369,7 +369,10 @@ fn unchanged_files_are_not_touched_and_edited_ones_not_overwritten() {
     assert!(fs::read_to_string(root.join("httpd.conf")).unwrap().contains("threads=\"5\""));
 
     let tree = rendered("sites: {main: {}}", &machine(), &options).unwrap();
-    let fourth = tree.write(&WriteOptions::default()).unwrap();
+    let refused = tree.write(&WriteOptions::default()).unwrap_err();
+    assert_eq!(refused[0].code.id(), "CG412");
+    assert!(root.join("secrets/d.env").exists());
+    let fourth = tree.write(&WriteOptions { prune: true, ..WriteOptions::default() }).unwrap();
     assert_eq!(fourth.removed, ["apps/main-root.wsgi", "secrets/d.env"]);
     assert!(!root.join("secrets/d.env").exists());
 }
@@ -442,7 +445,7 @@ fn what_cannot_be_written_leaves_the_tree_as_it_was() {
     assert_eq!(fs::read_to_string(root.join("httpd.conf")).unwrap(), before);
     let mut left: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["MANIFEST.json", "apps", "httpd.conf", "logs", "run"], "nothing half written is left");
+    assert_eq!(left, ["MANIFEST.json", "apps", "ctl", "httpd.conf", "logs", "run"], "nothing half written is left");
 }
 
 #[test]

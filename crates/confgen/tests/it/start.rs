@@ -166,7 +166,7 @@ fn a_folder_that_the_serving_user_cannot_enter_is_named() {
     assert!(err.contains("error[CG408]") && err.contains(&expected), "{err}");
     let port = confgen::httpd::HeldPort::loopback().unwrap().port();
     let spec = format!(
-        "server: {{listen: {{http: '127.0.0.1:{port}'}}}}\ndaemons: {{d: {{}}}}\nsites: {{s: {{apps: {{/: {{script: /etc/hostname, daemon: d}}}}}}}}\n"
+        "schema: confgen/1\nserver: {{listen: {{http: '127.0.0.1:{port}'}}}}\ndaemons: {{d: {{}}}}\nsites: {{s: {{apps: {{/: {{script: /etc/hostname, daemon: d}}}}}}}}\n"
     );
     fs::write(place.site().join("spec.yaml"), spec).unwrap();
     let (code, _, err) = place.run(&["start", "--spec", "spec.yaml", "--server-root", "tree"]);

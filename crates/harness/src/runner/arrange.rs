@@ -372,8 +372,13 @@ fn configure(
     // A missing or unreadable file is a symptom that scenarios show; httpd itself tells of the others.
     let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: Some(false) };
     let tree = render(&spec, surroundings.facts, &options).map_err(told)?;
-    tree.write(&WriteOptions { environment: surroundings.environment.clone(), ..WriteOptions::default() })
-        .map_err(told)?;
+    tree.write(&WriteOptions {
+        // The files of the scenario stand there already.
+        adopt: true,
+        environment: surroundings.environment.clone(),
+        ..WriteOptions::default()
+    })
+    .map_err(told)?;
     Ok(tree)
 }
 

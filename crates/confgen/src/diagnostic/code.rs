@@ -141,6 +141,11 @@ codes! {
     EmptySpec = "CG127", "no spec",
         "The document is empty, does not say which format it has, or has no site. A file that was cut off looks like this.",
         "Begin the spec with `schema: confgen/1`, and give it a site.";
+    /// A raw text that needs embedded mode.
+    EmbeddedByRaw = "CG128", "Python in Apache's own processes",
+        "Every application of the spec has a daemon, so that Apache's own processes would need no Python. A `raw` text mounts something \
+         there, or includes lines that confgen does not see, and `WSGIRestrictEmbedded` is not set.",
+        "Give what is mounted a daemon, or set `runtime.restrict.embedded` to what is meant.";
     /// An option that does not fit what is asked for.
     Option = "CG140", "the option does not apply",
         "An option of the command line does not apply to the form of the command that it was given with. It is refused rather than ignored.",

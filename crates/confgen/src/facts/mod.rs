@@ -162,7 +162,13 @@ impl Facts {
 
     /// The name (or `#` and the number) of a user's own group.
     pub(crate) fn group_of(&self, account: &str) -> Option<String> {
-        let user = self.users.get(account).copied().or_else(|| self.here.then(|| probe::user(account))?)?;
+        let user = match account.strip_prefix('#') {
+            Some(number) => {
+                let uid: u32 = number.parse().ok()?;
+                self.users.values().find(|user| user.uid == uid).copied()?
+            }
+            None => self.users.get(account).copied().or_else(|| self.here.then(|| probe::user(account))?)?,
+        };
         let name = self.groups.iter().find(|(_, gid)| **gid == user.gid).map(|(name, _)| name.clone());
         Some(name.unwrap_or_else(|| format!("#{}", user.gid)))
     }

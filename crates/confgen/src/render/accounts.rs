@@ -21,13 +21,32 @@ pub(super) fn user(builder: &mut Builder<'_>, account: &Account, key: &Path) {
     }
 }
 
-/// A group has to exist, and can only be changed to by root.
+/// A user's own primary group, where root may change to it. Nothing for an account that only its number is known of.
+pub(super) fn group_of(builder: &mut Builder<'_>, account: &Account, key: &Path) -> Option<String> {
+    if !builder.facts.starts_as_root() || builder.facts.user(account.as_str()) == Some(0) {
+        return None;
+    }
+    let group = builder.facts.group_of(account.as_str())?;
+    if builder.facts.group(&group) == Some(0) {
+        let message = format!("the primary group of `{account}` is root's");
+        let diagnostic = Diagnostic::error(Code::ServesAsRoot, message);
+        builder.report(key, "", diagnostic.help("name an unprivileged group with `group`"));
+        return None;
+    }
+    Some(group)
+}
+
+/// A group has to exist, must not be root's, and can only be changed to by root.
 pub(super) fn group(builder: &mut Builder<'_>, account: &Account, key: &Path) {
     match builder.facts.group(account.as_str()) {
         None => {
             let diagnostic = Diagnostic::error(Code::UnknownUser, format!("there is no group `{account}`"));
             let known = builder.facts.groups.keys().map(String::as_str);
             builder.report(key, "", diagnostic.did_you_mean(account.as_str(), known));
+        }
+        Some(0) => {
+            let diagnostic = Diagnostic::error(Code::ServesAsRoot, "applications are never run with root's group");
+            builder.report(key, "", diagnostic.help("name an unprivileged group"));
         }
         Some(_) => needs_root(builder, key, &format!("running with the group `{account}`"), false),
     }

@@ -39,6 +39,14 @@ fn view(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon) -> DaemonView {
             let own = setting.key.iter().fold(key.clone(), |path, key| path.join(*key));
             options.push(OptionView { name: setting.option, value: builder.arg(&own, value) });
         }
+        // Without a group the processes would have Apache's, and with it what Apache may read.
+        if setting.option == "user"
+            && daemon.group.is_none()
+            && let Some(user) = &daemon.user
+            && let Some(group) = accounts::group_of(builder, user, &key.join("user"))
+        {
+            options.push(OptionView { name: "group", value: builder.arg(&key.join("user"), group) });
+        }
     }
     for (variable, value) in settings::plain_variables(daemon) {
         let own = key.join("env").join(variable);

@@ -10,6 +10,7 @@ mod certificate;
 mod ctl;
 mod daemons;
 mod debug;
+mod embedded;
 pub(crate) mod files;
 mod handlers;
 mod hosts;

@@ -7,7 +7,7 @@ use super::builder::Builder;
 use super::raw::Place;
 use super::settings;
 use super::view::{AccessView, EndpointView, Line, LogsView, MimeTypes, RawView, RuntimeView, ServerView};
-use super::{accounts, files};
+use super::{accounts, embedded, files};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Path;
 use crate::facts::venv_version;
@@ -171,8 +171,10 @@ pub(super) fn wsgi_module(builder: &mut Builder<'_>) -> PathBuf {
 pub(super) fn serving_user(builder: &mut Builder<'_>) -> String {
     let spec = builder.spec;
     let key = Path::of(["server", "user"]);
-    if let Some(group) = &spec.server.group {
-        accounts::group(builder, group, &Path::of(["server", "group"]));
+    match (&spec.server.group, &spec.server.user) {
+        (Some(group), _) => accounts::group(builder, group, &Path::of(["server", "group"])),
+        (None, Some(user)) => drop(accounts::group_of(builder, user, &key)),
+        (None, None) => {}
     }
     match &spec.server.user {
         Some(user) => {
@@ -425,6 +427,13 @@ pub(super) fn runtime(builder: &mut Builder<'_>, module: &std::path::Path) -> Ru
         for value in (setting.values)(spec) {
             lines.push(Line::quoted(setting.directive, [builder.arg(&own, value)]));
         }
+    }
+    if let Some(line) = embedded::opened_by_raw(spec) {
+        let message = "this line needs Python in Apache's own processes: `WSGIRestrictEmbedded` is not set";
+        let diagnostic = Diagnostic::warning(Code::EmbeddedByRaw, message);
+        let help =
+            "give it a daemon (`process-group=NAME`), or say that it is meant: `runtime.restrict.embedded: false`";
+        builder.report(&line, "", diagnostic.help(help));
     }
     lines.extend(telemetry(builder));
     check_python(builder);

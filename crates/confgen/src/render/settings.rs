@@ -59,7 +59,7 @@ global_settings! {
     "WSGIRestrictStdin" ["runtime"."restrict"."stdin"] |m| flag(m.runtime.restrict.stdin);
     "WSGIRestrictStdout" ["runtime"."restrict"."stdout"] |m| flag(m.runtime.restrict.stdout);
     "WSGIRestrictSignal" ["runtime"."restrict"."signal"] |m| flag(m.runtime.restrict.signal);
-    "WSGIRestrictEmbedded" ["runtime"."restrict"."embedded"] |m| flag(restrict_embedded(m));
+    "WSGIRestrictEmbedded" ["runtime"."restrict"."embedded"] |m| flag(super::embedded::restricted(m));
     "WSGIPython" ["runtime"."python"."version"] |m| one(m.runtime.python.version.as_ref());
     "WSGIPythonHome" ["runtime"."python"."venv"] |m| one(m.runtime.python.venv.as_ref());
     "WSGIPythonHome" ["runtime"."python"."home"] |m| one(m.runtime.python.home.as_ref());
@@ -84,18 +84,6 @@ global_settings! {
             RecordFormat::Json => "json",
         }))
     };
-}
-
-/// Apache's children need no Python when every application has a daemon.
-fn restrict_embedded(model: &Model) -> Option<bool> {
-    model.runtime.restrict.embedded.or_else(|| {
-        let apps = model.sites.values().flat_map(|site| site.apps.values()).map(|app| app.daemon.is_some());
-        let handlers = model.sites.values().flat_map(|site| site.handlers.values());
-        let mut in_daemon = apps.chain(handlers.map(|handler| handler.daemon.is_some())).peekable();
-        let any = in_daemon.peek().is_some();
-        let only_daemons = in_daemon.all(|daemon| daemon);
-        (any && only_daemons && model.runtime.import.is_empty() && model.raw.is_empty()).then_some(true)
-    })
 }
 
 /// An option of a group of daemons.

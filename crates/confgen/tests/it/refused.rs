@@ -162,11 +162,18 @@ fn root_never_serves() {
     facts.start.user = "root".into();
     facts.start.uid = 0;
     facts.start.web_user = None;
+    facts.users.insert("rooted".into(), confgen::facts::UserFacts { uid: 4711, gid: 0 });
     for text in [
         "sites: {}",
         "server: {user: root}",
         "server: {user: nobody}\ndaemons: {d: {user: root}}",
         "server: {user: '#0'}",
+        "server: {user: nobody, group: root}",
+        "server: {user: nobody}\ndaemons: {d: {user: nobody, group: root}}",
+        "server: {user: nobody}\ndaemons: {d: {user: nobody, group: '#0'}}",
+        "server: {user: nobody}\ndaemons: {d: {user: nobody, supplementary-groups: [root]}}",
+        "server: {user: nobody}\ndaemons: {d: {user: rooted}}",
+        "server: {user: rooted}",
     ] {
         let errors = rendered(text, &facts, &RenderOptions::default()).unwrap_err();
         assert!(errors.contains("error[CG117]"), "{text}\n{errors}");

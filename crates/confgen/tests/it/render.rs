@@ -105,6 +105,42 @@ fn daemons_of_raw_lines_have_a_place_for_their_sockets() {
 }
 
 #[test]
+fn a_daemon_has_the_primary_group_of_its_user() {
+    let facts = machine();
+    let group = |daemon: &str| {
+        let tree = rendered(&format!("daemons: {{d: {{{daemon}}}}}"), &facts, &RenderOptions::default()).unwrap();
+        let conf = tree.text("httpd.conf").unwrap();
+        let line = conf.lines().find(|line| line.trim_start().starts_with("group="));
+        line.map(|line| line.trim_matches([' ', '\\']).to_owned())
+    };
+    assert_eq!(group("user: shop-web").as_deref(), Some("group=\"shop-web\""));
+    assert_eq!(group("user: shop-web, group: www-data").as_deref(), Some("group=\"www-data\""));
+    assert_eq!(group(""), None);
+}
+
+#[test]
+fn only_a_raw_text_that_mounts_something_opens_embedded_mode() {
+    for (raw, restricted) in [
+        ("Header set X y", true),
+        ("WSGIDaemonProcess x", true),
+        ("WSGIScriptAlias /x /x.wsgi process-group=d", true),
+        ("WSGIScriptAlias /x /x.wsgi", false),
+        ("AddHandler wsgi-script .wsgi", false),
+    ] {
+        let text = format!(
+            "daemons: {{d: {{}}}}\nsites: {{s: {{apps: {{/: {{script: /a, daemon: d}}}}}}}}\nraw: [{{at: site.s.end, text: '{raw}'}}]"
+        );
+        let tree = rendered(&text, &machine(), &RenderOptions::default()).unwrap();
+        let conf = tree.text("httpd.conf").unwrap();
+        assert_eq!(conf.contains("WSGIRestrictEmbedded \"On\""), restricted, "{raw}\n{conf}");
+        let codes: Vec<_> = tree.warnings.iter().map(|warning| warning.code.id()).collect();
+        assert_eq!(codes, if restricted { vec![] } else { vec!["CG128"] }, "{raw}");
+        let said = text + "\nruntime: {restrict: {embedded: false}}";
+        assert!(rendered(&said, &machine(), &RenderOptions::default()).unwrap().warnings.is_empty());
+    }
+}
+
+#[test]
 fn modules_are_watched_in_every_interpreter_of_the_daemon() {
     let text = "daemons: {d: {reload: on-change}, e: {}}\nsites: {s: {apps: {/: {script: /a, daemon: d}, /x: {script: /b, daemon: d, interpreter: x}, /e: {script: /c, daemon: e, interpreter: z}}}}";
     let tree = rendered(text, &machine(), &RenderOptions::default()).unwrap();

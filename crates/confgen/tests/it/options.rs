@@ -37,6 +37,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("restart", &["restart"]),
     ("graceful", &["graceful"]),
     ("status", &["status"]),
+    ("secrets", &["secrets", "tree"]),
     ("schema", &["schema"]),
     ("explain", &["explain"]),
     ("facts", &["facts"]),
@@ -58,6 +59,21 @@ const CASES: &[Case] = &[
         Shows("there is no file /none.wsgi"),
     ),
     ("render", "force", &["--force"], Refused("--output")),
+    ("render", "adopt", &["--output", ".", "--adopt"], Shows("wrote ")),
+    ("render", "system_folder", &["--output", "tree", "--system-folder"], Refused("--adopt")),
+    ("render", "prune", &["--prune"], Refused("--output")),
+    (
+        "render",
+        "no_test",
+        &["--output", "tree", "--no-test", "--set", "raw=[{at: server.end, text: Nonsense}]"],
+        Shows("wrote "),
+    ),
+    (
+        "render",
+        "secrets",
+        &["--output", "tree", "--secrets", "later", "--set", "daemons.d.env={A: {secret: {env: NONE}}}"],
+        Shows("later "),
+    ),
     ("render", "spec", &[], Shows("WSGIDaemonProcess \"d\"")),
     ("render", "json", &["--json"], Shows("\"files\": [")),
     ("check", "profile", &["--profile", "none"], Shows("there is no profile `none`")),
@@ -120,6 +136,9 @@ const CASES: &[Case] = &[
     ("graceful", "json", &["--json"], Shows("\"exit\": 1")),
     ("status", "name", &["nobody"], Shows("there is no instance named nobody")),
     ("status", "json", &["--json"], Shows("\"servers\": []")),
+    ("secrets", "directory", &[], Shows("site/tree")),
+    ("secrets", "force", &[], Elsewhere),
+    ("secrets", "json", &["--json"], Shows("\"exit\": 4")),
     ("schema", "json", &["--json"], Shows("\"$schema\"")),
     ("explain", "code", &["CG409"], Shows("CG409: httpd did not start")),
     ("explain", "json", &["--json"], Shows("\"code\": \"CG101\"")),
@@ -134,7 +153,7 @@ const CASES: &[Case] = &[
 
 fn spec(place: &Place, port: u16) -> String {
     format!(
-        "server: {{listen: {{http: '127.0.0.1:{port}'}}}}\nruntime: {{module: {}}}\ndaemons: {{d: {{threads: 5}}}}\nsites: {{s: {{apps: {{/: {{script: {}, daemon: d}}}}}}}}\nprofiles: {{dev: {{daemons: {{d: {{threads: 7}}}}}}}}\n",
+        "schema: confgen/1\nserver: {{listen: {{http: '127.0.0.1:{port}'}}}}\nruntime: {{module: {}}}\ndaemons: {{d: {{threads: 5}}}}\nsites: {{s: {{apps: {{/: {{script: {}, daemon: d}}}}}}}}\nprofiles: {{dev: {{daemons: {{d: {{threads: 7}}}}}}}}\n",
         module(),
         place.site().join("app.wsgi").display()
     )

@@ -17,7 +17,7 @@ fn spec(place: &Place, port: u16, applications: &[(&str, &str, &str)]) -> String
         sites += &format!("  {name}: {{hosts: [{name}.test], apps: {{/: {app}}}}}\n");
     }
     format!(
-        "server: {{listen: {{http: '127.0.0.1:{port}'}}}}\nruntime: {{module: {}}}\ndaemons:\n{daemons}sites:\n{sites}",
+        "schema: confgen/1\nserver: {{listen: {{http: '127.0.0.1:{port}'}}}}\nruntime: {{module: {}}}\ndaemons:\n{daemons}sites:\n{sites}",
         module()
     )
 }

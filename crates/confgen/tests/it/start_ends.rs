@@ -37,7 +37,7 @@ fn waiting_place() -> Place {
 
 fn spec(place: &Place, port: u16, log: &str) -> String {
     format!(
-        "server: {{listen: {{http: '127.0.0.1:{port}'}}, log: {{to: {log}}}}}\nruntime: {{module: {}}}\ndaemons: {{d: {{}}}}\nsites: {{s: {{apps: {{/: {{script: {}, daemon: d}}}}}}}}\n",
+        "schema: confgen/1\nserver: {{listen: {{http: '127.0.0.1:{port}'}}, log: {{to: {log}}}}}\nruntime: {{module: {}}}\ndaemons: {{d: {{}}}}\nsites: {{s: {{apps: {{/: {{script: {}, daemon: d}}}}}}}}\n",
         module(),
         place.site().join("app.wsgi").display()
     )

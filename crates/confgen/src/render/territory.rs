@@ -155,9 +155,7 @@ fn ensure_not_of_system(real: &Path, options: &WriteOptions) -> Result<(), Vec<D
     let below = |known: &&str| {
         real.starts_with(known) || Path::new(known).canonicalize().is_ok_and(|known| real.starts_with(known))
     };
-    if (options.adopt && options.system_folder)
-        || !(SYSTEM.iter().any(|known| same(known)) || SYSTEM_TREES.iter().any(|known| below(known)))
-    {
+    if (options.adopt && options.system_folder) || !(SYSTEM.iter().any(same) || SYSTEM_TREES.iter().any(below)) {
         return Ok(());
     }
     let diagnostic = Diagnostic::error(Code::SystemFolder, format!("{} is a folder of the system", real.display()));

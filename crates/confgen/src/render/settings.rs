@@ -1,6 +1,6 @@
 //! Keys of the spec that become one directive or one option each: a line in a table is all that such a key needs.
 
-use crate::spec::{App, Daemon, EnvValue, MapHead, Model, Mpm, MpmSettings, RecordFormat, Reload, Scalar};
+use crate::spec::{App, Daemon, EnvValue, Handover, MapHead, Model, Mpm, MpmSettings, RecordFormat, Reload, Scalar};
 
 /// A key that becomes a directive of the multi-processing module.
 pub(super) struct MpmSetting {
@@ -151,6 +151,11 @@ daemon_settings! {
     "restart-interval" ["recycle"."interval"] |d| text(d.recycle.interval);
     "maximum-requests" ["recycle"."max-requests"] |d| text(d.recycle.max_requests);
     "environment-file" ["environment-file"] |d| text(d.environment_file.as_ref());
+    "handover" ["handover"] |d| d.handover.map(|handover| match handover {
+        Handover::Overlap => "overlap".to_owned(),
+        Handover::Sequential => "sequential".to_owned(),
+    });
+    "handover-timeout" ["timeouts"."handover"] |d| text(d.timeouts.handover);
     "rolling" ["rolling"] |d| on_off(d.rolling);
     "fork-after-load" ["fork-after-load"] |d| on_off(d.fork_after_load);
 }

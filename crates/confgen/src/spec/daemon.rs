@@ -94,6 +94,9 @@ pub struct Daemon {
     pub reload: Reload,
     /// Scripts to import when a process of the group starts.
     pub import: Vec<Import>,
+    /// Whether a process overlaps with its successor (`overlap`, the default of groups with threads) or ends before that
+    /// starts (`sequential`), as applications need that bind a port or take a lock when they are imported.
+    pub handover: Option<Handover>,
     /// Restarts of one process at a time: the new one has loaded its applications before the old one leaves.
     pub rolling: Option<bool>,
     /// One process loads the application and forks the others.
@@ -108,6 +111,8 @@ pub struct Timeouts {
     pub shutdown: Option<Seconds>,
     /// For requests in flight when a process is replaced.
     pub graceful: Option<Seconds>,
+    /// For requests in flight once a successor serves new ones.
+    pub handover: Option<Seconds>,
     /// For requests in flight when a process is told to leave (SIGUSR1).
     pub eviction: Option<Seconds>,
     /// For a request, weighted by the active threads.
@@ -140,6 +145,16 @@ pub struct Recycle {
     pub idle: Option<Seconds>,
     /// After so long.
     pub interval: Option<Seconds>,
+}
+
+/// How a process is replaced by its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Handover {
+    /// The old process serves until the new one does.
+    Overlap,
+    /// The old process has ended before the new one starts. Requests wait meanwhile.
+    Sequential,
 }
 
 /// When changed code is loaded.

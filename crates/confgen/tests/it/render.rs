@@ -81,6 +81,10 @@ fn what_the_module_has_is_rendered_and_what_it_does_not_have_yet_is_not() {
             "WSGITelemetryOptions \"CaptureUserAgent\"",
             "runtime: {telemetry: {service: 'unix:/t', options: [CaptureUserAgent]}}",
         ),
+        (
+            "WSGIDaemonProcess \"d\" \\\n  handover=\"sequential\" \\\n  handover-timeout=\"60\"",
+            "daemons: {d: {handover: sequential, timeouts: {handover: 60}}}",
+        ),
         ("WSGIDaemonProcess \"d\" \\\n  rolling=\"On\"", "daemons: {d: {rolling: true}}"),
         ("WSGIDaemonProcess \"d\" \\\n  fork-after-load=\"Off\"", "daemons: {d: {fork-after-load: false}}"),
     ];

@@ -476,6 +476,30 @@ pub(crate) static SUCCESSOR_LATE: Code = code(
     "The stacks before it show where the loading hangs; raise startup-timeout= if it only takes long.",
 );
 
+pub(crate) static PREDECESSOR_KILLED: Code = code(
+    971,
+    Error,
+    "With handover=sequential: a process was asked to end and did not, and its successor waits for that.",
+    "The process is killed; its requests fail with 502. The successor starts.",
+    "Find out what keeps the process from ending; graceful-timeout= and shutdown-timeout= say how long it may take.",
+);
+
+pub(crate) static OTHER_VERSION: Code = code(
+    972,
+    Warning,
+    "A restart of Apache has loaded a version of the module that keeps other records than the one before.",
+    "The daemon processes of the version before serve the requests of their Apache children, then they end.",
+    "Nothing, after an upgrade. If they stay, look for an Apache child of the time before that does not end.",
+);
+
+pub(crate) static OTHER_VERSION_UNREADABLE: Code = code(
+    973,
+    Error,
+    "A restart of Apache has loaded a version of the module that cannot read what the one before left.",
+    "The daemon processes of the version before stay, without requests, and so do their sockets.",
+    "Stop Apache and start it again when that suits you.",
+);
+
 pub(crate) static METRICS_REFUSED: Code = code(
     920,
     Error,
@@ -568,6 +592,9 @@ pub(crate) static CODES: &[&Code] = &[
     &SUCCESSOR_LATE,
     &SOCKET_FOLDER,
     &LISTENER_FOREIGN,
+    &PREDECESSOR_KILLED,
+    &OTHER_VERSION,
+    &OTHER_VERSION_UNREADABLE,
 ];
 
 #[cfg(test)]

@@ -188,6 +188,10 @@ pub struct Daemon {
     pub dumpable: bool,
     /// `rolling=On`: the process goes on serving until a successor that it asked for serves.
     pub rolling: bool,
+    /// The process may ask for a successor, with [`Descriptors::bell`].
+    pub asks: bool,
+    /// `handover=sequential`: its successor starts when it has ended.
+    pub sequential: bool,
     /// `fork-after-load=On`: the process is the group's loader ([`crate::loader`]), whose [`Descriptors::control`] is
     /// the socket to the server. What belongs to one process of the group comes with the order to fork it.
     pub loader: bool,
@@ -218,6 +222,7 @@ pub struct Timeouts {
     pub request: u64,
     pub interrupt: u64,
     pub graceful: u64,
+    pub handover: u64,
     pub eviction: u64,
     pub restart_interval: u64,
     pub queue: u64,

@@ -129,6 +129,13 @@ mod tests {
         assert_eq!(decode(&encode(&report).expect("small")), Ok(report));
     }
 
+    #[test]
+    fn every_version_understands_that_it_is_to_end() {
+        // Another version of the module may have to end this one's processes.
+        assert_eq!(encode(&Order::Retire).expect("small"), [2]);
+        assert_eq!(crate::launch::LEAVE, b'L');
+    }
+
     proptest! {
         #[test]
         fn anything_is_read_or_refused(packet in proptest::collection::vec(any::<u8>(), 0..MAX_MESSAGE)) {

@@ -660,4 +660,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "They are closed, the oldest first. Said once a minute at most.",
         "Look for a program of the Apache user that connects to the socket and says nothing.",
     ),
+    code(
+        970,
+        Warning,
+        "A process that is being replaced still had requests when handover-timeout (with handover=sequential: graceful-timeout) was over.",
+        "These requests have shutdown-timeout to finish, then they fail with 502.",
+        "Raise the timeout that the line names if requests may take that long, or bound them with request-timeout.",
+    ),
 ];

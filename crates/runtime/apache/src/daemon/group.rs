@@ -16,7 +16,7 @@ use super::retained::Sockets;
 use super::spawn::{Identity, Limit, Program, Sources, number};
 use super::status_page::PLACES;
 use crate::config::Generation;
-use crate::directives::DaemonGroup;
+use crate::directives::{DaemonGroup, Handover};
 use crate::host::{Mpm, Pool, Server, ServingUser};
 use crate::{launch_python, module, sys};
 
@@ -51,6 +51,12 @@ pub(crate) struct Plan {
     pub(crate) server_metrics: bool,
     /// `rolling=On`, for processes that serve requests.
     pub(crate) rolling: bool,
+    /// Whether a process may ask for its successor.
+    pub(crate) asks: bool,
+    /// `handover=`
+    pub(crate) handover: Handover,
+    /// How long requests may take to finish before a process is replaced.
+    drain: Duration,
     /// How long a successor that a process asked for may take until it serves.
     pub(crate) loading: Duration,
     /// `fork-after-load=On`
@@ -91,6 +97,10 @@ impl Plan {
         if timeouts.socket == 0 {
             timeouts.socket = u64::try_from(group.server.timeout() / 1000).unwrap_or(0);
         }
+        // A process that is to be replaced with requests in hand asks for a successor, unless that has to wait for its end.
+        let recycles = group.maximum_requests > 0 || group.timeouts.restart_interval > 0;
+        let overlaps = group.handover() == Handover::Overlap;
+        let asks = group.threads > 0 && (group.rolling || (recycles && overlaps));
         let level = group.server.log_level(module::index()).clamp(0, 8);
         let owner = is_root.then(|| group.socket_user.as_ref().map_or(apache.id, |user| user.id));
         let launch = Daemon {
@@ -104,6 +114,8 @@ impl Plan {
             log_level: u8::try_from(level).unwrap_or(0),
             dumpable: true,
             rolling: group.rolling && group.threads > 0,
+            asks,
+            sequential: group.handover() == Handover::Sequential,
             locale: group.locale.clone(),
             send_buffer_size: group.send_buffer_size,
             receive_buffer_size: group.receive_buffer_size,
@@ -118,6 +130,9 @@ impl Plan {
             processes: group.processes,
             server_metrics: group.server_metrics,
             rolling: group.rolling && group.threads > 0,
+            asks,
+            handover: group.handover(),
+            drain: Duration::from_millis(group.timeouts.graceful.max(group.timeouts.eviction)),
             fork_after_load: group.fork_after_load,
             program: Program {
                 group: group.display().into_owned(),
@@ -138,6 +153,12 @@ impl Plan {
             loading: group.timeouts.loading(),
             launch,
         })
+    }
+
+    /// How long a process may take from the moment when it is asked to leave; `None` is for ever.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        const MARGIN: Duration = Duration::from_secs(2);
+        (!self.shutdown.is_zero()).then(|| self.drain + self.shutdown + MARGIN)
     }
 
     /// The launch configuration of one process, in memory that nobody can change any more.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wsgi_protocol::frame::Secret;
+use wsgi_protocol::launch::LEAVE;
 use wsgi_protocol::loader::Order;
 use wsgi_protocol::page::Layout;
 
@@ -40,7 +41,7 @@ impl PrepareError {
 }
 
 /// Makes what a group needs, keeping what an earlier generation left.
-pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPage>, PrepareError> {
+pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup, era: u32) -> Result<Arc<StatusPage>, PrepareError> {
     if kept.name.is_empty() {
         kept.secret = new_secret()?;
         kept.name.clone_from(&plan.name);
@@ -70,7 +71,7 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
     while kept.slots.len() > wanted {
         if let Some(slot) = kept.slots.pop() {
             discard(slot.listener);
-            dismiss(slot.process, kept.slots.len(), &mut kept.former);
+            dismiss(slot.process, kept.slots.len(), kept);
         }
     }
     kept.slots.resize_with(wanted, SavedSlot::default);
@@ -87,7 +88,9 @@ pub(super) fn prepare(plan: &Plan, kept: &mut SavedGroup) -> Result<Arc<StatusPa
                 format_args!("Unix domain socket '{}' has been removed; it is made anew.", old.display()),
             );
         }
-        let path = sockets::path(&plan.sockets.prefix, std::process::id(), &plan.name, which);
+        // The sockets of another version's processes stay where they are until those have ended.
+        let which = if era == 0 { which.to_owned() } else { format!("{which}.{era}") };
+        let path = sockets::path(&plan.sockets.prefix, std::process::id(), &plan.name, &which);
         let ours = listener.path == path.as_os_str().as_bytes();
         discard(std::mem::take(listener));
         let backlog = i32::try_from(plan.sockets.backlog).unwrap_or(i32::MAX);
@@ -126,9 +129,9 @@ fn new_secret() -> io::Result<Secret> {
 
 /// The configuration has no such group any more.
 pub(super) fn retire(group: &mut SavedGroup) {
-    for (number, slot) in group.slots.drain(..).enumerate() {
+    for (number, slot) in std::mem::take(&mut group.slots).into_iter().enumerate() {
         discard(slot.listener);
-        dismiss(slot.process, number, &mut group.former);
+        dismiss(slot.process, number, group);
     }
     group.loaders.iter_mut().for_each(retire_loader);
     if let Some(overflow) = group.overflow.take() {
@@ -182,13 +185,28 @@ pub(super) fn release(process: SavedProcess) {
 }
 
 /// Asks the processes of a slot to finish what they have and end.
-fn dismiss(process: Option<SavedProcess>, slot: usize, former: &mut Vec<SavedProcess>) {
+fn dismiss(process: Option<SavedProcess>, slot: usize, group: &mut SavedGroup) {
     match process {
         // Should it be forked all the same, it finds that nobody wants it.
         Some(process) if process.is_ordered() => release(process),
-        process => former.extend(process),
+        process => group.former.extend(process),
     }
-    former.iter_mut().filter(|process| process.slot() == slot).for_each(SavedProcess::tell);
+    for process in group.former.iter_mut().filter(|process| process.slot() == slot) {
+        if process.ask_to_leave().is_some() {
+            send_leave(process);
+        }
+    }
+}
+
+/// Asks a process to finish what it has and end.
+pub(super) fn send_leave(process: &SavedProcess) {
+    write_leave(process.control);
+}
+
+/// The same, by its control pipe.
+pub(super) fn write_leave(control: RawFd) {
+    // SAFETY: writes one byte from one; a process that has ended needs no telling.
+    unsafe { libc::write(control, [LEAVE].as_ptr().cast(), 1) };
 }
 
 /// Keeps of a page that is given up which processes had begun to serve.

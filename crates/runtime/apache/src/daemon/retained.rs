@@ -1,7 +1,8 @@
 //! What outlives a generation of the configuration: plain data in memory that Apache keeps until the server ends.
 //!
 //! The module is unloaded and loaded again on a restart, perhaps in another version. So no pointer into it and no type
-//! of it is kept, only bytes with a version before them; a version that is not ours counts as nothing.
+//! of it is kept, only bytes with a version before them. What is of another version cannot be read; for that case there is
+//! [`super::frozen`].
 
 use std::os::fd::RawFd;
 
@@ -9,10 +10,22 @@ use serde::{Deserialize, Serialize};
 use wsgi_protocol::frame::Secret;
 use wsgi_protocol::launch;
 
+use super::frozen::{Kept, LONGEST};
 use crate::sys;
 
-/// Changes when [`Saved`] changes.
-const VERSION: u32 = 6;
+/// The version of [`Saved`], in the file of the module: tests change it there, to have a module that cannot read what this
+/// one leaves. The number rises when [`Saved`] changes.
+#[used]
+static VERSION: [u8; 28] = *b"mod_wsgi_rs retained 0000007";
+
+fn version() -> u32 {
+    // SAFETY: initialised and never written to. The compiler is not to know what it holds.
+    let text = unsafe { std::ptr::read_volatile(&raw const VERSION) };
+    text[21..].iter().fold(0, |number: u32, digit| number * 10 + u32::from(digit - b'0'))
+}
+
+/// The name of the list that every version can read.
+const KEPT: &std::ffi::CStr = c"mod_wsgi_rs kept";
 
 /// The name under which Apache keeps it.
 const KEY: &std::ffi::CStr = c"mod_wsgi_rs daemons";
@@ -25,6 +38,20 @@ pub(crate) struct Saved {
     pub(crate) groups: Vec<SavedGroup>,
     pub(crate) writer: Option<SavedProcess>,
     pub(crate) bell: Option<SavedBell>,
+    /// How many versions could not read what the one before left: sockets of each have names of their own.
+    pub(crate) era: u32,
+    /// What such versions left, as long as anything of it runs.
+    pub(crate) strangers: Vec<Stranger>,
+}
+
+/// What another version has left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stranger {
+    pub(super) kept: Kept,
+    /// The Apache children that send requests to its processes.
+    pub(crate) children: Vec<i32>,
+    /// Its processes were asked to leave.
+    pub(crate) told: bool,
 }
 
 /// A group's descriptors and processes.
@@ -213,42 +240,67 @@ struct Header {
     bytes: *mut u8,
 }
 
-fn header() -> *mut Header {
+fn header(key: &std::ffi::CStr) -> *mut Header {
     // SAFETY: the key is a C string, which Apache copies. Created memory is zeroed and lives until the server ends.
     unsafe {
-        let found = sys::ap_retained_data_get(KEY.as_ptr());
+        let found = sys::ap_retained_data_get(key.as_ptr());
         if found.is_null() {
-            sys::ap_retained_data_create(KEY.as_ptr(), size_of::<Header>()).cast()
+            sys::ap_retained_data_create(key.as_ptr(), size_of::<Header>()).cast()
         } else {
             found.cast()
         }
     }
 }
 
-/// What the generation before left.
-pub(crate) fn load() -> Option<Saved> {
-    // SAFETY: `save` left a version, and a block of that length.
-    let bytes = unsafe {
-        let header = header();
-        if (*header).version != VERSION || (*header).bytes.is_null() {
+/// What stands under a key, with its version.
+fn read(key: &std::ffi::CStr) -> Option<(u32, &'static [u8])> {
+    // SAFETY: `write` left a version, and a block of that length, which stays until it is written to again.
+    unsafe {
+        let header = header(key);
+        if (*header).bytes.is_null() {
             return None;
         }
-        std::slice::from_raw_parts((*header).bytes, (*header).length)
-    };
-    launch::decode(bytes).ok()
+        Some(((*header).version, std::slice::from_raw_parts((*header).bytes, (*header).length)))
+    }
 }
 
-/// Keeps it for the next generation.
-pub(crate) fn save(saved: &Saved) {
-    let Ok(bytes) = launch::encode(saved) else { return };
+fn write(key: &std::ffi::CStr, version: u32, bytes: &[u8]) {
     // SAFETY: the block was made by `realloc`, which every generation of the module shares with Apache itself.
     unsafe {
-        let header = header();
+        let header = header(key);
         let block = libc::realloc((*header).bytes.cast(), bytes.len()).cast::<u8>();
         if block.is_null() {
             return;
         }
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), block, bytes.len());
-        *header = Header { version: VERSION, length: bytes.len(), bytes: block };
+        *header = Header { version, length: bytes.len(), bytes: block };
     }
+}
+
+/// What the generation before left.
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// What this version has written.
+    Ours(Box<Saved>),
+    /// What another version has written: as much of it as every version can read.
+    Other(Option<Kept>),
+}
+
+/// Reads what the generation before left.
+pub(crate) fn load() -> Left {
+    let Some((written, bytes)) = read(KEY) else { return Left::Nothing };
+    if written == version()
+        && let Ok(saved) = launch::decode(bytes)
+    {
+        return Left::Ours(Box::new(saved));
+    }
+    Left::Other(read(KEPT).filter(|(_, list)| list.len() <= LONGEST).and_then(|(_, list)| Kept::decode(list)))
+}
+
+/// Keeps it for the next generation.
+pub(crate) fn save(saved: &Saved) {
+    let Ok(bytes) = launch::encode(saved) else { return };
+    write(KEPT, 1, &Kept::of(saved).encode());
+    write(KEY, version(), &bytes);
 }

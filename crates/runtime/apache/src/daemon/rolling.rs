@@ -14,40 +14,22 @@ use wsgi_protocol::scripts;
 
 use super::bell;
 use super::death::Death;
+use super::fleet::{Rolled, Seen};
 use super::holdings::{close, release};
+use super::pace::rest_of_second;
 use super::parent_log;
 use super::retained::{Ending, SavedBell, SavedProcess};
-use super::supervise::{SOON, Supervisor};
-use super::watch;
+use super::supervise::Supervisor;
 use crate::codes;
+use crate::directives::Handover;
 
 /// How much longer than it should a successor may take to give up by itself.
 const MARGIN: Duration = Duration::from_secs(5);
-
-/// What the choice of the next slot depends on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Slot {
-    /// Its process wants a successor.
-    wants: bool,
-    /// Its process is a successor that does not serve yet.
-    loads: bool,
-    /// A process that was there before has not ended.
-    left_over: bool,
-}
 
 /// Whether the time of a successor runs: not before it runs itself, and only once. One that was killed and has not ended
 /// cannot be helped.
 fn may_be_late(process: &SavedProcess) -> bool {
     !process.is_ordered() && process.ending != Ending::Forced
-}
-
-/// The slot whose process gets a successor now: one at a time, in turn.
-fn next(slots: &[Slot], last: usize) -> Option<usize> {
-    if slots.iter().any(|slot| slot.loads) {
-        return None;
-    }
-    let turn = (1..=slots.len()).map(|step| (last + step) % slots.len());
-    turn.into_iter().find(|slot| slots[*slot].wants && !slots[*slot].left_over)
 }
 
 /// Memory for a process's list of scripts.
@@ -71,7 +53,7 @@ pub(super) fn make_list() -> io::Result<RawFd> {
 impl Supervisor {
     /// Whether any daemon may have something to say.
     pub(super) fn wants_bell(&self) -> bool {
-        self.groups.iter().any(|group| group.plan.rolling || group.plan.fork_after_load)
+        self.groups.iter().any(|group| group.plan.asks || group.plan.fork_after_load)
     }
 
     /// Whether somebody listens to daemons.
@@ -139,17 +121,19 @@ impl Supervisor {
 
     /// The successors that load, each with its group, its slot's process, and the time that it has left.
     fn loading(&self) -> Vec<(usize, SavedProcess, Duration)> {
-        let (saved, lives) = (self.saved.borrow(), self.lives.borrow());
-        let groups = self.groups.iter().zip(&saved.groups).zip(lives.iter()).enumerate();
+        let (saved, paces) = (self.saved.borrow(), self.paces.borrow());
+        let groups = self.groups.iter().zip(&saved.groups).zip(paces.iter()).enumerate();
+        // In turn nobody goes on in place of one that is late.
         groups
-            .flat_map(|(number, ((group, saved_group), lives))| {
-                saved_group.slots.iter().zip(lives).filter_map(move |(slot, life)| {
+            .filter(|(_, ((group, _), _))| group.plan.handover == Handover::Overlap)
+            .flat_map(|(number, ((group, saved_group), paces))| {
+                saved_group.slots.iter().zip(paces).filter_map(move |(slot, pace)| {
                     let loads = |process: &SavedProcess| may_be_late(process) && !group.page.has_started(process.place);
                     let process = slot.process.filter(|process| slot.rolls && loads(process))?;
                     let limit = group.plan.loading + MARGIN;
                     // A start that is put off lies in the future.
                     let left =
-                        life.began.map_or(limit, |began| (began + limit).saturating_duration_since(Instant::now()));
+                        pace.began.map_or(limit, |began| (began + limit).saturating_duration_since(Instant::now()));
                     Some((number, process, left))
                 })
             })
@@ -167,11 +151,7 @@ impl Supervisor {
         for (group, process, _) in &late {
             let plan = &self.groups[*group].plan;
             let pid = process.pid;
-            self.mark(|other| other.start == process.start, Ending::Forced);
-            match process.loader {
-                None => watch::force(pid),
-                Some(_) => self.signal(*process, libc::SIGKILL),
-            }
+            self.force(*process);
             parent_log::server(
                 plan.server,
                 &codes::SUCCESSOR_LATE,
@@ -193,52 +173,30 @@ impl Supervisor {
     /// Starts a successor where one is wanted and it is its turn. `true`: it did.
     pub(super) fn roll(&self, group: usize) -> bool {
         let super::supervise::Group { plan, page } = &self.groups[group];
-        if !plan.rolling || self.takes_over.get() {
+        if !plan.asks || self.takes_over.get() {
             return false;
         }
-        let chosen = {
+        let rolled = {
             let mut saved = self.saved.borrow_mut();
             let saved_group = &mut saved.groups[group];
-            let former = &saved_group.former;
-            let slots: Vec<Slot> = saved_group
-                .slots
-                .iter_mut()
-                .enumerate()
-                .map(|(number, slot)| {
-                    let place = slot.process.map(|process| process.place);
-                    slot.rolls &= place.is_some_and(|place| !page.has_started(place));
-                    let wish = place.map_or(Wish::None, |place| page.wish(place));
-                    Slot {
-                        wants: matches!(wish, Wish::Script | Wish::Any),
-                        loads: slot.rolls,
-                        left_over: former.iter().any(|process| process.slot() == number),
-                    }
+            let seen = |process: Option<SavedProcess>| {
+                process.map_or_else(Seen::default, |process| Seen {
+                    serves: page.has_started(process.place),
+                    wants: matches!(page.wish(process.place), Wish::Script | Wish::Any),
                 })
-                .collect();
-            let mut last = self.rolled.borrow_mut();
-            let chosen = next(&slots, last[group]);
-            if let Some(slot) = chosen {
-                last[group] = slot;
-            }
-            chosen
+            };
+            let seen: Vec<Seen> = saved_group.slots.iter().map(|slot| seen(slot.process)).collect();
+            saved_group.roll(&seen, &mut self.rolled.borrow_mut()[group], plan.handover)
         };
-        let Some(slot) = chosen else { return false };
-        // A group whose processes want nothing but successors does not keep the machine busy with it.
-        let began = self.lives.borrow().get(group).and_then(|slots| slots.get(slot)).and_then(|life| life.began);
-        let delay = began.map_or(Duration::ZERO, |began| SOON.saturating_sub(began.elapsed()));
-        let place = {
-            let mut saved = self.saved.borrow_mut();
-            let saved_group = &mut saved.groups[group];
-            let Some(process) = saved_group.slots[slot].process.take() else { return false };
-            // Now, not when the successor ends: what is asked for meanwhile is something else, such as the mended script.
-            page.set_wish(process.place, Wish::Answered);
-            saved_group.former.push(process);
-            saved_group.slots[slot].rolls = true;
-            saved_group.place_after(process.place)
-        };
+        let Some(Rolled { slot, process, actions }) = rolled else { return false };
+        // Now, not when the successor ends: what is asked for meanwhile is something else, such as the mended script.
+        page.set_wish(process.place, Wish::Answered);
         page.successor_begins();
-        self.start_process(group, slot, place, delay);
-        if self.saved.borrow().groups[group].slots[slot].process.is_none() {
+        // A group whose processes want nothing but successors does not keep the machine busy with it.
+        let began = self.paces.borrow().get(group).and_then(|slots| slots.get(slot)).and_then(|pace| pace.began);
+        let delay = rest_of_second(began, Instant::now());
+        self.carry_out(group, actions, delay);
+        if plan.handover == Handover::Overlap && self.saved.borrow().groups[group].slots[slot].process.is_none() {
             // It was logged. What was there goes on.
             self.saved.borrow_mut().groups[group].reinstate(slot);
         }
@@ -287,38 +245,11 @@ impl Supervisor {
 mod tests {
     use super::*;
 
-    const RESTS: Slot = Slot { wants: false, loads: false, left_over: false };
-    const WANTS: Slot = Slot { wants: true, ..RESTS };
-    const LOADS: Slot = Slot { loads: true, left_over: true, ..RESTS };
-
-    // Covers: rule:daemon/rolling
-    #[test]
-    fn one_at_a_time_gets_a_successor() {
-        assert_eq!(next(&[WANTS, WANTS, WANTS], 2), Some(0));
-        assert_eq!(next(&[LOADS, WANTS, WANTS], 0), None, "the first is not ready yet");
-        assert_eq!(next(&[Slot { left_over: true, ..RESTS }, WANTS, WANTS], 0), Some(1));
-        assert_eq!(next(&[RESTS, RESTS, RESTS], 0), None);
-    }
-
     #[test]
     fn what_was_killed_is_late_no_more() {
         let process = SavedProcess { pid: 10, ..SavedProcess::at(0, 0) };
         assert!(may_be_late(&process) && may_be_late(&SavedProcess { ending: Ending::Asked, ..process }));
         assert!(!may_be_late(&SavedProcess { ending: Ending::Forced, ..process }));
         assert!(!may_be_late(&SavedProcess { pid: 0, loader: Some(9), ..process }), "it was ordered");
-    }
-
-    #[test]
-    fn the_turn_goes_round() {
-        assert_eq!(next(&[WANTS, RESTS, WANTS], 0), Some(2), "the one that wants again waits for the others");
-        assert_eq!(next(&[WANTS, RESTS, RESTS], 0), Some(0));
-        assert_eq!(next(&[WANTS], 0), Some(0));
-    }
-
-    #[test]
-    fn a_slot_has_room_for_one_successor() {
-        let leaves = Slot { left_over: true, ..WANTS };
-        assert_eq!(next(&[leaves], 0), None);
-        assert_eq!(next(&[leaves, WANTS], 0), Some(1));
     }
 }

@@ -15,7 +15,7 @@ use wsgi_protocol::tally;
 use super::death::Death;
 
 /// Places per slot: for the process that serves, the one that is to follow, and one that finishes what it has.
-/// More than one may do the last; see [`super::succession`] for what happens then.
+/// More than one may do the last; see [`super::fleet`] for what happens then.
 pub(crate) const PLACES: u32 = 3;
 
 /// The slot that a place belongs to.

@@ -8,6 +8,7 @@
 mod ended;
 mod loading;
 mod starting;
+mod strangers;
 mod upkeep;
 
 use std::cell::{Cell, RefCell};
@@ -20,8 +21,9 @@ use super::client::{Daemons, GroupClient};
 use super::group::Plan;
 use super::holdings::{close, is_inhabited, prepare, release, retire, unlink};
 use super::log_writer::{self, Channel};
+use super::pace::{LONGEST_DELAY, LoaderPace, SlotPace};
 use super::parent_log;
-use super::retained::{self, Ending, Saved, SavedGroup, SavedProcess};
+use super::retained::{self, Ending, Left, Saved, SavedGroup, SavedProcess};
 use super::status_page::StatusPage;
 use super::watch;
 use crate::codes;
@@ -32,9 +34,6 @@ use crate::host::{MainState, Server, ServingUser, main_state, serving_user};
 #[derive(Debug, thiserror::Error)]
 #[error("daemon mode could not be started")]
 pub(crate) struct Failed;
-
-/// The longest delay before another try.
-const LONGEST_DELAY: Duration = Duration::from_secs(20);
 
 /// How long the writer of the log may take to write what is left.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -52,15 +51,15 @@ pub(crate) struct Supervisor {
     /// What the bell was rung for lately.
     pub(super) rings: Cell<Rings>,
     /// Per group and slot.
-    pub(super) lives: RefCell<Vec<Vec<Life>>>,
+    pub(super) paces: RefCell<Vec<Vec<SlotPace>>>,
     /// Per group.
-    loadings: RefCell<Vec<loading::Loading>>,
+    loader_paces: RefCell<Vec<LoaderPace>>,
     /// The generation takes over what the one before left: nothing is started for what has ended since, or replaced.
     pub(super) takes_over: Cell<bool>,
     /// When it was last looked for what is missing.
     looked: Cell<Option<Instant>>,
     /// Of the writer of the log.
-    writer_life: Cell<Life>,
+    writer_pace: Cell<SlotPace>,
     weak: OnceLock<std::rc::Weak<Supervisor>>,
 }
 
@@ -70,47 +69,30 @@ pub(super) struct Group {
     pub(super) page: Arc<StatusPage>,
 }
 
-/// What is remembered of a slot's processes, so that it is not filled again and again in a tight loop.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Life {
-    /// When the present one was started.
-    pub(super) began: Option<Instant>,
-    /// How many requests were counted at its place then.
-    requests: u64,
-    /// How many in a row ended right after their start.
-    failures: u32,
-    /// How many in a row did not live for long, whatever they say of themselves.
-    quick: u32,
-}
-
-/// How many processes that do not live for long are started at once, one after the other: a script that is touched
-/// again and again has its restarts.
-const QUICK: u32 = 10;
-
-impl Life {
-    /// A process has ended that was, or was not, of use. Returns how long to wait before the next one.
-    fn ended(&mut self, lived: Duration, useless: bool) -> Duration {
-        self.failures = if useless { self.failures.saturating_add(1) } else { 0 };
-        self.quick = if lived < SOON { self.quick.saturating_add(1) } else { 0 };
-        // What it was of use for stands on the page, to which it may write what it likes.
-        let least = if self.quick > QUICK { SOON.saturating_sub(lived) } else { Duration::ZERO };
-        ended::delay_after(self.failures).max(least)
-    }
-}
-
-/// A process that ends sooner than this and has served nothing was no use.
-pub(super) const SOON: Duration = Duration::from_secs(1);
-
 /// Starts the groups, or takes over those that run already. A group that cannot be started is logged and answers with
 /// 503; an error keeps the server from starting.
 pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Result<(), Failed> {
     let Some(generation) = registry.generation() else { return Err(Failed) };
-    let retained = retained::load();
-    if generation.groups.is_empty() && retained.is_none() {
-        return Ok(());
-    }
+    let mut earlier = match retained::load() {
+        Left::Nothing if generation.groups.is_empty() => return Ok(()),
+        Left::Nothing => Saved::default(),
+        Left::Ours(saved) => *saved,
+        Left::Other(Some(kept)) => {
+            Saved { era: kept.era + 1, strangers: vec![strangers::adopt(kept)], ..Saved::default() }
+        }
+        Left::Other(None) => {
+            parent_log::server(
+                main,
+                &codes::OTHER_VERSION_UNREADABLE,
+                format_args!(
+                    "Another version of the module has started daemon processes, of which it left no list; they stay until \
+                     Apache is stopped."
+                ),
+            );
+            Saved::default()
+        }
+    };
     let user = serving_user();
-    let mut earlier = retained.unwrap_or_default();
     let mut saved = Saved { groups: Vec::new(), ..earlier.clone() };
     let mut groups = Vec::new();
     let mut clients = Vec::new();
@@ -129,7 +111,7 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
         };
         let before = earlier.groups.iter().position(|before| before.name == plan.name);
         let mut kept = before.map(|position| earlier.groups.remove(position)).unwrap_or_default();
-        match prepare(&plan, &mut kept) {
+        match prepare(&plan, &mut kept, earlier.era) {
             Ok(page) => {
                 clients.push(GroupClient::new(group, &plan, &kept, Arc::clone(&page)));
                 saved.groups.push(kept);
@@ -147,18 +129,18 @@ pub(crate) fn start(main: Server<'static>, registry: &'static Registry) -> Resul
     }
     saved.groups.extend(earlier.groups.into_iter().filter(is_inhabited));
 
-    let lives = groups.iter().map(|group| vec![Life::default(); group.plan.processes as usize]).collect();
+    let paces = groups.iter().map(|group| vec![SlotPace::default(); group.plan.processes as usize]).collect();
     let supervisor = Rc::new(Supervisor {
         main,
         user,
         parent: std::process::id(),
         rolled: RefCell::new(vec![0; groups.len()]),
         rings: Cell::default(),
-        lives: RefCell::new(lives),
-        loadings: RefCell::new(vec![loading::Loading::default(); groups.len()]),
+        paces: RefCell::new(paces),
+        loader_paces: RefCell::new(vec![LoaderPace::default(); groups.len()]),
         takes_over: Cell::new(true),
         looked: Cell::default(),
-        writer_life: Cell::default(),
+        writer_pace: Cell::default(),
         groups,
         saved: RefCell::new(saved),
         weak: OnceLock::new(),
@@ -199,11 +181,14 @@ impl Supervisor {
             let saved = self.saved.borrow();
             let all = saved.groups.iter().flat_map(SavedGroup::processes);
             let own = all.filter(|process| process.loader.is_none()).map(|process| process.pid);
-            own.chain(saved.groups.iter().flat_map(|group| &group.loaders).map(|loader| loader.pid)).collect()
+            let own = own.chain(saved.groups.iter().flat_map(|group| &group.loaders).map(|loader| loader.pid));
+            let strangers = saved.strangers.iter().flat_map(|stranger| stranger.kept.children());
+            own.chain(strangers.map(|child| child.pid)).collect()
         };
         for pid in running {
             self.watch(pid);
         }
+        self.log_strangers();
         self.replace_writer(Duration::ZERO);
         self.hang_bell();
         // Which of the processes that were ordered run. Those are replaced in order, the others are not needed any more.
@@ -215,6 +200,7 @@ impl Supervisor {
                 self.hand_over(group, slot);
             }
         }
+        self.end_idle_loaders();
         self.save();
     }
 
@@ -266,9 +252,9 @@ impl Supervisor {
         }
         match log_writer::start(self.main, &channels, &self.user, delay) {
             Ok((pid, control)) => {
-                let mut life = self.writer_life.get();
-                life.began = Some(Instant::now() + delay);
-                self.writer_life.set(life);
+                let mut pace = self.writer_pace.get();
+                pace.began = Some(Instant::now() + delay);
+                self.writer_pace.set(pace);
                 self.saved.borrow_mut().writer = Some(SavedProcess::aide(pid, control));
                 self.watch(pid);
             }
@@ -313,6 +299,15 @@ impl Supervisor {
         }
     }
 
+    /// Kills a process, whoever has started it.
+    pub(super) fn force(&self, process: SavedProcess) {
+        self.mark(|other| other.start == process.start, Ending::Forced);
+        match process.loader {
+            None => watch::force(process.pid),
+            Some(_) => self.signal(process, libc::SIGKILL),
+        }
+    }
+
     /// Notes what is done to end a process. Returns what was done before.
     pub(super) fn mark(&self, is: impl Fn(&SavedProcess) -> bool, ending: Ending) -> Option<Ending> {
         let mut saved = self.saved.borrow_mut();
@@ -337,11 +332,13 @@ impl Supervisor {
             })
             .collect();
         // shutdown-timeout=0 means that a process is never forced; a server that ends cannot wait for ever.
+        let strangers = self.stop_strangers();
         let patience = if longest.is_zero() { LONGEST_DELAY } else { longest + Duration::from_secs(1) };
         processes.iter().for_each(|pid| self.end(*pid));
         for end in watch::wait_for_all(&processes, patience) {
             self.log_end_at_stop(end, patience);
         }
+        watch::wait_for_all(&strangers, patience);
         for group in &saved.groups {
             for listener in group.slots.iter().map(|slot| &slot.listener).chain(&group.overflow) {
                 unlink(listener);
@@ -367,14 +364,26 @@ pub(crate) fn child_ended(registry: &'static Registry, pid: libc::pid_t) {
     if let Some(daemons) = registry.daemons().get() {
         daemons.give_back(pid);
     }
+    // Processes of another version may have waited for it.
+    if let Some(work) = &*registry.at_times().borrow() {
+        work();
+    }
 }
 
-/// In a child: closes the copies of the control pipes, by whose end daemons learn that the server has gone.
+/// In a child: closes the copies of the control pipes, by whose end daemons learn that the server has gone, and everything of
+/// what other versions have started.
 pub(crate) fn close_control_pipes() {
-    let Some(saved) = retained::load() else { return };
+    let Left::Ours(saved) = retained::load() else { return };
     let processes = saved.groups.iter().flat_map(SavedGroup::processes).copied();
     for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
         release(process);
     }
     saved.groups.iter().flat_map(|group| &group.loaders).for_each(|loader| close(loader.socket));
+    for kept in saved.strangers.iter().map(|stranger| &stranger.kept) {
+        let groups = kept.groups.iter().flat_map(|group| group.processes.iter().chain(&group.loaders));
+        groups.chain(&kept.helpers).for_each(|process| close(process.control));
+        // What that version's log writer reads has to come to an end: this child sends nothing there.
+        let groups = kept.groups.iter().flat_map(|group| &group.descriptors);
+        groups.chain(&kept.descriptors).for_each(|descriptor| close(*descriptor));
+    }
 }

@@ -61,6 +61,8 @@ pub(crate) struct DaemonGroup {
     pub(crate) memory_limit: u64,
     pub(crate) virtual_memory_limit: u64,
     pub(crate) server_metrics: bool,
+    /// How a process is replaced by its successor; `None` is the default of the group's kind.
+    pub(crate) handover: Option<Handover>,
     /// Restarts that the processes decide on wait for the successor.
     pub(crate) rolling: bool,
     /// One process loads the application and is forked into those that serve.
@@ -68,6 +70,16 @@ pub(crate) struct DaemonGroup {
     /// `setenv=`, in order.
     pub(crate) environment: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) environment_file: Option<Vec<u8>>,
+}
+
+/// How a process is replaced by its successor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Handover {
+    /// The predecessor serves until the successor does.
+    #[default]
+    Overlap,
+    /// The predecessor has ended before the successor starts.
+    Sequential,
 }
 
 impl DaemonGroup {
@@ -94,7 +106,13 @@ impl DaemonGroup {
             switch_interval: None,
             stack_size: 0,
             maximum_requests: 0,
-            timeouts: Timeouts { shutdown: 5_000, deadlock: 300_000, graceful: 15_000, ..Timeouts::default() },
+            timeouts: Timeouts {
+                shutdown: 5_000,
+                deadlock: 300_000,
+                graceful: 15_000,
+                handover: 300_000,
+                ..Timeouts::default()
+            },
             connect_timeout: 15_000,
             response_socket_timeout: 0,
             listen_backlog: 100,
@@ -112,11 +130,19 @@ impl DaemonGroup {
             memory_limit: 0,
             virtual_memory_limit: 0,
             server_metrics: false,
+            handover: None,
             rolling: false,
             fork_after_load: false,
             environment: Vec::new(),
             environment_file: None,
         }
+    }
+
+    /// How a process is replaced. Two services at once would do their work twice, and nobody waits for one: by default they
+    /// run in turn.
+    pub(crate) fn handover(&self) -> Handover {
+        let default = if self.threads == 0 { Handover::Sequential } else { Handover::Overlap };
+        self.handover.unwrap_or(default)
     }
 
     /// The name as text, for messages.

@@ -1,6 +1,7 @@
 //! The options of `WSGIDaemonProcess`: one table. A new one is an entry here and, when it has a value of its own, a field
 //! of [`crate::directives::daemon_group::DaemonGroup`].
 
+use crate::directives::daemon_group::Handover;
 use crate::directives::daemon_reading::{DaemonOption, Value, directory};
 use crate::directives::spec::{Refusal, flag};
 use crate::directives::words::positive_seconds;
@@ -482,6 +483,30 @@ pub(crate) const OPTIONS: &[DaemonOption] = &[
         }),
     )
     .syntax("FILE")
+    .extension(),
+    DaemonOption::new(
+        "handover",
+        "overlap; sequential with threads=0",
+        "handover",
+        "Whether a process overlaps with its successor, or ends before that starts.",
+        Own(|reading, value| {
+            reading.group.handover = Some(match value.to_ascii_lowercase().as_slice() {
+                b"overlap" => Handover::Overlap,
+                b"sequential" => Handover::Sequential,
+                _ => return Err(reading.option.invalid()),
+            });
+            Ok(())
+        }),
+    )
+    .syntax("overlap|sequential")
+    .extension(),
+    DaemonOption::new(
+        "handover-timeout",
+        "300",
+        "handover timeout",
+        "Time for requests to finish once a successor serves; 0 is without limit.",
+        Seconds(|group| &mut group.timeouts.handover),
+    )
     .extension(),
     DaemonOption::new(
         "rolling",

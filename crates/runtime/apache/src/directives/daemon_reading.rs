@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::directives::daemon_group::DaemonGroup;
+use crate::directives::daemon_group::{DaemonGroup, Handover};
 use crate::directives::daemon_options::{NAMES, OPTIONS};
 use crate::directives::spec::Refusal;
 use crate::directives::words::{leading_integer, next_option};
@@ -182,6 +182,12 @@ pub(crate) fn read(
             "fork-after-load=On needs threads: a group with threads=0 loads nothing that its processes could share.",
         ));
     }
+    if group.fork_after_load && group.handover() == Handover::Sequential {
+        return Err(Refusal::new(
+            "handover=sequential cannot be combined with fork-after-load=On: what the loader has opened or locked while it \
+             loaded the application stays open in every process that it forks. Use one of them.",
+        ));
+    }
     Ok(group)
 }
 
@@ -263,6 +269,19 @@ mod tests {
         );
         let refused = read_line("threads").expect_err("no value");
         assert!(refused.ends_with("definition. Option 'threads' needs a value, as in threads=VALUE"), "{refused}");
+    }
+
+    // Covers: option:WSGIDaemonProcess/handover
+    #[test]
+    fn services_run_in_turn_and_others_overlap_unless_the_option_says_otherwise() {
+        let handover = |line: &str| read_line(line).expect("a good definition").handover();
+        assert_eq!((handover("threads=5"), handover("threads=0")), (Handover::Overlap, Handover::Sequential));
+        assert_eq!(handover("handover=Sequential"), Handover::Sequential);
+        assert_eq!(handover("handover=overlap threads=0"), Handover::Overlap);
+        let refused = read_line("handover=sequentially").map(|_| ()).expect_err("no such value");
+        assert!(refused.ends_with("the option is handover=overlap|sequential"), "{refused}");
+        let refused = read_line("fork-after-load=On handover=sequential").map(|_| ()).expect_err("refused together");
+        assert!(refused.starts_with("handover=sequential cannot be combined with fork-after-load=On: "), "{refused}");
     }
 
     // Covers: option:WSGIDaemonProcess/fork-after-load

@@ -19,7 +19,7 @@ mod unknown;
 mod words;
 
 pub(crate) use daemon::{Access, access};
-pub(crate) use daemon_group::DaemonGroup;
+pub(crate) use daemon_group::{DaemonGroup, Handover};
 pub(crate) use mapping::CASE_SENSITIVITY;
 pub(crate) use python::{
     DESTROY_INTERPRETER, DONT_WRITE_BYTECODE, FREE_THREADING, MAXIMUM_INTERPRETERS, RESTRICT_EMBEDDED, RESTRICT_SIGNAL,

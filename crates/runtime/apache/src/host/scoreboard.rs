@@ -32,6 +32,19 @@ pub(crate) fn snapshot() -> Option<Snapshot> {
     })
 }
 
+/// The Apache children that the scoreboard lists.
+pub(crate) fn children() -> Vec<i32> {
+    if !exists() {
+        return Vec::new();
+    }
+    // SAFETY: as `exists` has seen; entries are null, or live as long as the scoreboard, for numbers below its limit.
+    unsafe {
+        let limit = sys::ap_get_scoreboard_global().as_ref().map_or(0, |global| global.server_limit.max(0));
+        let scores = (0..limit).filter_map(|child| sys::ap_get_scoreboard_process(child).as_ref());
+        scores.map(|score| score.pid).filter(|pid| *pid > 0).collect()
+    }
+}
+
 fn unsigned(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }

@@ -4,6 +4,7 @@ mod daemon;
 mod directives;
 mod examples;
 mod groups;
+mod handover;
 mod httpd;
 mod logs;
 mod mapping;

@@ -440,7 +440,7 @@ impl Newborn {
             page,
             control,
             predecessor: optional(fork.predecessor),
-            bell: launch.rolling.then_some(bell),
+            bell: launch.asks.then_some(bell),
             scripts: optional(fork.scripts).map(Held::into_inner),
             replaces: optional(fork.inherited_scripts).map(Held::into_inner),
         };

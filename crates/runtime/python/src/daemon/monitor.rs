@@ -187,6 +187,7 @@ impl Monitor {
         for step in steps {
             match step {
                 Step::Log(text) => self.server.say(text),
+                Step::Warn(text) => self.server.log.say(Level::Warning, text),
                 Step::Drain => {
                     self.server.status.set_state(State::Draining);
                     self.server.board.announce_all();

@@ -1,19 +1,18 @@
 //! `rolling=On`: what a process does that goes on serving until its successor serves.
 //!
-//! It notes on the status page that it wants a successor, and rings. What it has loaded is listed in memory that the
+//! It notes on the status page that it wants a successor, and rings ([`super::server::Server::want_successor`]). What it has loaded is listed in memory that the
 //! successor reads: that has to load the same before it takes over.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
 use wsgi_protocol::page::{Wish, version_of_script};
 use wsgi_protocol::scripts::{self, Entry, LENGTHS};
 
-use super::fork::Held;
 use super::status::Status;
 
 /// The most changed scripts that are remembered.
@@ -21,7 +20,6 @@ const MOST: usize = 4096;
 
 /// See the module.
 pub(super) struct Rolling {
-    bell: Held<OwnedFd>,
     list: File,
     listed: Mutex<Listed>,
     /// The scripts that a successor was asked for, with the version that they had.
@@ -35,14 +33,8 @@ struct Listed {
 }
 
 impl Rolling {
-    pub(super) fn new(bell: Held<OwnedFd>, list: OwnedFd) -> Self {
-        Self { bell, list: list.into(), listed: Mutex::default(), asked: Mutex::default() }
-    }
-
-    /// Has the server look at the status page.
-    pub(super) fn ring(&self) {
-        // SAFETY: writes one byte from one. When the pipe is full somebody rings already.
-        unsafe { libc::write(self.bell.as_raw_fd(), [1u8].as_ptr().cast(), 1) };
+    pub(super) fn new(list: OwnedFd) -> Self {
+        Self { list: list.into(), listed: Mutex::default(), asked: Mutex::default() }
     }
 
     /// Lists a script that was loaded. One that does not fit is loaded by the first request, as without a list.

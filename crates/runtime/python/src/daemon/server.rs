@@ -160,6 +160,8 @@ pub(super) struct Server {
     pub(super) listener: Held<UnixListener>,
     pub(super) overflow: Option<Held<UnixListener>>,
     pub(super) rolling: Option<Rolling>,
+    /// Where to ask for a successor.
+    bell: Option<Held<OwnedFd>>,
     /// Where to say that what the loader has loaded is out of date.
     stale: Option<Stale>,
     /// Connections that wait for a request.
@@ -188,6 +190,7 @@ pub(super) struct Parts {
     pub(super) listener: Held<UnixListener>,
     pub(super) overflow: Option<Held<UnixListener>>,
     pub(super) rolling: Option<Rolling>,
+    pub(super) bell: Option<Held<OwnedFd>>,
     pub(super) stale: Option<Stale>,
 }
 
@@ -218,6 +221,7 @@ impl Server {
             listener: parts.listener,
             overflow: parts.overflow,
             rolling: parts.rolling,
+            bell: parts.bell,
             stale: parts.stale,
             idle: Mutex::default(),
             accepts: AtomicBool::new(true),
@@ -439,9 +443,17 @@ impl Server {
 
     /// Asks the server for a successor of this process.
     pub(super) fn want_successor(&self, wish: Wish) {
-        if let Some(rolling) = &self.rolling {
+        if self.bell.is_some() {
             self.status.set_wish(wish);
-            rolling.ring();
+            self.ring();
+        }
+    }
+
+    /// Has the server look at the status page.
+    pub(super) fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            // SAFETY: writes one byte from one. When the pipe is full somebody rings already.
+            unsafe { libc::write(bell.as_raw_fd(), [1u8].as_ptr().cast(), 1) };
         }
     }
 

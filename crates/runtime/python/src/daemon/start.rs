@@ -132,6 +132,7 @@ impl Life {
         status.set_state(State::Starting);
         // Mapped, and of no other use.
         drop(inherited.page);
+        let has_bell = inherited.bell.is_some();
         let board = Board::new(launch.threads, launch.maximum_requests, monitor);
         let server = Server::new(Parts {
             group: String::from_utf8_lossy(&launch.group).into_owned(),
@@ -144,7 +145,8 @@ impl Life {
             board,
             listener: inherited.listener.ok_or(StartError::NoDescriptor(launch.descriptors.listener))?,
             overflow: inherited.overflow,
-            rolling: inherited.bell.zip(inherited.scripts).map(|(bell, list)| Rolling::new(bell, list)),
+            rolling: inherited.scripts.filter(|_| inherited.bell.is_some()).map(Rolling::new),
+            bell: inherited.bell,
             stale,
         });
         // Threads use it until the process ends, whoever is still running then.
@@ -155,6 +157,8 @@ impl Life {
             threads: launch.threads,
             maximum_requests: launch.maximum_requests,
             rolling: server.rolling.is_some(),
+            asks: launch.asks && has_bell,
+            sequential: launch.sequential,
             timeouts: launch.timeouts,
         };
         let replaces = inherited.replaces.map(rolling::Inherited::read).transpose();
@@ -225,10 +229,8 @@ impl Life {
         if let Some(predecessor) = self.predecessor {
             leave(&predecessor);
         }
-        if let Some(rolling) = &server.rolling {
-            // Others of the group may have waited for that.
-            rolling.ring();
-        }
+        // Others of the group may have waited for that.
+        server.ring();
         let timers = Timers::new(settings, server.board.now());
         drop(loading);
         Monitor::new(server, timers, self.control, watchdog).run(workers);

@@ -8,7 +8,7 @@ use wsgi_protocol::launch::Timeouts;
 use wsgi_protocol::page::Wish;
 
 /// What the timers have to know of the process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     /// The group's name, for the texts.
     pub(super) group: String,
@@ -18,6 +18,10 @@ pub(super) struct Settings {
     pub(super) maximum_requests: u64,
     /// `rolling=On`: where the process may go on, it does so until its successor serves.
     pub(super) rolling: bool,
+    /// The process may ask for a successor.
+    pub(super) asks: bool,
+    /// `handover=sequential`: the successor starts when this process has ended.
+    pub(super) sequential: bool,
     /// The timeouts; 0 is off.
     pub(super) timeouts: Timeouts,
 }
@@ -105,6 +109,8 @@ pub(super) enum Notice {
 pub(super) enum Step {
     /// Write this at level info.
     Log(String),
+    /// Write this at level warning.
+    Warn(String),
     /// Say on the status page that other processes are to be preferred.
     Drain,
     /// Take no new connections and give idle ones back: somebody else serves this slot now.
@@ -137,7 +143,13 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    Draining { reason: Reason, deadline: Option<u64>, leaving: bool },
+    /// `leaving`: no new requests are taken. `asked`: a successor was asked for because requests take long.
+    Draining {
+        reason: Reason,
+        deadline: Option<u64>,
+        leaving: bool,
+        asked: bool,
+    },
     Stopping,
 }
 
@@ -149,8 +161,8 @@ pub(super) struct Timers {
     phase: Phase,
     /// The number of finished requests that is enough; 0 is off.
     enough: u64,
-    /// Why a successor was asked for, and how long requests in flight may take once it serves.
-    replaced: Option<(Reason, Option<u64>)>,
+    /// Why a successor was asked for.
+    replaced: Option<Reason>,
     /// Per worker: the start of the request that was interrupted, and when that was.
     interrupted: Vec<Option<(u64, u64)>>,
 }
@@ -211,7 +223,34 @@ impl Timers {
     fn drain(&mut self, text: String, reason: Reason, deadline: Option<u64>, steps: &mut Vec<Step>) {
         steps.push(Step::Log(text));
         steps.push(Step::Drain);
-        self.phase = Phase::Draining { reason, deadline, leaving: false };
+        self.phase = Phase::Draining { reason, deadline, leaving: false, asked: false };
+    }
+
+    /// A drain that nobody needs at once. When no other process may serve beside this one, requests that come meanwhile wait
+    /// for the successor: a process that went on taking them might never be done.
+    fn drain_for_recycling(&mut self, text: String, reason: Reason, now: u64, steps: &mut Vec<Step>) {
+        let deadline = milliseconds(self.settings.timeouts.graceful).map(|graceful| now + graceful);
+        if self.settings.sequential {
+            steps.extend([Step::Leave, Step::Log(text)]);
+            self.phase = Phase::Draining { reason, deadline, leaving: true, asked: false };
+        } else {
+            self.drain(text, reason, deadline, steps);
+        }
+    }
+
+    /// How long requests may take once nobody sends the process new ones, and the option that says so.
+    fn limit_of_leaving(&self, reason: Reason) -> (Option<u64>, &'static str) {
+        let timeouts = &self.settings.timeouts;
+        match reason {
+            Reason::EvictionSignal => (milliseconds(timeouts.eviction), "eviction-timeout"),
+            _ if self.settings.sequential => (milliseconds(timeouts.graceful), "graceful-timeout"),
+            _ => (milliseconds(timeouts.handover), "handover-timeout"),
+        }
+    }
+
+    /// Whether it takes no new requests any more.
+    fn leaves(&self) -> bool {
+        matches!(self.phase, Phase::Draining { leaving: true, .. })
     }
 
     /// Whether the process goes on until a successor serves, instead of ending.
@@ -219,12 +258,13 @@ impl Timers {
         self.settings.rolling && self.phase == Phase::Running
     }
 
-    fn roll(&mut self, what: &str, reason: Reason, limit: Option<u64>, steps: &mut Vec<Step>) {
+    fn roll(&mut self, what: &str, reason: Reason, steps: &mut Vec<Step>) {
         let group = &self.settings.group;
-        steps.push(Step::Log(format!("{what}; daemon process '{group}' goes on until its successor serves.")));
+        let until = if self.settings.sequential { "it is its turn to be replaced" } else { "its successor serves" };
+        steps.push(Step::Log(format!("{what}; daemon process '{group}' goes on until {until}.")));
         let announce_from = (reason == Reason::MaximumRequests).then_some(self.enough);
         steps.push(Step::Roll { wish: Wish::Any, announce_from });
-        self.replaced = Some((reason, limit));
+        self.replaced = Some(reason);
     }
 
     /// Something happened outside.
@@ -248,9 +288,11 @@ impl Timers {
                 &mut steps,
             ),
             Notice::SignalsLost => self.stop_silently(Reason::SignalPipeError, &mut steps),
+            // Its successor has loaded the present version, or will.
+            Notice::ScriptChanged if self.settings.rolling && self.leaves() => {}
             Notice::ScriptChanged if self.settings.rolling => {
                 steps.push(Step::Roll { wish: Wish::Script, announce_from: None });
-                self.replaced = Some((Reason::ScriptReload, milliseconds(self.settings.timeouts.graceful)));
+                self.replaced = Some(Reason::ScriptReload);
             }
             Notice::ScriptChanged => self.stop_silently(Reason::ScriptReload, &mut steps),
             Notice::Graceful => {
@@ -261,7 +303,7 @@ impl Timers {
                 };
                 let limit = eviction.or(milliseconds(self.settings.timeouts.graceful));
                 if self.rolls() {
-                    self.roll(what, reason, limit, &mut steps);
+                    self.roll(what, reason, &mut steps);
                     return steps;
                 }
                 self.end_gently(what, reason, limit, now, seen, &mut steps);
@@ -271,14 +313,22 @@ impl Timers {
                 self.end_gently("Exceeded CPU time limit", Reason::CpuTimeLimit, limit, now, seen, &mut steps);
             }
             Notice::Leave => {
-                let graceful = milliseconds(self.settings.timeouts.graceful);
-                let (reason, limit) = self.replaced.unwrap_or((Reason::GracefulSignal, graceful));
+                let (reason, asked) = match self.phase {
+                    Phase::Draining { reason, deadline, asked: true, .. } => (reason, Some(deadline)),
+                    _ => (self.replaced.unwrap_or(Reason::GracefulSignal), None),
+                };
+                let limit = self.limit_of_leaving(reason).0;
                 // In this order: who reads the line can rely on it.
                 steps.push(Step::Leave);
-                steps
-                    .push(Step::Log(format!("Successor is serving; daemon process '{group}' takes no more requests.")));
-                let deadline = limit.map(|limit| now + limit);
-                self.phase = Phase::Draining { reason, deadline, leaving: true };
+                let why = if self.settings.sequential { "A successor is to follow" } else { "Successor is serving" };
+                steps.push(Step::Log(format!("{why}; daemon process '{group}' takes no more requests.")));
+                // The time of a process that has asked runs already.
+                let deadline = asked.unwrap_or_else(|| limit.map(|limit| now + limit));
+                self.phase = Phase::Draining { reason, deadline, leaving: true, asked: asked.is_some() };
+                if self.settings.sequential && limit.is_none() {
+                    // Without a time to wait there is no waiting: the successor, and its requests, wait for the end.
+                    self.stop_silently(reason, &mut steps);
+                }
             }
         }
         steps
@@ -387,15 +437,42 @@ impl Timers {
     }
 
     fn end_of_drain(&mut self, now: u64, seen: &Observation, steps: &mut Vec<Step>) {
-        let Phase::Draining { reason, deadline, leaving } = self.phase else { return };
-        let group = &self.settings.group;
+        let Phase::Draining { reason, deadline, leaving, asked } = self.phase else { return };
+        let group = self.settings.group.clone();
         if self.waited_for(now, seen) == 0 && !(leaving && seen.connections > 0) {
             let text = format!("Requests have completed; triggering immediate shutdown of daemon process '{group}'.");
             self.stop(text, reason, steps);
         } else if deadline.is_some_and(|deadline| now >= deadline) {
+            let recycles = matches!(reason, Reason::MaximumRequests | Reason::RestartInterval);
+            if recycles && self.settings.asks && !leaving && !asked {
+                self.ask_for_relief(reason, now, steps);
+                return;
+            }
+            if leaving || asked {
+                let (limit, option) = self.limit_of_leaving(reason);
+                let (count, seconds) = (self.waited_for(now, seen), limit.unwrap_or(0) / 1000);
+                steps.push(Step::Warn(format!(
+                    "WSGI0970: {count} requests of daemon process '{group}', which is being replaced, have not finished \
+                     within {option}={seconds}; the process is stopped."
+                )));
+            }
             let text = format!("Daemon process restart timer expired in daemon process '{group}'; forcing shutdown.");
             self.stop(text, reason, steps);
         }
+    }
+
+    /// Requests still run after graceful-timeout although nobody needs the restart at once: a successor takes the new ones,
+    /// so that these may take longer.
+    fn ask_for_relief(&mut self, reason: Reason, now: u64, steps: &mut Vec<Step>) {
+        let (limit, option) = self.limit_of_leaving(reason);
+        let (group, seconds) = (&self.settings.group, limit.unwrap_or(0) / 1000);
+        steps.push(Step::Log(format!(
+            "Requests of daemon process '{group}' still run; they may finish while a successor takes new ones \
+             ({option}={seconds})."
+        )));
+        steps.push(Step::Roll { wish: Wish::Any, announce_from: None });
+        let deadline = limit.map(|limit| now + limit);
+        self.phase = Phase::Draining { reason, deadline, leaving: false, asked: true };
     }
 
     fn maximum_requests(&mut self, now: u64, seen: &Observation, steps: &mut Vec<Step>) {
@@ -407,12 +484,12 @@ impl Timers {
         if self.rolls() {
             // Once more after as many again, should no successor come.
             self.enough = seen.finished.saturating_add(self.settings.maximum_requests);
-            self.roll("Maximum requests reached", Reason::MaximumRequests, graceful, steps);
+            self.roll("Maximum requests reached", Reason::MaximumRequests, steps);
             return;
         }
         if self.waited_for(now, seen) > 0 && graceful.is_some() {
             let text = format!("Maximum requests reached; attempting graceful shutdown of daemon process '{group}'.");
-            self.drain(text, Reason::MaximumRequests, graceful.map(|graceful| now + graceful), steps);
+            self.drain_for_recycling(text, Reason::MaximumRequests, now, steps);
         } else {
             let text = format!("Maximum requests reached; triggering immediate shutdown of daemon process '{group}'.");
             self.stop(text, Reason::MaximumRequests, steps);
@@ -428,14 +505,14 @@ impl Timers {
         let graceful = milliseconds(self.settings.timeouts.graceful);
         if self.rolls() {
             self.started = now;
-            self.roll("Application restart timer expired", Reason::RestartInterval, graceful, steps);
+            self.roll("Application restart timer expired", Reason::RestartInterval, steps);
             return;
         }
         if self.waited_for(now, seen) > 0 && graceful.is_some() {
             let text = format!(
                 "Application restart timer expired; waiting for in-flight requests to complete in process '{group}'."
             );
-            self.drain(text, Reason::RestartInterval, graceful.map(|graceful| now + graceful), steps);
+            self.drain_for_recycling(text, Reason::RestartInterval, now, steps);
         } else {
             let text = format!("Application restart timer expired, stopping process '{group}'.");
             self.stop(text, Reason::RestartInterval, steps);

@@ -1,10 +1,14 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const SECOND: u64 = 1000;
 
 fn timers(change: impl FnOnce(&mut Settings)) -> Timers {
-    let timeouts = Timeouts { shutdown: 5 * SECOND, graceful: 15 * SECOND, ..Timeouts::default() };
-    let mut settings = Settings { group: "web".into(), threads: 1, maximum_requests: 0, rolling: false, timeouts };
+    let timeouts =
+        Timeouts { shutdown: 5 * SECOND, graceful: 15 * SECOND, handover: 300 * SECOND, ..Timeouts::default() };
+    let mut settings =
+        Settings { group: "web".into(), threads: 1, maximum_requests: 0, timeouts, ..Settings::default() };
     change(&mut settings);
     Timers::new(settings, 0)
 }
@@ -122,8 +126,11 @@ fn without_graceful_timeout_nothing_is_waited_for() {
     // A successor serves already: that may take its time.
     let mut timers = timers(change);
     timers.notice(0, Notice::Leave, &busy(&[0]));
-    assert_eq!(timers.next(0, &busy(&[0])), None);
-    assert_eq!(timers.tick(1_000_000, &busy(&[0])), []);
+    assert_eq!(timers.next(0, &busy(&[0])), Some(300 * SECOND));
+    let mut timers = self::timers(|settings| settings.timeouts.handover = 0);
+    timers.notice(0, Notice::Leave, &busy(&[0]));
+    assert_eq!(timers.next(0, &busy(&[0])), None, "0 is without limit");
+    assert_eq!(timers.tick(1_000_000_000, &busy(&[0])), []);
 }
 
 // Covers: rule:daemon/timers-independent
@@ -365,7 +372,7 @@ fn rolls(steps: &[Step]) -> Option<(Wish, Option<u64>)> {
     })
 }
 
-// Covers: rule:daemon/rolling
+// Covers: rule:daemon/rolling, rule:daemon/handover-timeout
 #[test]
 fn a_rolling_process_goes_on_until_its_successor_serves() {
     let mut timers = timers(|settings| settings.rolling = true);
@@ -376,8 +383,77 @@ fn a_rolling_process_goes_on_until_its_successor_serves() {
 
     let steps = timers.notice(100 * SECOND, Notice::Leave, &busy(&[0]));
     assert!(steps.contains(&Step::Leave));
-    let steps = timers.tick(115 * SECOND, &busy(&[0]));
-    assert_eq!(outcome(&steps).1, Some(Reason::GracefulSignal), "then requests in flight have the graceful timeout");
+    assert_eq!(timers.tick(399 * SECOND, &busy(&[0])), []);
+    let steps = timers.tick(400 * SECOND, &busy(&[0]));
+    assert_eq!(outcome(&steps).1, Some(Reason::GracefulSignal), "then requests in flight have the handover timeout");
+    assert_eq!(warnings(&steps).len(), 1, "{steps:?}");
+}
+
+fn warnings(steps: &[Step]) -> Vec<&str> {
+    steps.iter().filter_map(|step| if let Step::Warn(text) = step { Some(text.as_str()) } else { None }).collect()
+}
+
+// Covers: rule:daemon/recycling-waits, option:WSGIDaemonProcess/handover-timeout, code:WSGI0970
+#[test]
+fn a_restart_that_nobody_needs_at_once_waits_for_long_requests_beside_a_successor() {
+    let mut timers_ = timers(|settings| {
+        settings.asks = true;
+        settings.timeouts.restart_interval = 2 * SECOND;
+    });
+    let upload = busy(&[SECOND]);
+    let text = "Application restart timer expired; waiting for in-flight requests to complete in process 'web'.";
+    assert_eq!(outcome(&timers_.tick(2 * SECOND, &upload)), (vec![text], None));
+    let steps = timers_.tick(17 * SECOND, &upload);
+    let text = "Requests of daemon process 'web' still run; they may finish while a successor takes new ones \
+                (handover-timeout=300).";
+    assert_eq!((outcome(&steps), rolls(&steps)), ((vec![text], None), Some((Wish::Any, None))));
+    assert_eq!(timers_.tick(18 * SECOND, &upload), [], "it asks once");
+    assert!(timers_.notice(20 * SECOND, Notice::Leave, &upload).contains(&Step::Leave));
+    // The limit runs since it has asked.
+    assert_eq!(timers_.next(20 * SECOND, &upload), Some(317 * SECOND));
+    let steps = timers_.tick(317 * SECOND, &upload);
+    let text = "WSGI0970: 1 requests of daemon process 'web', which is being replaced, have not finished within \
+                handover-timeout=300; the process is stopped.";
+    assert_eq!((warnings(&steps), outcome(&steps).1), (vec![text], Some(Reason::RestartInterval)));
+
+    let mut timers_ = timers(|settings| {
+        settings.asks = true;
+        settings.maximum_requests = 1;
+    });
+    let seen = Observation { finished: 1, ..busy(&[0]) };
+    timers_.tick(0, &seen);
+    assert!(rolls(&timers_.tick(15 * SECOND, &seen)).is_some());
+    let done = Observation { finished: 2, ..idle() };
+    assert_eq!(
+        outcome(&timers_.tick(25 * SECOND, &done)).1,
+        Some(Reason::MaximumRequests),
+        "with a successor or without"
+    );
+}
+
+// Covers: rule:daemon/handover-sequential, code:WSGI0970
+#[test]
+fn in_turn_a_process_takes_no_new_requests_while_it_finishes_those_it_has() {
+    let mut timers_ = timers(|settings| {
+        settings.sequential = true;
+        settings.timeouts.restart_interval = 60 * SECOND;
+    });
+    let steps = timers_.tick(60 * SECOND, &busy(&[0]));
+    assert!(steps.contains(&Step::Leave) && !steps.contains(&Step::Drain), "{steps:?}");
+    let steps = timers_.tick(75 * SECOND, &busy(&[0]));
+    assert!(warnings(&steps)[0].contains("graceful-timeout=15"), "{steps:?}");
+    assert_eq!(outcome(&steps).1, Some(Reason::RestartInterval));
+
+    let mut timers_ = timers(|settings| settings.sequential = true);
+    let steps = timers_.notice(0, Notice::Leave, &busy(&[0]));
+    assert_eq!(outcome(&steps), (vec!["A successor is to follow; daemon process 'web' takes no more requests."], None));
+    assert_eq!(timers_.next(0, &busy(&[0])), Some(15 * SECOND), "its successor waits");
+
+    let mut timers_ = timers(|settings| {
+        settings.sequential = true;
+        settings.timeouts.graceful = 0;
+    });
+    assert_eq!(outcome(&timers_.notice(0, Notice::Leave, &busy(&[0]))).1, Some(Reason::GracefulSignal));
 }
 
 #[test]
@@ -431,4 +507,139 @@ fn what_cannot_wait_ends_a_rolling_process_at_once() {
     }
     let mut timers = timers(|settings| settings.rolling = true);
     assert_eq!(outcome(&timers.notice(1, Notice::CpuLimit, &idle())).1, Some(Reason::CpuTimeLimit));
+}
+
+/// What happens to a process, as tests choose it.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// Time passes.
+    Passes(u64),
+    /// A worker begins a request, or ends the one that it has.
+    Turns(usize),
+    /// A client reads, or stops reading.
+    Unread(usize),
+    Noticed(Notice),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let notices = [
+        Notice::Graceful,
+        Notice::CpuLimit,
+        Notice::ScriptChanged,
+        Notice::Leave,
+        Notice::Terminate,
+        Notice::ParentGone,
+        Notice::SignalsLost,
+    ];
+    prop_oneof![
+        8 => (1..30 * SECOND).prop_map(Event::Passes),
+        8 => (0..3usize).prop_map(Event::Turns),
+        1 => (0..2usize).prop_map(Event::Unread),
+        2 => prop::sample::select(notices[..4].to_vec()).prop_map(Event::Noticed),
+        1 => prop::sample::select(notices.to_vec()).prop_map(Event::Noticed),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let timeout = || prop_oneof![Just(0), 1..60 * SECOND];
+    let timeouts = (timeout(), timeout(), timeout(), timeout(), timeout(), timeout(), timeout());
+    let flags = (0..2u8, any::<bool>(), any::<bool>(), any::<bool>());
+    (timeouts, flags, 0..6u64).prop_map(|(timeouts, (_, rolling, asks, sequential), maximum_requests)| {
+        let (graceful, eviction, request, interrupt, inactivity, restart_interval, handover) = timeouts;
+        let timeouts = Timeouts {
+            shutdown: 5 * SECOND,
+            graceful,
+            eviction,
+            request,
+            interrupt,
+            inactivity,
+            restart_interval,
+            handover,
+            ..Timeouts::default()
+        };
+        Settings {
+            group: "web".into(),
+            threads: 3,
+            maximum_requests,
+            rolling,
+            asks: asks || rolling,
+            sequential,
+            timeouts,
+        }
+    })
+}
+
+/// Checks what holds for the steps of one moment.
+fn check(settings: &Settings, steps: &[Step], left: bool, asked_to_leave: bool) {
+    let stops = steps.iter().filter(|step| matches!(step, Step::Stop { .. })).count();
+    assert!(stops <= 1, "{steps:?}");
+    let position = steps.iter().position(|step| matches!(step, Step::Stop { .. }));
+    assert!(position.is_none_or(|position| position + 1 == steps.len()), "nothing follows the stop: {steps:?}");
+    if steps.contains(&Step::Leave) {
+        assert!(asked_to_leave || settings.sequential, "nobody else serves: {steps:?}");
+    }
+    let rolls = steps.iter().filter(|step| matches!(step, Step::Roll { .. })).count();
+    assert!(rolls <= 2 && (rolls == 0 || settings.asks), "{steps:?}");
+    assert!(rolls == 0 || !left, "a process that leaves asks for nobody: {steps:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    // Covers: rule:daemon/timers-independent
+    #[test]
+    fn nothing_is_due_before_next_says_so_and_every_drain_ends(
+        settings in settings(),
+        events in proptest::collection::vec(event(), 0..50),
+    ) {
+        let mut timers = Timers::new(settings.clone(), 0);
+        let mut now = 0;
+        let mut seen = Observation { active: vec![None; 3], ..Observation::default() };
+        let (mut stopped, mut left) = (false, false);
+        for event in events {
+            let mut steps = Vec::new();
+            match event {
+                Event::Passes(time) => {
+                    // As the monitor does, which sleeps until something is due.
+                    let end = now + time;
+                    while let Some(due) = timers.next(now, &seen).filter(|due| *due <= end) {
+                        prop_assert!(due > now);
+                        prop_assert_eq!(timers.tick(due - 1, &seen), [], "due at {}, not before", due);
+                        now = due;
+                        // What was done may change what is due.
+                        let mut passes = 0;
+                        while !stopped && passes < 10 {
+                            let due_now = timers.tick(now, &seen);
+                            check(&settings, &due_now, left, false);
+                            stopped |= due_now.iter().any(|step| matches!(step, Step::Stop { .. }));
+                            left |= due_now.contains(&Step::Leave);
+                            passes = if due_now.is_empty() { 10 } else { passes + 1 };
+                        }
+                    }
+                    now = end;
+                    prop_assert_eq!(timers.tick(now, &seen), [], "the monitor would have slept");
+                }
+                Event::Turns(worker) => {
+                    seen.used = true;
+                    seen.finished += u64::from(seen.active[worker].is_some());
+                    seen.active[worker] = if seen.active[worker].is_some() { None } else { Some(now) };
+                    seen.activity = now;
+                }
+                Event::Unread(count) => seen.unread = count,
+                Event::Noticed(notice) => steps = timers.notice(now, notice, &seen),
+            }
+            let asked_to_leave = matches!(event, Event::Noticed(Notice::Leave));
+            check(&settings, &steps, left && !asked_to_leave, asked_to_leave);
+            prop_assert!(!stopped || steps.is_empty(), "it has stopped");
+            left |= steps.contains(&Step::Leave);
+            steps.extend(timers.tick(now, &seen));
+            stopped |= steps.iter().any(|step| matches!(step, Step::Stop { .. }));
+        }
+        // A drain ends when its requests do.
+        if let Phase::Draining { .. } = timers.phase {
+            (seen.active, seen.unread) = (vec![None; 3], 0);
+            let steps = timers.tick(now, &seen);
+            prop_assert!(steps.iter().any(|step| matches!(step, Step::Stop { .. })), "{steps:?}");
+        }
+    }
 }

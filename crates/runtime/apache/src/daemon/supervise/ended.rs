@@ -1,24 +1,17 @@
 //! What the end of a process means: a line in the log, and when its slot is filled again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Group, LONGEST_DELAY, QUICK, SOON, Supervisor};
+use super::{Group, Supervisor};
 use crate::codes;
 use crate::daemon::death::{self, Death};
 use crate::daemon::group::Plan;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release};
+use crate::daemon::pace::{SOON, SlotEnd};
 use crate::daemon::parent_log;
 use crate::daemon::retained::{Ending, SavedProcess};
 use crate::daemon::watch::{self, End, Reason};
 use crate::host::Mpm;
-
-/// The delay after so many processes in a row that were no use.
-pub(super) fn delay_after(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        failures => Duration::from_secs(1 << (failures - 1).min(5)).min(LONGEST_DELAY),
-    }
-}
 
 /// Whether the server is being stopped: nothing is started any more.
 pub(super) fn stops() -> bool {
@@ -32,6 +25,7 @@ impl Supervisor {
             return;
         }
         match reason {
+            Reason::ServerStops if self.is_stranger(watched.pid) => watch::ask_to_end(watched.pid),
             Reason::ServerStops => self.end(watched.pid),
             Reason::Ended(status) => {
                 self.ended(watched.pid, death::find(watched.handle(), status));
@@ -48,10 +42,10 @@ impl Supervisor {
             }
             if !stops {
                 // Whatever ends it may end the next one too.
-                let mut life = self.writer_life.get();
-                let lived = life.began.map_or(SOON, |began| began.elapsed());
-                let delay = life.ended(lived, lived < SOON).max(SOON);
-                self.writer_life.set(life);
+                let mut pace = self.writer_pace.get();
+                let end = SlotEnd { served: true, ended_well: false, requests: pace.requests, is_service: true };
+                let delay = pace.ended(Instant::now(), end).0.max(SOON);
+                self.writer_pace.set(pace);
                 parent_log::server(
                     self.main,
                     &codes::DAEMON_DIED,
@@ -72,7 +66,7 @@ impl Supervisor {
             }
             return;
         }
-        if self.loader_ended(pid, death, stops) {
+        if self.stranger_ended(pid) || self.loader_ended(pid, death, stops) {
             return;
         }
         self.ended_where(|process| process.loader.is_none() && process.pid == pid, death);
@@ -88,12 +82,9 @@ impl Supervisor {
             }
             self.log_end(group, &process, death, stops);
             release(process);
-            self.saved.borrow_mut().groups[group].slots[slot].process = None;
-            self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
             let had_started = self.has_served(group, &process);
-            if had_started {
-                self.saved.borrow_mut().groups[group].has_served(slot);
-            }
+            let actions = self.saved.borrow_mut().groups[group].vacated(slot, had_started);
+            self.carry_out(group, actions, Duration::ZERO);
             if let Some(page) = self.page_of(group, &process) {
                 page.ended(process.place, pid);
             }
@@ -120,6 +111,7 @@ impl Supervisor {
                     log_death(plan, &self.serving(group, &process), pid, death);
                 }
                 if !stops {
+                    self.follow(group);
                     self.roll(group);
                 }
             }
@@ -169,17 +161,18 @@ impl Supervisor {
     /// or end too often. A service whose script has returned is run again, but not in a tight loop.
     pub(super) fn delay(&self, group: usize, slot: usize, place: u32, death: Death, had_started: bool) -> Duration {
         let Group { plan, page } = &self.groups[group];
-        let mut lives = self.lives.borrow_mut();
-        let Some(life) = lives.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
+        let mut paces = self.paces.borrow_mut();
+        let Some(pace) = paces.get_mut(group).and_then(|slots| slots.get_mut(slot)) else {
             return Duration::ZERO;
         };
-        let lived = life.began.map_or(SOON, |began| began.elapsed());
-        let ended_well = death == Death::Exit(0);
-        let useless = lived < SOON && page.requests(place) == life.requests && !ended_well;
-        let delay = life.ended(lived, !had_started || useless);
-        let many = life.failures.max(life.quick);
-        // Of those that were of use it is said once.
-        if life.failures > 1 || life.quick == QUICK + 1 {
+        let end = SlotEnd {
+            served: had_started,
+            ended_well: death == Death::Exit(0),
+            requests: page.requests(place),
+            is_service: plan.program.threads == 0,
+        };
+        let (delay, said) = pace.ended(Instant::now(), end);
+        if let Some(many) = said {
             parent_log::server(
                 plan.server,
                 &codes::RESTARTS_DELAYED,
@@ -192,7 +185,7 @@ impl Supervisor {
                 ),
             );
         }
-        if plan.program.threads == 0 { delay.max(SOON.saturating_sub(lived)) } else { delay }
+        delay
     }
 
     /// What a process that has ended was serving. Nothing is known of one whose place another process has got.
@@ -273,28 +266,5 @@ impl Supervisor {
 fn log_death(plan: &Plan, serving: &[String], pid: i32, death: Death) {
     for line in death.describe_with(pid, &plan.program.group, serving) {
         parent_log::server(plan.server, &codes::DAEMON_DIED, format_args!("{line}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_ends_again_and_again_is_not_started_in_a_tight_loop() {
-        let mut life = super::super::Life::default();
-        let quick = Duration::from_millis(100);
-        for number in 1..=3 * QUICK {
-            let least = if number > QUICK { SOON - quick } else { Duration::ZERO };
-            assert_eq!(life.ended(quick, false), least, "the {number}. one says that it was of use");
-        }
-        assert_eq!((life.ended(SOON, false), life.ended(quick, false)), (Duration::ZERO, Duration::ZERO));
-        assert_eq!((life.ended(quick, true), life.ended(quick, true)), (delay_after(1), delay_after(2)));
-    }
-
-    #[test]
-    fn delays_grow_to_a_bound() {
-        let delays: Vec<u64> = (0..8).map(|failures| delay_after(failures).as_secs()).collect();
-        assert_eq!(delays, [0, 1, 2, 4, 8, 16, 20, 20]);
     }
 }

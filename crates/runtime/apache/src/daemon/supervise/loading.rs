@@ -9,30 +9,20 @@ use std::time::{Duration, Instant};
 
 use wsgi_protocol::loader::{Fork, Order, Report};
 
-use super::ended::{delay_after, stops};
-use super::{Group, SOON, Supervisor};
+use super::ended::stops;
+use super::{Group, Supervisor};
 use crate::codes;
 use crate::daemon::death::Death;
 use crate::daemon::holdings::{close, close_channels, is_inhabited, release, retire_loader};
 use crate::daemon::orders;
+use crate::daemon::pace::{LoaderPace, rest_of_second};
 use crate::daemon::parent_log;
-use crate::daemon::retained::{Ending, SavedLoader, SavedProcess};
+use crate::daemon::retained::{Ending, SavedGroup, SavedLoader, SavedProcess};
 use crate::daemon::spawn::{self, Sources};
 
 /// The most reports that are read of a loader in one go: one that reports without end must not keep the server from its
 /// work.
 const MOST: usize = 4096;
-
-/// What is remembered of a group's loaders, so that none is started again and again in a tight loop.
-#[derive(Clone, Copy, Default)]
-pub(in crate::daemon) struct Loading {
-    /// When the present one was started.
-    began: Option<Instant>,
-    /// It has forked a process: what it had to load is loaded.
-    forked: bool,
-    /// How many in a row ended before that.
-    failures: u32,
-}
 
 impl Supervisor {
     /// Orders a process, from the group's loader or, when there is none, from a new one. Returns the loader's pid.
@@ -42,8 +32,8 @@ impl Supervisor {
             Some(loader) => loader,
             None => {
                 // The last one may have ended too often; the next could not be started then.
-                let failures = self.loadings.borrow().get(group).map_or(0, |loading| loading.failures);
-                self.start_loader(group, delay_after(failures))?
+                let delay = self.loader_paces.borrow().get(group).map_or(Duration::ZERO, LoaderPace::delay);
+                self.start_loader(group, delay)?
             }
         };
         let listener = sources.listener.ok_or(io::ErrorKind::InvalidInput)?;
@@ -86,26 +76,26 @@ impl Supervisor {
         let pid = start().inspect_err(|_| close(socket))?;
         let loader = SavedLoader { pid, socket, forked: false, retired: false, ending: Ending::Not };
         self.saved.borrow_mut().groups[group].loaders.push(loader);
-        if let Some(loading) = self.loadings.borrow_mut().get_mut(group) {
-            (loading.began, loading.forked) = (Some(Instant::now() + delay), false);
+        if let Some(pace) = self.loader_paces.borrow_mut().get_mut(group) {
+            pace.started(Instant::now() + delay);
         }
         self.watch(pid);
         Ok(loader)
     }
 
-    /// A new generation begins: what it has loaded is of the configuration before.
+    /// A new generation begins: what loaders have loaded belongs to the configuration before.
     pub(super) fn retire_loaders(&self) {
-        let loads: Vec<i32> = {
-            let mut saved = self.saved.borrow_mut();
-            let loaders = saved.groups.iter_mut().flat_map(|group| &mut group.loaders);
-            let retired = loaders.map(|loader| {
-                retire_loader(loader);
-                *loader
-            });
-            retired.filter(|loader| !loader.forked).map(|loader| loader.pid).collect()
+        let mut saved = self.saved.borrow_mut();
+        saved.groups.iter_mut().flat_map(|group| &mut group.loaders).for_each(retire_loader);
+    }
+
+    /// Ends the retired loaders that have no processes which they would take along.
+    pub(super) fn end_idle_loaders(&self) {
+        let idle: Vec<i32> = {
+            let saved = self.saved.borrow();
+            saved.groups.iter().flat_map(SavedGroup::loaders_to_end).map(|loader| loader.pid).collect()
         };
-        // One that still loads reads nothing, and it may load for ever. It has no processes that it would take along.
-        loads.into_iter().for_each(|pid| self.end(pid));
+        idle.into_iter().for_each(|pid| self.end(pid));
     }
 
     /// Has a process's loader send it a signal.
@@ -194,11 +184,11 @@ impl Supervisor {
         if let Some(page) = self.page_of(group, &process) {
             page.started(process.place, pid);
         }
-        if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
-            life.began = Some(Instant::now());
+        if let Some(pace) = self.paces.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
+            pace.began = Some(Instant::now());
         }
-        if let Some(loading) = self.loadings.borrow_mut().get_mut(group) {
-            (loading.forked, loading.failures) = (true, 0);
+        if let Some(pace) = self.loader_paces.borrow_mut().get_mut(group) {
+            pace.has_forked();
         }
         let by = |other: &&mut SavedLoader| Some(other.pid) == process.loader;
         if let Some(loader) = self.saved.borrow_mut().groups[group].loaders.iter_mut().find(by) {
@@ -217,7 +207,7 @@ impl Supervisor {
     }
 
     /// Forgets a process that nobody can tell the end of.
-    fn abandon(&self, group: usize, process: SavedProcess) {
+    pub(super) fn abandon(&self, group: usize, process: SavedProcess) {
         // Which ends it, in order, if it runs.
         release(process);
         if let Some(page) = self.page_of(group, &process) {
@@ -231,8 +221,8 @@ impl Supervisor {
             retire_loader(loader);
         }
         // A script that changes all the time does not keep the machine busy.
-        let began = self.loadings.borrow().get(group).and_then(|loading| loading.began);
-        let delay = began.map_or(Duration::ZERO, |began| SOON.saturating_sub(began.elapsed()));
+        let began = self.loader_paces.borrow().get(group).and_then(|pace| pace.began);
+        let delay = rest_of_second(began, Instant::now());
         let ordered: Vec<usize> = {
             let saved = self.saved.borrow();
             let slots = saved.groups[group].slots.iter().enumerate();
@@ -305,6 +295,7 @@ impl Supervisor {
                 self.start_loader_and(group, delay, &slots);
             }
             if !stops {
+                self.follow(group);
                 self.roll(group);
             }
         }
@@ -314,20 +305,17 @@ impl Supervisor {
 
     /// How long to wait before a group's loader is started again: not at all when it had loaded what it had to.
     fn delay_of_loader(&self, group: usize) -> Duration {
-        let mut loadings = self.loadings.borrow_mut();
-        let Some(loading) = loadings.get_mut(group) else { return Duration::ZERO };
-        let lived = loading.began.map_or(SOON, |began| began.elapsed());
-        loading.failures = if loading.forked && lived >= SOON { 0 } else { loading.failures.saturating_add(1) };
-        let delay = delay_after(loading.failures);
-        if loading.failures > 1 {
+        let mut paces = self.loader_paces.borrow_mut();
+        let Some(pace) = paces.get_mut(group) else { return Duration::ZERO };
+        let (delay, said) = pace.ended(Instant::now());
+        if let Some(many) = said {
             let plan = &self.groups[group].plan;
             parent_log::server(
                 plan.server,
                 &codes::RESTARTS_DELAYED,
                 format_args!(
-                    "{} loaders of group '{}' have ended in a row right after their start; the next one is started in {} \
-                     seconds.",
-                    loading.failures,
+                    "{many} loaders of group '{}' have ended in a row right after their start; the next one is started in \
+                     {} seconds.",
                     plan.program.group,
                     delay.as_secs()
                 ),

@@ -8,8 +8,9 @@ use wsgi_protocol::loader::Fork;
 
 use super::{Group, Supervisor};
 use crate::codes;
+use crate::daemon::fleet::Action;
 use crate::daemon::group::{Plan, pipe};
-use crate::daemon::holdings::{close, release};
+use crate::daemon::holdings::{close, release, send_leave};
 use crate::daemon::parent_log;
 use crate::daemon::retained::SavedProcess;
 use crate::daemon::rolling;
@@ -25,35 +26,44 @@ enum Child {
 }
 
 impl Supervisor {
-    /// Starts a process in a slot; the one that serves there becomes its predecessor.
+    /// Lets this configuration take over a slot from the one before.
     pub(super) fn hand_over(&self, group: usize, slot: usize) {
         let process = self.saved.borrow().groups[group].slots[slot].process;
-        let place = match process {
-            None => self.saved.borrow().groups[group].free_place(slot),
-            Some(process) => {
-                let served = self.has_served(group, &process);
-                if process.is_ordered() && !served {
-                    // Should it be forked all the same, it finds that nobody wants it.
-                    self.saved.borrow_mut().groups[group].slots[slot].rolls = false;
-                    self.vacate(group, slot, process);
-                    process.place
-                } else {
-                    let mut saved = self.saved.borrow_mut();
-                    let ended = saved.groups[group].succeed(slot, served);
-                    let place = saved.groups[group].place_after(process.place);
-                    drop(saved);
-                    if let Some(ended) = ended {
-                        self.end_process(ended);
-                    }
-                    place
+        let served = process.is_some_and(|process| self.has_served(group, &process));
+        let handover = self.groups[group].plan.handover;
+        let actions = self.saved.borrow_mut().groups[group].hand_over(slot, served, handover);
+        self.carry_out(group, actions, Duration::ZERO);
+    }
+
+    /// Does what was decided about a group; what is started waits for `delay`.
+    pub(in crate::daemon) fn carry_out(&self, group: usize, actions: Vec<Action>, delay: Duration) {
+        for action in actions {
+            match action {
+                Action::Leave(process) => {
+                    send_leave(&process);
+                    self.note_asked(group, process.slot());
                 }
+                Action::End(process) => {
+                    self.end_process(process);
+                    self.note_asked(group, process.slot());
+                }
+                Action::Abandon(process) => self.abandon(group, process),
+                Action::Start { slot, place } => self.start_process(group, slot, place, delay),
             }
-        };
-        self.start_process(group, slot, place, Duration::ZERO);
+        }
+    }
+
+    /// A slot's process is asked to end: from now on it may take as long as it has.
+    fn note_asked(&self, group: usize, slot: usize) {
+        if let Some(pace) = self.paces.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
+            pace.asked.get_or_insert_with(Instant::now);
+        }
     }
 
     pub(in crate::daemon) fn start_process(&self, group: usize, slot: usize, place: u32, delay: Duration) {
-        if self.takes_over.get() {
+        let handover = self.groups[group].plan.handover;
+        if self.takes_over.get() || !self.saved.borrow().groups[group].may_start(slot, handover) {
+            // Whoever is in the way starts it by its end.
             return;
         }
         let result = self.try_start(group, slot, place, delay);
@@ -89,9 +99,10 @@ impl Supervisor {
                 return Err(error);
             }
         }
-        if let Some(life) = self.lives.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
-            life.began = Some(Instant::now() + delay);
-            life.requests = page.requests(place);
+        if let Some(pace) = self.paces.borrow_mut().get_mut(group).and_then(|slots| slots.get_mut(slot)) {
+            pace.began = Some(Instant::now() + delay);
+            pace.requests = page.requests(place);
+            pace.asked = None;
         }
         self.saved.borrow_mut().groups[group].slots[slot].process = Some(process);
         if process.loader.is_none() {
@@ -126,7 +137,7 @@ impl Supervisor {
             control,
             overflow: saved_group.overflow.as_ref().map(|overflow| overflow.descriptor),
             predecessor: predecessor.map(|process| process.control),
-            bell: saved.bell.filter(|_| plan.rolling).map(|bell| bell.pipe.1),
+            bell: saved.bell.filter(|_| plan.asks).map(|bell| bell.pipe.1),
             scripts: (scripts >= 0).then_some(scripts),
             inherited_scripts: predecessor.filter(|_| rolls).map(|process| process.scripts).filter(|list| *list >= 0),
             output: saved_group.output.0,

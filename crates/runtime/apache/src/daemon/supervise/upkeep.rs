@@ -3,8 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::ended::{delay_after, stops};
-use super::{SOON, Supervisor};
+use super::ended::stops;
+use super::{Group, Supervisor};
+use crate::codes;
+use crate::daemon::pace::SOON;
+use crate::daemon::parent_log;
+use crate::daemon::retained::{Ending, SavedProcess};
+use crate::directives::Handover;
 
 impl Supervisor {
     /// Starts what should run and does not. Apache calls for it every ten seconds or sooner, and so does the end of any
@@ -18,6 +23,7 @@ impl Supervisor {
             return;
         }
         self.looked.set(Some(now));
+        self.end_strangers();
         if self.saved.borrow().writer.is_none() {
             self.replace_writer(Duration::ZERO);
         }
@@ -25,22 +31,54 @@ impl Supervisor {
             self.hang_bell();
         }
         for group in 0..self.groups.len() {
+            self.end_overdue(group);
             self.fill(group);
         }
         self.save();
     }
 
+    /// In turn: a process has ended, and the one that was to follow may start.
+    pub(super) fn follow(&self, group: usize) {
+        if self.groups[group].plan.handover == Handover::Sequential {
+            self.fill(group);
+        }
+    }
+
+    /// In turn, a process that does not end keeps its successor from starting. Once it has had all the time that the options
+    /// give it, it is killed.
+    fn end_overdue(&self, group: usize) {
+        let Group { plan, .. } = &self.groups[group];
+        let Some(limit) = plan.patience().filter(|_| plan.handover == Handover::Sequential) else { return };
+        let now = Instant::now();
+        let overdue: Vec<SavedProcess> = {
+            let (saved, paces) = (self.saved.borrow(), self.paces.borrow());
+            let former = saved.groups[group].former.iter();
+            let asked = |process: &SavedProcess| paces[group].get(process.slot()).and_then(|pace| pace.asked);
+            let late = |process: &&SavedProcess| asked(process).is_some_and(|asked| now.duration_since(asked) > limit);
+            former.filter(|process| process.told && process.ending != Ending::Forced).filter(late).copied().collect()
+        };
+        for process in overdue {
+            parent_log::server(
+                plan.server,
+                &codes::PREDECESSOR_KILLED,
+                format_args!(
+                    "Daemon process '{}' (pid={}) was asked to end {} seconds ago and has not; it is killed, as \
+                     handover=sequential has its successor wait for its end.",
+                    plan.program.group,
+                    process.pid,
+                    limit.as_secs()
+                ),
+            );
+            self.force(process);
+        }
+    }
+
     /// Starts a process in each slot that has none: it could not be started, or ordered, before.
     pub(super) fn fill(&self, group: usize) {
-        let empty: Vec<usize> = {
-            let saved = self.saved.borrow();
-            let slots = saved.groups[group].slots.iter().enumerate();
-            slots.filter(|(_, slot)| slot.process.is_none()).map(|(number, _)| number).collect()
-        };
-        for slot in empty.into_iter().filter(|_| !stops()) {
-            let place = self.saved.borrow().groups[group].free_place(slot);
-            let life = self.lives.borrow().get(group).and_then(|slots| slots.get(slot)).copied().unwrap_or_default();
-            self.start_process(group, slot, place, delay_after(life.failures));
+        let vacancies = self.saved.borrow().groups[group].vacancies(self.groups[group].plan.handover);
+        for (slot, place) in vacancies.into_iter().filter(|_| !stops()) {
+            let pace = self.paces.borrow().get(group).and_then(|slots| slots.get(slot)).copied().unwrap_or_default();
+            self.start_process(group, slot, place, pace.delay(Instant::now()));
         }
     }
 }

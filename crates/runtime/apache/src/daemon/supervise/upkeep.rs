@@ -18,12 +18,12 @@ impl Supervisor {
         if std::process::id() != self.parent || stops() {
             return;
         }
+        self.end_strangers();
         let now = Instant::now();
         if self.looked.get().is_some_and(|last| now.duration_since(last) < SOON) {
             return;
         }
         self.looked.set(Some(now));
-        self.end_strangers();
         if self.saved.borrow().writer.is_none() {
             self.replace_writer(Duration::ZERO);
         }

@@ -292,9 +292,15 @@ impl<'r> Response<'r> {
         }
         // What came before the break belongs to the client, the head with it.
         let _ = self.blocks(&[], true);
+        if self.request.connection().aborted() {
+            // Nobody is left to tell. httpd would log the status of the break instead of the one that was sent.
+            self.request.forbid_caching();
+            self.request.connection().close_afterwards();
+            return;
+        }
         let sending = self.sending();
         sending.break_off();
-        // The client may be gone: there is nobody left to tell.
+        // The client may go at this moment.
         let _ = sending.pass();
         if self.request.ends_with_connection() {
             self.request.connection().reset_afterwards();

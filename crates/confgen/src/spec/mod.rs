@@ -23,8 +23,8 @@ pub use draft::Draft;
 pub use runtime::{Debug, Debugging, Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime, Telemetry};
 pub use scalar::{
     Account, Callable, Extension, FilePath, HandlerName, HeaderName, HostName, Milliseconds, ModuleName,
-    ModuleReference, Name, Network, NotYet, PlainPath, Principal, PythonVersion, Realm, Seconds, Size, Umask,
-    UpstreamUrl, UrlPath, VariableName,
+    ModuleReference, Name, Network, NotYet, PlainPath, Principal, PythonVersion, Realm, SIZE_UNITS, Seconds, Size,
+    Umask, UpstreamUrl, UrlPath, VariableName,
 };
 pub use server::{
     AccessFormat, AccessLog, CustomFormat, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, Listen, Log,

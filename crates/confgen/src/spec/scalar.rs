@@ -259,8 +259,8 @@ quantity!(
     Milliseconds, "^[0-9]{1,9}(ms|s)$", "a time such as 5ms or 1s", milliseconds
 );
 quantity!(
-    /// A number of bytes; K, M and G are powers of 1024.
-    Size, "^[0-9]{1,9}([KMG](i?B)?|B)?$", "a size such as 512K, 10M or 1G", size
+    /// A number of bytes. K, M and G, and KiB, MiB and GiB, are powers of 1024; kB, MB and GB are powers of 1000.
+    Size, "^[0-9]{1,9}(K|M|G|KiB|MiB|GiB|kB|KB|MB|GB|B)?$", "a size such as 512K, 10MiB or 1GB", size
 );
 
 fn seconds(text: &str) -> Option<u64> {
@@ -289,15 +289,28 @@ fn milliseconds(text: &str) -> Option<u64> {
     }
 }
 
+/// Units of size with their number of bytes. A letter alone counts in powers of 1024, as Apache's directives do; otherwise
+/// the prefix says which: decimal (`MB`) or binary (`MiB`).
+pub const SIZE_UNITS: &[(&str, u64)] = &[
+    ("B", 1),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("K", 1 << 10),
+    ("M", 1 << 20),
+    ("G", 1 << 30),
+];
+
 fn size(text: &str) -> Option<u64> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;
-    let unit = match text[digits..].trim_end_matches("iB").trim_end_matches('B') {
+    let unit = match &text[digits..] {
         "" => 1,
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
-        _ => return None,
+        unit => SIZE_UNITS.iter().find(|(name, _)| *name == unit)?.1,
     };
     number.checked_mul(unit)
 }
@@ -332,6 +345,7 @@ mod tests {
         assert_eq!(milliseconds("2s"), Some(2000));
         assert_eq!(size("10M"), Some(10 << 20));
         assert_eq!(size("1KiB"), Some(1024));
+        assert_eq!((size("10MB"), size("10MiB"), size("1kB")), (Some(10_000_000), Some(10 << 20), Some(1000)));
         assert_eq!(size("7"), Some(7));
     }
 

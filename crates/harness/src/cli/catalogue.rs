@@ -171,18 +171,22 @@ impl CatalogueArgs {
         (paths, ids)
     }
 
-    /// Loads the scenarios. All problems of all files are found, not only those of the first.
-    pub(crate) fn load(&self) -> Result<Vec<Arc<Loaded>>, Vec<Problem>> {
+    /// Loads the scenarios, with all problems of all files: one that is wrong does not hide what is wrong with the others.
+    pub(crate) fn load(&self) -> (Vec<Arc<Loaded>>, Vec<Problem>) {
         let (paths, _) = self.split();
+        let files = match load::discover(&paths) {
+            Ok(files) => files,
+            Err(problems) => return (Vec::new(), problems),
+        };
         let mut problems = Vec::new();
         let mut scenarios = Vec::new();
-        for file in load::discover(&paths)? {
+        for file in files {
             match load::load(&file) {
                 Ok(loaded) => scenarios.push(Arc::new(loaded)),
                 Err(found) => problems.extend(found),
             }
         }
-        if problems.is_empty() { Ok(scenarios) } else { Err(problems) }
+        (scenarios, problems)
     }
 
     /// The filter and the other choices.
@@ -207,7 +211,10 @@ impl CatalogueArgs {
             output.complain(&count_of(&problems));
             Exit::Scenario
         };
-        let scenarios = self.load().map_err(show)?;
+        let (scenarios, problems) = self.load();
+        if !problems.is_empty() {
+            return Err(show(problems));
+        }
         let selection = self.selection().map_err(|problem| show(vec![problem]))?;
         let (machine, facts) = self.machine.probe(environment, output)?;
         let history_file = History::default_file(environment);

@@ -30,23 +30,20 @@ enum Format {
 }
 
 pub(crate) fn lint(args: &LintArgs, environment: &Environment, output: &Output) -> io::Result<Exit> {
-    let mut problems: Vec<Problem> = Vec::new();
-    let mut scenarios = 0;
-    match args.catalogue.load() {
-        Err(found) => problems.extend(found),
-        Ok(loaded) => {
-            scenarios = loaded.len();
-            let (machine, _) = match args.catalogue.machine.probe(environment, output) {
-                Ok(machine) => machine,
-                Err(exit) => return Ok(exit),
-            };
-            problems.extend(loaded.iter().flat_map(|scenario| scenario.warnings.clone()));
-            match plan::plan(&loaded, &machine, &Selection::default(), &History::default()) {
-                Ok(plan) => problems.extend(plan::check_servers(&plan, &machine)),
-                Err(found) => problems.extend(found),
-            }
-            load::sort(&mut problems);
+    let (loaded, mut problems) = args.catalogue.load();
+    let scenarios = loaded.len();
+    if scenarios > 0 {
+        let (machine, _) = match args.catalogue.machine.probe(environment, output) {
+            Ok(machine) => machine,
+            Err(exit) => return Ok(exit),
+        };
+        let mut found: Vec<Problem> = loaded.iter().flat_map(|scenario| scenario.warnings.clone()).collect();
+        match plan::plan(&loaded, &machine, &Selection::default(), &History::default()) {
+            Ok(plan) => found.extend(plan::check_servers(&plan, &machine)),
+            Err(wrong) => found.extend(wrong),
         }
+        load::sort(&mut found);
+        problems.extend(found);
     }
     let wrong = problems.iter().any(Problem::is_error);
     match args.format {

@@ -169,6 +169,7 @@ pub fn arrange(
         access_log: root.logs().join("access.log"),
         console: root.logs().join("console.log"),
         account,
+        allow_log: cell.allow_log.clone(),
         server: None,
     };
     if !cell.before.is_empty() {

@@ -1,6 +1,7 @@
 //! Warnings and errors that nobody asked for.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use confgen::httpd::LogLine;
 use regex::Regex;
@@ -36,7 +37,7 @@ const ADVICE: &[&str] = &["WSGI0931"];
 
 /// What may be in a log.
 #[derive(Debug, Default)]
-pub(super) struct Allowed {
+pub(crate) struct Allowed {
     codes: Vec<String>,
     patterns: Vec<Regex>,
 }
@@ -50,7 +51,7 @@ enum Owner {
 
 impl Allowed {
     /// Takes allowances over; patterns have been checked when they were read.
-    pub(super) fn new<'a>(allowances: impl IntoIterator<Item = &'a LogAllowance>) -> Self {
+    pub(crate) fn new<'a>(allowances: impl IntoIterator<Item = &'a LogAllowance>) -> Self {
         let mut allowed = Self::default();
         for allowance in allowances {
             match allowance {
@@ -68,7 +69,7 @@ impl Allowed {
     }
 
     /// Every fault in the lines that is not allowed, those of one message together.
-    pub(super) fn unexpected(&self, lines: &[LogLine]) -> Vec<Failure> {
+    pub(crate) fn unexpected(&self, lines: &[LogLine]) -> Vec<Failure> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut owners: HashMap<(Option<u32>, Option<u64>), Owner> = HashMap::new();
         for line in
@@ -98,6 +99,17 @@ impl Allowed {
         failures
     }
 }
+
+/// The exception that a log tells of last: what an answer of status 500 comes from.
+pub(crate) fn exception(lines: &[LogLine]) -> Option<&str> {
+    lines.iter().rev().map(|line| line.message.as_str()).find(|message| EXCEPTION.is_match(message))
+}
+
+/// The last line of a traceback, as `ModuleNotFoundError: No module named 'x'`.
+static EXCEPTION: LazyLock<Regex> = LazyLock::new(|| {
+    #[expect(clippy::unwrap_used, reason = "the pattern is fixed, and tests use it")]
+    Regex::new(r"^([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Interrupt|Exit|Warning)(: .*)?$").unwrap()
+});
 
 fn describe(line: &LogLine) -> String {
     let level = line.level.map_or_else(|| "fault".to_owned(), |level| level.to_string());
@@ -170,6 +182,13 @@ mod tests {
         let found = allowed(&[], &["printed by"]).unexpected(&lines(LOG));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].notes.len(), 3, "the traceback is shown with the message");
+    }
+
+    #[test]
+    fn the_last_exception_is_the_cause() {
+        let log = lines(&format!("{LOG}\n[t] [wsgi:error] [pid 2:tid 5] bye: bye"));
+        assert_eq!(exception(&log), Some("pkg.errors.OopsError: no"));
+        assert_eq!(exception(&lines("[t] [wsgi:error] [pid 2] no Error: here")), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! From scenarios to outcomes.
 
 pub mod arrange;
-mod audit;
+pub(crate) mod audit;
 mod bundle;
 mod cell;
 pub mod cleaner;

@@ -18,6 +18,9 @@ use crate::steps::{self, Produced, Setting, Stage};
 /// The longest time of a step that sets none.
 const STEP_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long the log's line about an answer may come after it.
+const CAUSE: Duration = Duration::from_millis(100);
+
 /// Performs the steps of a cell.
 #[derive(Debug, Clone, Copy)]
 pub struct Performer<'a> {
@@ -110,6 +113,7 @@ impl Performer<'_> {
         let own = step.timeout.map_or(STEP_LIMIT, Duration::from);
         let limit = limit.at_most(own);
         let started = Instant::now();
+        let log_length = self.stage.error_log_length();
         let setting = Setting { stage: self.stage, performer: self, prepared, scope, limit, opened: ready.opened };
         let mut produced = steps::run(action, setting);
         let duration = produced.duration.unwrap_or_else(|| started.elapsed());
@@ -132,6 +136,7 @@ impl Performer<'_> {
             .map(|check| if turn { Check { all: None, any: None, ..check.clone() } } else { check.clone() });
         if let Some(check) = &check {
             failures.extend(assertions::check(check, &result, scope, &format!("{}/check", prepared.pointer)));
+            self.explain_status(&mut failures, &result, log_length);
             set_success(&mut result, &failures);
         }
         let mut captured = produced.captured;
@@ -192,6 +197,19 @@ impl Performer<'_> {
             set_success(&mut all.result, &all.failures);
         }
         all
+    }
+
+    /// An answer of 500 says nothing about its cause; the log does.
+    fn explain_status(&self, failures: &mut [Failure], result: &Value, log_length: u64) {
+        let status = result.members().and_then(|members| members.get("status"));
+        if !matches!(status, Some(Value::Int(500..=599))) {
+            return;
+        }
+        if let Some(failure) = failures.iter_mut().find(|failure| failure.pointer.ends_with("/check/status"))
+            && let Some(cause) = self.stage.exception_since(log_length, CAUSE)
+        {
+            failure.message = format!("{} ← {cause}", failure.message);
+        }
     }
 
     /// A step whose time was up: what the server's processes were doing then tells more than that.

@@ -22,6 +22,7 @@ pub(super) fn examine(root: &Node) -> Vec<Problem> {
         let own = |key: &str| variant.and_then(|variant| variant.get(key));
         let mut names = Names::new();
         for vars in [root.get("vars"), own("vars")].into_iter().flatten() {
+            unfilled(vars, &mut problems);
             names.add_vars(vars);
         }
         if let Some(ports) = root.get("ports") {
@@ -59,6 +60,20 @@ pub(super) fn examine(root: &Node) -> Vec<Problem> {
     patterns(root, &mut problems);
     super::load::sort(&mut problems);
     problems
+}
+
+/// Values of `vars` are put into texts; nothing is put into them.
+fn unfilled(node: &Node, problems: &mut Vec<Problem>) {
+    match &node.value {
+        NodeValue::String(text) if Template::parse(text).map_or(true, |template| !template.is_plain()) => {
+            let problem =
+                Problem::error(Code::OutOfPlace, "texts in `vars` are taken as they are: `${…}` is not replaced");
+            problems.push(problem.at(node.span.clone(), "").help("write it where the value is used"));
+        }
+        NodeValue::Seq(items) => items.iter().for_each(|item| unfilled(item, problems)),
+        NodeValue::Map(map) => map.entries.iter().for_each(|entry| unfilled(&entry.value, problems)),
+        _ => {}
+    }
 }
 
 /// The lists of steps of a scenario and its variants, with their pointers.

@@ -47,6 +47,10 @@ codes! {
     Placeholder = "HS204", "unknown place";
     /// A text that is no regular expression.
     Regex = "HS205", "no regular expression";
+    /// A comparison that has no result, such as that of a duration with a number.
+    Comparison = "HS206", "values that cannot be compared";
+    /// A name that has a meaning elsewhere, such as `client` outside of a concurrent step.
+    OutOfPlace = "HS207", "a name out of its place";
     /// A step without a kind, or with several.
     StepKind = "HS301", "not exactly one kind of step";
     /// A step that lacks something, or contradicts itself.
@@ -55,6 +59,8 @@ codes! {
     DuplicateName = "HS303", "a name is used twice";
     /// Something refers to nothing.
     Reference = "HS304", "refers to nothing";
+    /// Something speaks of a daemon group that the server does not have.
+    Daemon = "HS305", "unknown daemon group";
     /// Two scenarios with one id.
     DuplicateScenario = "HS401", "two scenarios have the same id";
     /// No condition of an `expect` fits a cell.

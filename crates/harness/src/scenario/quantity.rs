@@ -5,26 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use confgen::spec::SIZE_UNITS;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Units of time with their length in nanoseconds; the longest spelling of a shared prefix first.
 const TIME_UNITS: &[(&str, f64)] =
     &[("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9), ("d", 86_400e9)];
-
-/// Units of size with their number of bytes. A bare letter counts in powers of 1024, as in a confgen spec.
-const SIZE_UNITS: &[(&str, u64)] = &[
-    ("B", 1),
-    ("kB", 1000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("K", 1 << 10),
-    ("M", 1 << 20),
-    ("G", 1 << 30),
-];
 
 /// Why a text is no quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -252,7 +239,7 @@ impl JsonSchema for Size {
             "x-expected": "a number of bytes such as 4096 or 8MiB",
             "anyOf": [
                 {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": r"^\s*[0-9][0-9_.]*\s*(B|kB|MB|GB|KiB|MiB|GiB|K|M|G)?\s*$"}
+                {"type": "string", "pattern": r"^\s*[0-9][0-9_.]*\s*(B|kB|KB|MB|GB|KiB|MiB|GiB|K|M|G)?\s*$"}
             ]
         })
     }
@@ -292,8 +279,17 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_a_unit() {
-        for (text, bytes) in [("5", 5), ("64K", 65536), ("8MiB", 8 << 20), ("10MB", 10_000_000)] {
+        for (text, bytes) in [("5", 5), ("64K", 65536), ("8MiB", 8 << 20), ("10MB", 10_000_000), ("1KB", 1000)] {
             assert_eq!(text.parse::<Size>().unwrap(), Size(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_means_the_same_in_a_step_and_in_a_spec() {
+        for (unit, bytes) in SIZE_UNITS {
+            let text = format!("3{unit}");
+            let in_spec: confgen::spec::Size = serde_json::from_value(text.clone().into()).unwrap();
+            assert_eq!((text.parse::<Size>().unwrap().0, in_spec.0), (3 * bytes, 3 * bytes), "{text}");
         }
     }
 }

@@ -106,6 +106,12 @@ fn end_of_expression(text: &str) -> Option<usize> {
 }
 
 impl Template {
+    /// Whether there is nothing to replace.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Text(_)))
+    }
+
     /// Reads a text.
     ///
     /// # Errors
@@ -214,11 +220,21 @@ impl Template {
             match part {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Place(place) => text.push_str(&places.text(*place)),
-                Part::Expression(expression, start) => text.push_str(&evaluate(expression, *start, scope)?.to_text()),
+                Part::Expression(expression, start) => match spelling(expression, scope) {
+                    Some(written) => text.push_str(written),
+                    None => text.push_str(&evaluate(expression, *start, scope)?.to_text()),
+                },
             }
         }
         Ok(Json::String(text))
     }
+}
+
+/// A number of the scenario stands in a text as it was written: `5.0`, not `5`.
+fn spelling<'s>(expression: &Expression, scope: &'s Scope<'_>) -> Option<&'s str> {
+    let path = expression.root().path()?;
+    let names: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
+    scope.spelling(&names.join("."))
 }
 
 fn evaluate(expression: &Expression, start: usize, scope: &Scope<'_>) -> Result<Value, TemplateError> {
@@ -249,6 +265,8 @@ mod tests {
         let mut scope = Scope::new();
         scope.set("pid", 4711i64);
         scope.set("word", "x");
+        scope.set("vars", Value::record([("version", 5.0.into())]));
+        scope.spell("vars.version", "5.0");
         scope.set("time", Value::Duration(1_500_000_000));
         scope
     }
@@ -263,6 +281,13 @@ mod tests {
         assert_eq!(filled("pid ${{ pid }}, ${dir}/a:${port}"), "pid 4711, /d/a:81");
         assert_eq!(filled("${{ word + \"}}\" }}!"), "x}}!");
         assert_eq!(filled("no hole, $5 $"), "no hole, $5 $");
+    }
+
+    #[test]
+    fn numbers_stand_in_texts_as_they_were_written() {
+        assert_eq!(filled("v${{ vars.version }}"), "v5.0");
+        assert_eq!(filled("${{ vars.version }}"), 5.0);
+        assert_eq!(filled("v${{ vars.version + 1 }}"), "v6");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::stage::Stage;
 use super::wire::{Connection, Limit, Reader, Response, WireError};
-use super::{Produced, bytes_value, json_value, text_of};
+use super::{Produced, bytes_value, coding, json_value, text_of};
 use crate::runner::outcome::FailureKind;
 use crate::scenario::Value;
 use crate::scenario::schema::{self, Connection as Choice, Http, Listener, Multipart, Part, Payload};
@@ -354,9 +354,9 @@ fn produce(exchange: &Exchange, request: &Request) -> Produced {
                     .collect(),
             ),
         ),
-        ("body", bytes_value(&shown.body)),
+        ("body", bytes_value(&coding::decoded(shown))),
         ("bytes", shown.body.len().into()),
-        ("json", json_value(&shown.body)),
+        ("json", json_value(&coding::decoded(shown))),
         ("first-byte", exchange.first_byte.into()),
         ("complete", response.is_some_and(|response| response.complete).into()),
         ("retried", exchange.retried.into()),

@@ -55,12 +55,29 @@ pub(super) fn run(step: &Log, soft: bool, stage: &Stage, limit: Limit<'_>) -> Pr
         let forbidden = wanted.forbidden(&lines);
         // What must not be there does not go away by waiting; where that is all, it may still come in the time that is given.
         let settled = missing.is_empty() && !wanted.only_absent(step);
+        if !settled
+            && !missing.is_empty()
+            && let Some(fault) = stage.fault()
+        {
+            let mut produced = members(&lines, &fitting);
+            produced.failures = missing;
+            ends_early(&mut produced.failures, &fault);
+            return produced;
+        }
         if settled || !forbidden.is_empty() || Instant::now() >= end || limit.check().is_err() {
             let mut produced = members(&lines, &fitting);
             produced.failures = missing;
             produced.failures.extend(forbidden);
             return produced;
         }
+    }
+}
+
+/// Says why nothing was waited for any longer.
+pub(super) fn ends_early(failures: &mut [Failure], fault: &str) {
+    if let Some(first) = failures.first_mut() {
+        first.message = format!("{} ← {fault}", first.message);
+        first.notes.push("waiting ended early: the log has a fault that fails the cell in any case".to_owned());
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the kinds of steps do. A step's code acts on the [`Stage`] of its cell and gives the members of its result; conditions,
 //! checks, captures, repetitions and limits are common to all kinds and stand in the runner.
 
+mod coding;
 mod concurrent;
 mod cookies;
 pub(crate) mod exec;

@@ -4,7 +4,7 @@ use regex::bytes::Regex;
 
 use super::stage::Stage;
 use super::wire::{Connection, Limit, Reader, Response, WireError};
-use super::{Produced, bytes_value, json_value};
+use super::{Produced, bytes_value, coding, json_value};
 use crate::runner::outcome::FailureKind;
 use crate::scenario::Value;
 use crate::scenario::schema::{Bytes, Exchange, Expected, Listener, Raw, RawEnd};
@@ -212,8 +212,8 @@ fn produce(step: &Raw, dialogue: &Dialogue) -> Produced {
         ("status", first.as_ref().map(|response| i64::from(response.status)).into()),
         ("statuses", Value::List(statuses.into_iter().map(Value::from).collect())),
         ("header", super::http::header_map(&shown.headers)),
-        ("body", bytes_value(&shown.body)),
-        ("json", json_value(&shown.body)),
+        ("body", bytes_value(&coding::decoded(shown))),
+        ("json", json_value(&coding::decoded(shown))),
         ("complete", first.as_ref().is_some_and(|response| response.complete).into()),
     ])
 }

@@ -9,11 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use confgen::httpd::{Account, Instance, LogTail, Server, Signal, StopReport};
+use confgen::httpd::{Account, Instance, LogLine, LogTail, Server, Signal, StopReport};
 
 use super::cookies::CookieJar;
 use super::http::KeptConnections;
-use crate::scenario::schema::{Listener, LogFile};
+use crate::runner::audit::{self, Allowed};
+use crate::scenario::schema::{Listener, LogAllowance, LogFile};
+
+/// How long the rest of a traceback is waited for.
+const TRACEBACK: Duration = Duration::from_millis(300);
 
 /// Everything that steps act on.
 #[derive(Debug)]
@@ -30,6 +34,7 @@ pub struct Stage {
     stopped: Mutex<Option<StopReport>>,
     marks: Mutex<HashMap<String, Marks>>,
     sent: Mutex<Vec<Sent>>,
+    allowed: Allowed,
     /// The cell's cookies.
     pub cookies: CookieJar,
     /// The cell's kept connections.
@@ -53,6 +58,8 @@ pub struct StageParts {
     pub console: PathBuf,
     /// Who serves.
     pub account: Account,
+    /// Lines of the log that the scenario names.
+    pub allow_log: Vec<LogAllowance>,
     /// The running server; none before it starts.
     pub server: Option<Server>,
 }
@@ -67,6 +74,7 @@ impl StageParts {
             access_log: self.access_log.clone(),
             console: self.console.clone(),
             account: self.account.clone(),
+            allow_log: self.allow_log.clone(),
             server: None,
             ..*self
         }
@@ -95,7 +103,7 @@ struct Marks {
 impl Stage {
     /// Sets the stage.
     pub fn new(parts: StageParts) -> Self {
-        let StageParts { dir, http, https, error_log, access_log, console, account, server } = parts;
+        let StageParts { dir, http, https, error_log, access_log, console, account, allow_log, server } = parts;
         Self {
             dir,
             http,
@@ -109,6 +117,7 @@ impl Stage {
             stopped: Mutex::new(None),
             marks: Mutex::new(HashMap::new()),
             sent: Mutex::new(Vec::new()),
+            allowed: Allowed::new(&allow_log),
             cookies: CookieJar::default(),
             connections: KeptConnections::default(),
         }
@@ -156,6 +165,37 @@ impl Stage {
     /// Whether the server was not stopped by a step and yet has ended.
     pub fn has_died(&self) -> Option<std::process::ExitStatus> {
         self.server.lock().ok()?.as_mut()?.status()
+    }
+
+    /// Why the cell cannot pass any more: a fault in the log that the scenario does not name. Waiting for something else
+    /// then only takes time.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let mut tail = LogTail::from_start(&self.error_log);
+        let mut lines = tail.read().ok()?;
+        let first = |lines: &[LogLine]| self.allowed.unexpected(lines).into_iter().next();
+        // An exception stands below its message, often as one of several messages about the same thing.
+        let found = first(&lines)?;
+        if let Some(cause) = audit::exception(&lines) {
+            return Some(cause.to_owned());
+        }
+        // The traceback may just be on its way.
+        let is_end = |line: &LogLine| audit::exception(std::slice::from_ref(line)).is_some();
+        lines.extend(tail.wait_for(TRACEBACK, is_end).ok()?.1);
+        Some(audit::exception(&lines).map_or(found.message, str::to_owned))
+    }
+
+    /// The exception that the log tells of from a place on, once its line is there.
+    pub(crate) fn exception_since(&self, offset: u64, within: Duration) -> Option<String> {
+        let mut tail = LogTail::from_start(&self.error_log);
+        tail.skip_to(offset);
+        let is_end = |line: &LogLine| audit::exception(std::slice::from_ref(line)).is_some();
+        let lines = tail.wait_for(within, is_end).ok()?.1;
+        audit::exception(&lines).map(str::to_owned)
+    }
+
+    /// How long the error log is.
+    pub(crate) fn error_log_length(&self) -> u64 {
+        fs::metadata(&self.error_log).map_or(0, |metadata| metadata.len())
     }
 
     /// Remembers a signal that a step is about to send.

@@ -10,6 +10,9 @@ use crate::scenario::schema::Wait;
 /// The pause between two attempts.
 const EVERY: Duration = Duration::from_millis(50);
 
+/// How often the log is searched for a fault that makes waiting useless.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How many attempts a failure shows, from the last one backwards.
 const SHOWN: usize = 20;
 
@@ -23,6 +26,7 @@ pub(super) fn run(step: &Wait, setting: &Setting<'_>) -> Produced {
     };
     let mut timeline: Vec<(Duration, String)> = Vec::new();
     let mut attempts = 0_u32;
+    let mut looked = Instant::now();
     loop {
         let at = began.elapsed();
         let performed = setting.performer.perform(inner, setting.scope, limit);
@@ -35,10 +39,19 @@ pub(super) fn run(step: &Wait, setting: &Setting<'_>) -> Produced {
         timeline.push((at, describe(failure)));
         // What cannot be evaluated now cannot be evaluated later either.
         let hopeless = failure.kind == FailureKind::Expression;
-        if hopeless || limit.pause(every).is_err() {
+        let fault = if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            setting.stage.fault()
+        } else {
+            None
+        };
+        if hopeless || fault.is_some() || limit.pause(every).is_err() {
             let mut produced = produce(&performed.result, attempts, performed.curl);
             let mut failure = failure.clone();
-            if !hopeless {
+            if let Some(fault) = &fault {
+                super::log::ends_early(std::slice::from_mut(&mut failure), fault);
+                failure.notes.extend(notes(&timeline));
+            } else if !hopeless {
                 failure.message = format!("not within {}: {}", step.within, failure.message);
                 failure.notes.extend(notes(&timeline));
             }

@@ -94,6 +94,16 @@ fn every_file_is_read_before_it_is_refused() {
 }
 
 #[test]
+fn a_wrong_file_does_not_hide_the_wrong_server_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), "schema: harness/1\nid: a\ntitel: x\n").unwrap();
+    fs::write(folder.path().join("b.yaml"), GOOD.replace("steps:", "server: {daemons: {d: {thraeds: 1}}}\nsteps:"))
+        .unwrap();
+    let text = out(harness().arg("lint").arg(folder.path()), 2);
+    assert!(text.contains("a.yaml:3:1") && text.contains("did you mean `threads`?"), "{text}");
+}
+
+#[test]
 fn two_scenarios_with_one_id() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), GOOD).unwrap();
@@ -139,6 +149,25 @@ fn the_schema_in_the_catalogue_is_the_generated_one() {
     assert_eq!(schema["properties"]["steps"]["items"]["$ref"], "#/$defs/Step");
     assert!(schema["$defs"]["confgen.Daemon"]["properties"]["threads"].is_object());
     assert!(schema["$defs"]["Http"]["properties"]["get"]["description"].is_string());
+}
+
+/// Every scenario that the loader accepts, checked with the published schema.
+#[test]
+fn the_schema_accepts_what_the_loader_accepts() {
+    let schema = harness::scenario::schema::json_schema();
+    let catalogue = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
+    let files = harness::scenario::load::discover(&[catalogue]).unwrap();
+    assert!(files.len() > 200);
+    let mut refused = Vec::new();
+    for file in files {
+        let loaded = harness::scenario::load::load(&file).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let found = confgen::document::schema::check(&schema, &loaded.root);
+        refused.extend(found.into_iter().map(|diagnostic| format!("{}: {}", file.display(), diagnostic.message)));
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+    let wrong = "schema: harness/1\nid: x\ntitle: t\nserver: {daemons: {d: {thraeds: 1}}}\nsteps: [{http: {get: /, timeout: 3}}]\n";
+    let document = confgen::document::Document::parse("x.yaml", wrong, confgen::document::Format::Yaml).unwrap();
+    assert_eq!(confgen::document::schema::check(&schema, &document.root).len(), 2, "it still finds mistakes");
 }
 
 #[test]

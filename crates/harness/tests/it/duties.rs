@@ -372,3 +372,44 @@ fn a_full_disk_is_no_verdict_on_a_scenario() {
     assert_eq!(text.matches("is full (").count(), 2, "once with its cell, once in the summary: {text}");
     assert!(text.contains("1 BROKEN") && !text.contains("UNEXPECTED"), "{text}");
 }
+
+#[test]
+fn an_application_that_does_not_load_is_named_at_once() {
+    let module = module().canonicalize().unwrap();
+    let started = std::time::Instant::now();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broken.yaml");
+    let text = format!(
+        r#"schema: harness/1
+id: broken
+title: A broken application
+matrix: {{mode: [embedded, daemon]}}
+files: {{app.wsgi: "import no_such_module\n"}}
+server:
+  runtime: {{module: {module:?}}}
+  daemons: {{d: {{processes: 1, threads: 1}}}}
+  sites: {{main: {{apps: {{/: {{script: "${{dir}}/app.wsgi", daemon: d}}}}}}}}
+steps:
+  - {{http: {{get: /}}}}
+  - {{log: {{contains: served at last}}}}
+variants:
+  log: {{expect: healthy}}
+  wait: {{expect: healthy, steps: [{{wait: {{for: {{http: {{get: /}}, check: {{status: 200}}}}, within: 30s}}}}]}}
+  check: {{expect: healthy, steps: [{{http: {{get: /}}, check: {{status: 200}}}}]}}
+"#
+    );
+    fs::write(&file, text).unwrap();
+    let json = folder.path().join("r.json");
+    harness().arg("run").arg(&file).arg("--json").arg(&json).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    for cell in report["cells"].as_array().unwrap() {
+        let message = cell["failures"][0]["message"].as_str().unwrap();
+        assert!(
+            message.ends_with("← ModuleNotFoundError: No module named 'no_such_module'"),
+            "{}: {message}",
+            cell["id"]
+        );
+        assert_eq!(cell["verdict"], "UNEXPECTED");
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "nothing was waited for in vain");
+}

@@ -62,3 +62,13 @@ fn conditions_that_are_missing() {
 fn cells_without_an_expectation() {
     insta::assert_snapshot!(problems("expectation.yaml"));
 }
+
+#[test]
+fn names_out_of_their_place() {
+    insta::assert_snapshot!(problems("places.yaml"));
+}
+
+#[test]
+fn daemon_groups_that_are_not_there() {
+    insta::assert_snapshot!(problems("daemons.yaml"));
+}

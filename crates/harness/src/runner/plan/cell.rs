@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confgen::document::Node;
+use confgen::document::{Node, Value as NodeValue};
 use indexmap::IndexMap;
 
 use super::{DEFAULT_TIMEOUT, judged, needs, prepare, server};
@@ -87,6 +87,7 @@ pub struct Cell {
     /// Why it is not run.
     pub skip: Option<String>,
     vars: IndexMap<String, Value>,
+    spellings: IndexMap<String, String>,
     files: IndexMap<String, (FileEntry, String)>,
     server: Node,
 }
@@ -130,6 +131,12 @@ impl Cell {
         let mut vars: IndexMap<String, Value> =
             whole.vars.iter().map(|(name, value)| (name.clone(), Value::from(value))).collect();
         vars.extend(variant.vars.iter().map(|(name, value)| (name.clone(), Value::from(value))));
+        let mut spellings = IndexMap::new();
+        for holder in [Some("/vars".to_owned()), own("vars")].into_iter().flatten() {
+            if let Some(vars) = node_at(&scenario.root, &holder) {
+                spell(vars, "vars", &mut spellings);
+            }
+        }
         let pointer = |base: &str, path: &str| format!("{base}/{}", path.replace('~', "~0").replace('/', "~1"));
         let mut files: IndexMap<_, _> =
             whole.files.iter().map(|(path, entry)| (path.clone(), (entry.clone(), pointer("/files", path)))).collect();
@@ -182,6 +189,7 @@ impl Cell {
             exclusive,
             skip,
             vars,
+            spellings,
             files,
             server: spec,
             id,
@@ -195,6 +203,9 @@ impl Cell {
         let mut scope = Scope::new();
         let mode: Value = self.mode.map(Mode::name).into();
         scope.set("vars", Value::Record(self.vars.clone()));
+        for (path, text) in &self.spellings {
+            scope.spell(path, text);
+        }
         scope.set(
             "matrix",
             Value::record([
@@ -297,6 +308,21 @@ impl Cell {
     #[must_use]
     pub fn judge(&self, failures: Vec<Failure>, scope: &Scope<'_>) -> (Verdict, Vec<Failure>) {
         judge(self.expected, failures, judged(&self.symptom, scope), judged(&self.healthy, scope), self.vacuous)
+    }
+}
+
+/// Collects how numbers were written, by their paths. What a variant overrides by another type is forgotten.
+fn spell(node: &Node, path: &str, spellings: &mut IndexMap<String, String>) {
+    match &node.value {
+        NodeValue::Map(map) => {
+            map.entries.iter().for_each(|entry| spell(&entry.value, &format!("{path}.{}", entry.key), spellings));
+        }
+        NodeValue::Int(_) | NodeValue::Float(_) => {
+            spellings.insert(path.to_owned(), node.span.text().trim().to_owned());
+        }
+        _ => {
+            spellings.shift_remove(path);
+        }
     }
 }
 

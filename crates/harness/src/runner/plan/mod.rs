@@ -1,6 +1,7 @@
 //! Variants × matrix to cells.
 
 mod cell;
+mod daemons;
 mod needs;
 mod server;
 
@@ -119,6 +120,7 @@ pub fn check_servers(plan: &Plan, machine: &Machine) -> Vec<Problem> {
         if !seen.insert((&cell.id.scenario, &cell.id.variant, cell.module, cell.mode, cell.python)) {
             continue;
         }
+        daemons::check(cell, &mut problems);
         places.ports = cell.ports.iter().zip(8001..).map(|(name, port)| (name.clone(), port)).collect();
         let mut scope = cell.scope(&places, machine);
         scope.set("parent", 1i64);

@@ -5,9 +5,10 @@ use std::ops::Range;
 use confgen::document::{Node, Span};
 use indexmap::IndexMap;
 
-use crate::scenario::expression::{Expression, METHODS};
+use crate::scenario::expression::{Expr, ExprKind, Expression, METHODS};
 use crate::scenario::problem::{Code, Problem};
 use crate::scenario::schema::{COMMON_MEMBERS, SCOPE, StepKind};
+use crate::scenario::value::Value;
 
 /// The members of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,12 @@ impl Shape {
         }
         Self { members, kind: kind.name() }
     }
+
+    /// The shape of one of the results of a concurrent or repeated step.
+    pub(super) fn of_one(&self) -> Self {
+        let members = self.members.iter().filter(|name| !["results", "elapsed"].contains(name)).copied();
+        Self { members: members.collect(), kind: self.kind }
+    }
 }
 
 /// Names known at a place.
@@ -44,7 +51,14 @@ pub(super) struct Names {
     ports: Vec<String>,
     results: IndexMap<String, Shape>,
     plain: Vec<String>,
+    /// Whether this is inside a concurrent step, and inside a repeated one.
+    client: bool,
+    index: bool,
 }
+
+/// Members whose values are durations, and methods that keep them so.
+const DURATIONS: &[&str] = &["duration", "first-byte"];
+const KEEPERS: &[&str] = &["min", "max", "mean", "sum", "first", "last"];
 
 impl Names {
     pub(super) fn new() -> Self {
@@ -57,6 +71,19 @@ impl Names {
 
     pub(super) fn add_ports(&mut self, ports: &Node) {
         self.ports.extend(ports.as_seq().unwrap_or_default().iter().filter_map(Node::as_str).map(str::to_owned));
+    }
+
+    /// The same names inside a step that several clients do at once.
+    pub(super) fn inside_concurrent(mut self) -> Self {
+        self.client = true;
+        self.index = true;
+        self
+    }
+
+    /// The same names inside a repeated step.
+    pub(super) fn inside_repetition(mut self) -> Self {
+        self.index = true;
+        self
     }
 
     /// A captured name, or one of a loop.
@@ -91,6 +118,7 @@ impl Names {
         place: &dyn Fn(&Range<usize>) -> Span,
         problems: &mut Vec<Problem>,
     ) {
+        self.check_comparisons(expression, own, place, problems);
         for reference in expression.references() {
             let Some((name, part)) = reference.path.first() else { continue };
             let member = reference.path.get(1);
@@ -117,6 +145,17 @@ impl Names {
                 "ports" => self.ports.iter().map(String::as_str).collect(),
                 "start" => vec!["ok", "error", "code", "file", "line", "log"],
                 "log" => vec!["error", "access", "console"],
+                "client" | "index" => {
+                    let (known, inside) = match name.as_str() {
+                        "client" => (self.client, "concurrent"),
+                        _ => (self.index, "concurrent and repeated"),
+                    };
+                    if !known {
+                        let message = format!("`{name}` has a value only inside of {inside} steps");
+                        problems.push(Problem::error(Code::OutOfPlace, message).at(place(part), ""));
+                    }
+                    continue;
+                }
                 _ if SCOPE.iter().any(|member| member.name == name) => continue,
                 _ => {
                     let mut known: Vec<&str> = self.result_ids();
@@ -142,5 +181,40 @@ impl Names {
                 );
             }
         }
+    }
+
+    /// A duration is compared with a duration: `x.duration < 1000` fails at run time, after everything has been done.
+    fn check_comparisons(
+        &self,
+        expression: &Expression,
+        own: Option<&Shape>,
+        place: &dyn Fn(&Range<usize>) -> Span,
+        problems: &mut Vec<Problem>,
+    ) {
+        let is_duration = |expr: &Expr| {
+            let Some(path) = expr.path() else { return false };
+            let mut names: Vec<&str> = path.iter().map(|(name, _)| name.as_str()).collect();
+            let known =
+                own.is_some_and(|shape| shape.members.contains(&names[0])) || self.results.contains_key(names[0]);
+            while names.len() > 1 && names.last().is_some_and(|name| KEEPERS.contains(name)) {
+                names.pop();
+            }
+            // What a JSON body calls a duration is the application's.
+            known && names.len() <= 2 && names.last().is_some_and(|name| DURATIONS.contains(name))
+        };
+        let is_number = |expr: &Expr| matches!(expr.kind, ExprKind::Literal(Value::Int(_) | Value::Float(_)));
+        expression.root().visit(&mut |expr| {
+            if let ExprKind::Binary(operator, left, right) = &expr.kind
+                && operator.compares()
+                && ((is_duration(left) && is_number(right)) || (is_number(left) && is_duration(right)))
+            {
+                problems.push(
+                    Problem::error(Code::Comparison, "a duration cannot be compared with a number")
+                        .at(place(&expr.span), "")
+                        .help("write the unit, as in `x.duration < 1000ms`"),
+                );
+            }
+            true
+        });
     }
 }

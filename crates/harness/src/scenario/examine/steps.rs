@@ -26,6 +26,14 @@ pub(super) fn step(step: &Node, names: &mut Names, problems: &mut Vec<Problem>) 
     for inner in step.get("load").and_then(|load| load.get("during")).and_then(Node::as_seq).unwrap_or_default() {
         self::step(inner, names, &mut Vec::new());
     }
+    // What the step inside a wait captures is known once the wait has succeeded.
+    let mut waited = step.get("wait").and_then(|wait| wait.get("for"));
+    while let Some(inner) = waited {
+        for entry in inner.get("capture").map(entries).unwrap_or_default() {
+            names.add_plain(&entry.key);
+        }
+        waited = inner.get("wait").and_then(|wait| wait.get("for"));
+    }
     for entry in step.get("capture").map(entries).unwrap_or_default() {
         expression(&entry.value, names, Some(&shape), problems);
         if Names::is_reserved(&entry.key) || names.has_result(&entry.key) {
@@ -91,6 +99,9 @@ fn contents(step: &Node, outer: &Names, problems: &mut Vec<Problem>) -> Option<S
     }
     let mut names = outer.clone();
     let repeated = step.get("repeat").is_some() || step.get("for-each").is_some();
+    if repeated {
+        names = names.inside_repetition();
+    }
     for entry in step.get("for-each").map(entries).unwrap_or_default() {
         names.add_plain(&entry.key);
     }
@@ -115,7 +126,11 @@ fn contents(step: &Node, outer: &Names, problems: &mut Vec<Problem>) -> Option<S
         } else if definition.nested.contains(&entry.key.as_str()) {
             let inner: Vec<&Node> =
                 entry.value.as_seq().map_or_else(|| vec![&entry.value], |steps| steps.iter().collect());
-            nested.extend(inner.into_iter().filter_map(|inner| contents(inner, &names, problems)));
+            let own_names = match definition.kind {
+                StepKind::Concurrent => names.clone().inside_concurrent(),
+                _ => names.clone(),
+            };
+            nested.extend(inner.into_iter().filter_map(|inner| contents(inner, &own_names, problems)));
         } else {
             templates(&entry.value, &names, problems);
         }
@@ -239,7 +254,7 @@ fn check(node: &Node, names: &Names, shape: &Shape, problems: &mut Vec<Problem>)
                 .iter()
                 .for_each(|source| expression(source, names, Some(shape), problems)),
             "all" | "any" => {
-                check(&entry.value, names, shape, problems);
+                check(&entry.value, names, &shape.of_one(), problems);
                 if !shape.members.contains(&"results") {
                     let problem = Problem::error(
                         Code::UnknownMember,

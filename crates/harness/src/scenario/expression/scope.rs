@@ -9,6 +9,7 @@ use crate::scenario::value::Value;
 pub struct Scope<'p> {
     parent: Option<&'p Scope<'p>>,
     names: IndexMap<String, Value>,
+    spellings: IndexMap<String, String>,
 }
 
 impl<'p> Scope<'p> {
@@ -21,7 +22,7 @@ impl<'p> Scope<'p> {
     /// A scope on top of this one, as for one client of a concurrent step.
     #[must_use]
     pub fn child(&'p self) -> Scope<'p> {
-        Self { parent: Some(self), names: IndexMap::new() }
+        Scope { parent: Some(self), ..Scope::default() }
     }
 
     /// A scope on top of this one in which the members of a result are names, as for `capture` and `check.that`.
@@ -37,6 +38,17 @@ impl<'p> Scope<'p> {
     /// Gives a name a value.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         self.names.insert(name.into(), value.into());
+    }
+
+    /// Remembers how a number was written, as in `5.0`; the path names it, as in `vars.version`.
+    pub fn spell(&mut self, path: impl Into<String>, text: impl Into<String>) {
+        self.spellings.insert(path.into(), text.into());
+    }
+
+    /// How the number at a path was written.
+    #[must_use]
+    pub fn spelling(&self, path: &str) -> Option<&str> {
+        self.spellings.get(path).map(String::as_str).or_else(|| self.parent?.spelling(path))
     }
 
     /// The value of a name.

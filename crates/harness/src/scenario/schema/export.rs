@@ -24,13 +24,14 @@ pub fn json_schema() -> Json {
         prefix_references(&mut spec);
         let inner = spec.as_object_mut().and_then(|spec| spec.remove("$defs"));
         for (name, mut definition) in inner.and_then(|inner| inner.as_object().cloned()).into_iter().flatten() {
+            relax(&mut definition);
             make_room(&mut definition);
             definitions.insert(format!("confgen.{name}"), definition);
         }
+        relax(&mut spec);
+        make_room(&mut spec);
         if let Some(spec) = spec.as_object_mut() {
             spec.remove("$schema");
-            // A patch has parts of a server only, and null removes.
-            spec.remove("required");
         }
         definitions.insert("confgen".to_owned(), spec);
         if let Some(variant) = definitions.get_mut("Variant") {
@@ -94,28 +95,80 @@ fn prefix_references(schema: &mut Json) {
     }
 }
 
-/// Lets a text with a hole stand where another type or form is asked for.
-fn make_room(schema: &mut Json) {
+/// A scenario's server and the patches of its variants are parts of one: each may lack what the others have, and null
+/// removes a member.
+fn relax(schema: &mut Json) {
     match schema {
         Json::Object(members) => {
-            let kind = members.get("type").and_then(Json::as_str);
-            let typed = matches!(kind, Some("integer" | "number" | "boolean"));
-            let formed = kind == Some("string") && (members.contains_key("pattern") || members.contains_key("enum"));
-            if typed || formed {
-                let description = members.remove("description");
-                let strict = Json::Object(std::mem::take(members));
-                members.extend(description.map(|description| ("description".to_owned(), description)));
-                members.insert("anyOf".to_owned(), json!([strict, {"type": "string", "pattern": r"\$\{"}]));
-                return;
+            members.remove("required");
+            // Without required members several alternatives may fit.
+            if let Some(alternatives) = members.remove("oneOf") {
+                members.entry("anyOf").or_insert(alternatives);
             }
             for (key, member) in members.iter_mut() {
-                // What describes keys is no value.
-                if key != "propertyNames" && key != "oneOf" {
-                    make_room(member);
+                if key == "properties" {
+                    for property in member.as_object_mut().into_iter().flat_map(|properties| properties.values_mut()) {
+                        relax(property);
+                        add_alternative(property, json!({"type": "null"}));
+                    }
+                } else {
+                    relax(member);
                 }
             }
         }
-        Json::Array(items) => items.iter_mut().for_each(make_room),
+        Json::Array(items) => items.iter_mut().for_each(relax),
         _ => {}
     }
+}
+
+/// A text with a hole, which is filled before the value is used.
+fn hole() -> Json {
+    json!({"type": "string", "pattern": r"\$\{"})
+}
+
+/// Lets a text with a hole stand for any value.
+fn make_room(schema: &mut Json) {
+    let Json::Object(members) = schema else { return };
+    for key in ["anyOf", "oneOf", "allOf"] {
+        members.get_mut(key).and_then(Json::as_array_mut).into_iter().flatten().for_each(make_room);
+    }
+    let values =
+        members.get_mut("properties").and_then(Json::as_object_mut).into_iter().flat_map(|all| all.values_mut());
+    for value in values {
+        make_room(value);
+        add_alternative(value, hole());
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(value) = members.get_mut(key).filter(|value| value.is_object()) {
+            make_room(value);
+            add_alternative(value, hole());
+        }
+    }
+    // A definition of a word or a number is itself what stands for a value.
+    let scalar = |kind: &str| matches!(kind, "string" | "integer" | "number" | "boolean");
+    if members.get("type").and_then(Json::as_str).is_some_and(scalar) {
+        add_alternative(schema, hole());
+    }
+}
+
+/// Lets a value be something else instead. What describes it stays in front.
+fn add_alternative(schema: &mut Json, alternative: Json) {
+    let Json::Object(members) = schema else { return };
+    let form = ["pattern", "enum", "const", "format"].iter().any(|key| members.contains_key(*key));
+    let anything =
+        ["type", "anyOf", "oneOf", "allOf", "$ref", "const", "enum"].iter().all(|key| !members.contains_key(*key));
+    let any_text = alternative == hole() && members.get("type").and_then(Json::as_str) == Some("string") && !form;
+    if anything || any_text {
+        return;
+    }
+    if let Some(Json::Array(alternatives)) = members.get_mut("anyOf") {
+        if !alternatives.contains(&alternative) {
+            alternatives.push(alternative);
+        }
+        return;
+    }
+    let description = members.remove("description");
+    let strict = Json::Object(std::mem::take(members));
+    members.extend(description.map(|description| ("description".to_owned(), description)));
+    members.insert("anyOf".to_owned(), json!([strict, alternative]));
 }

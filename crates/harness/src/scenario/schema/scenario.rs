@@ -39,7 +39,7 @@ pub struct Scenario {
     pub tags: Vec<String>,
     /// What it shows, as the coverage page lists it: `directive:WSGIScriptAlias`, `option:WSGIDaemonProcess/threads`,
     /// `code:WSGI0135`, `api:mod_wsgi.request_data`, `event:request_started`, `metric:process_metrics/pid`,
-    /// `environ:mod_wsgi.process_group`, `rule:mapping/SLUG` (a rule of `docs/contract/mapping.yaml`).
+    /// `environ:mod_wsgi.process_group`, `rule:mapping/SLUG` (a rule of `docs/contract/mapping.toml`).
     #[serde(default)]
     pub covers: Vec<Cover>,
     /// What the machine must have; what is missing makes a cell SKIP with the reason.

@@ -7,6 +7,7 @@ use clap::Args;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::instances;
+use super::reapply::{self, Applied};
 use crate::httpd::Instance;
 
 /// Restart a server gracefully: its configuration is read again, running requests finish.
@@ -22,12 +23,17 @@ pub(super) struct Graceful {
 impl Graceful {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let (_, record, instance) = instances::running(context, self.name.as_deref())?;
+        let applied = reapply::changes(&record, context)?;
         instances::ensure_sound(&record)?;
         instances::reload(&record, &instance, Duration::from_secs(self.timeout), Instance::graceful)?;
         if context.json {
-            context.print_json(&serde_json::json!({"name": record.name, "pid": instance.pid(), "exit": 0}));
+            context.print_json(&serde_json::json!({"name": record.name, "pid": instance.pid(), "applied": matches!(applied, Applied::Changes(_)), "exit": 0}));
         } else {
-            context.print(&format!("gracefully restarted {} (pid {})\n", record.name, instance.pid()));
+            let with = match &applied {
+                Applied::Changes(file) => format!(" with the changes of {file}"),
+                Applied::Nothing => String::new(),
+            };
+            context.print(&format!("gracefully restarted {} (pid {}){with}\n", record.name, instance.pid()));
         }
         Ok(Exit::Ok)
     }

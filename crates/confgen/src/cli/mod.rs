@@ -11,6 +11,7 @@ mod graceful;
 mod input;
 mod instances;
 mod man;
+mod reapply;
 mod render;
 mod restart;
 mod schema;

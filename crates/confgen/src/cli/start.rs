@@ -23,7 +23,9 @@ use super::input::{MachineArgs, SpecArgs};
 use super::instances::{self, registry};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::facts::Facts;
-use crate::httpd::{Account, Launch, LaunchError, LogTail, Output, Readiness, Record, Relay, Server, ServerRoot};
+use crate::httpd::{
+    Account, Launch, LaunchError, LogTail, Output, Readiness, Record, Relay, Server, ServerRoot, SpecSource,
+};
 use crate::render::{RenderOptions, Tree, WriteOptions, render_draft};
 use crate::spec::{Draft, LogTarget, Spec};
 use applications::Application;
@@ -164,7 +166,7 @@ impl Start {
             Err(error) => return Err(self.kept(&mut root, context, refused(&tree, &error))),
         };
         let urls = ports::announced(&wanted.draft.spec, &ports, &[]).urls;
-        let record = record(&wanted, &tree, urls, &server);
+        let record = Record { source: self.source()?, ..record(&wanted, &tree, urls, &server) };
         if let Err(error) = registry.register(&record) {
             server.kill();
             return Err(instances::failure(&error));
@@ -201,6 +203,13 @@ impl Start {
                 Ok(exit)
             }
         }
+    }
+
+    /// The file of the spec, so that a graceful restart takes over what changes in it.
+    fn source(&self) -> Result<Option<SpecSource>, Failure> {
+        let Some(file) = self.spec.as_ref().filter(|file| file.as_os_str() != "-") else { return Ok(None) };
+        let file = std::path::absolute(file).map_err(|error| Failure::io("find", file, &error))?;
+        Ok(Some(SpecSource { file, profile: self.profile.clone(), set: self.set.clone() }))
     }
 
     /// Options that only one of the two forms has, and that clap does not refuse with the other one.
@@ -507,5 +516,6 @@ fn record(wanted: &Wanted, tree: &Tree, urls: Vec<String>, server: &Server) -> R
         urls,
         environment: tree.environment.clone(),
         serves: wanted.serves.clone(),
+        source: None,
     }
 }

@@ -212,6 +212,11 @@ codes! {
     SystemFolder = "CG415", "a folder of the system",
         "The directory belongs to the operating system or to a package.",
         "Name a directory for the tree alone, such as /srv/NAME.";
+    /// A change that a running server does not take over.
+    NeedsStart = "CG416", "needs a new start",
+        "The spec of a running server changed in a way that httpd does not take over while it runs: its MPM, the wsgi module, the user, \
+         the addresses it listens on, or its environment.",
+        "Stop the server and start it again.";
     /// An application raises an exception while it is loaded.
     AppFails = "CG430", "an application does not load",
         "The script or module of an application cannot be read, raised an exception, or called sys.exit() while it was loaded.",

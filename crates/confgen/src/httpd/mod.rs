@@ -32,7 +32,7 @@ pub use log::{Level, LogLine};
 pub use port::{HeldPort, Holder, PortError, holders};
 pub use process::{Handle, ProcessId, Signal, Stat};
 pub use ready::Readiness;
-pub use registry::{Record, Registry, RegistryError, State};
+pub use registry::{Record, Registry, RegistryError, SpecSource, State};
 pub use relay::{Output, Relay, RelayedLines};
 pub use root::{RootError, SOCKET_PATH_LIMIT, ServerRoot};
 pub use server::{Leak, Server, StopReport, end_all};

@@ -29,6 +29,20 @@ pub struct Record {
     pub environment: std::collections::BTreeMap<String, String>,
     /// What it serves, as it was asked for.
     pub serves: String,
+    /// The spec it was started with, where that is a file.
+    #[serde(default)]
+    pub source: Option<SpecSource>,
+}
+
+/// Where a spec was read from, and what was changed in it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SpecSource {
+    /// The file.
+    pub file: PathBuf,
+    /// The profiles that were applied.
+    pub profile: Vec<String>,
+    /// The keys that were set.
+    pub set: Vec<String>,
 }
 
 /// The folder with the records of one user.
@@ -252,6 +266,7 @@ mod tests {
             urls: vec!["http://localhost:8000/".into()],
             environment: std::collections::BTreeMap::new(),
             serves: "app.wsgi".into(),
+            source: None,
         }
     }
 

@@ -35,7 +35,7 @@ mod write;
 pub use manifest::MANIFEST;
 pub use territory::ensure_ours;
 pub use tree::{Choice, Content, File, SecretLine, Tree};
-pub use write::{Secrets, WriteOptions, Written, fill_secrets};
+pub use write::{Secrets, WriteOptions, Written, fill_secrets, hash_of, spec_hash_in};
 
 use std::path::PathBuf;
 

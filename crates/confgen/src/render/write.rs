@@ -9,13 +9,14 @@ use std::rc::Rc;
 
 use super::beneath::{Entry, Failed, Folder};
 use super::manifest::{
-    FINGERPRINTS, Listed, MANIFEST, Manifest, SECRETS, fingerprints, hash, is_ours, read_fingerprints,
+    FINGERPRINTS, Found, Listed, MANIFEST, Manifest, SECRETS, fingerprints, hash, is_ours, read_fingerprints,
 };
 use super::territory::{self, io};
 use super::tree::{Content, File, SecretLine, Tree};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::document::Node;
 use crate::environment::Environment;
-use crate::spec::SecretSource;
+use crate::spec::{SecretSource, Spec};
 
 /// How a tree is written.
 #[derive(Clone, Debug, Default)]
@@ -160,7 +161,7 @@ impl Tree {
             write.ensure_folder_of_server(name)?;
         }
         let mut written = Written::default();
-        let mut manifest = Manifest::new(self.spec_hash(), self.environment.clone());
+        let mut manifest = Manifest::new(hash_of_node(&self.root), self.environment.clone());
         let mut secrets = BTreeMap::new();
         for file in wanted {
             match write.stage(file)? {
@@ -198,11 +199,6 @@ impl Tree {
         write.stage(&Wanted { path: MANIFEST, mode: 0o644, secret: false, bytes: manifest.to_bytes() })?;
         write.commit()?;
         Ok(written)
-    }
-
-    /// The hash of the spec that the tree was rendered from.
-    pub fn spec_hash(&self) -> String {
-        hash(self.root.to_json().to_string().as_bytes())
     }
 
     /// The bytes of every file.
@@ -312,6 +308,23 @@ pub fn fill_secrets(directory: &Path, options: &WriteOptions) -> Result<Written,
     write.commit()?;
     write.made.keep();
     Ok(written)
+}
+
+/// The hash by which a tree knows its spec.
+pub fn hash_of(spec: &Spec) -> String {
+    hash_of_node(&spec.root)
+}
+
+fn hash_of_node(root: &Node) -> String {
+    hash(root.to_json().to_string().as_bytes())
+}
+
+/// The hash of the spec that the tree in a directory was rendered from.
+pub fn spec_hash_in(directory: &Path) -> Option<String> {
+    match Manifest::read(&Folder::open(directory).ok()?) {
+        Ok(Found::Ours(manifest)) => Some(manifest.spec),
+        _ => None,
+    }
 }
 
 /// The value of a secret. Reasons never hold any of it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use confgen::httpd::Handle;
 
 use crate::fixture::this_machine;
-use crate::place::{Place, Started};
+use crate::place::{Place, Started, module, port};
 
 #[test]
 fn a_script_is_served_from_its_folder_by_its_owner_and_stopped_by_name() {
@@ -195,6 +195,57 @@ fn a_restart_with_a_broken_configuration_is_refused_and_the_server_goes_on() {
         assert!(err.contains("Invalid command 'Frobnicate'") && err.contains("goes on as it was"), "{err}");
     }
     assert!(started.get("/still").ends_with("/still"));
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
+}
+
+#[test]
+fn a_graceful_restart_takes_over_what_changed_in_the_spec() {
+    let place = Place::new();
+    let held = port();
+    let spec = |threads: u32, more: &str| {
+        format!(
+            "schema: confgen/1\nserver: {{listen: {{http: '127.0.0.1:{}'}}{more}}}\nruntime: {{module: {}}}\ndaemons: {{d: {{threads: {threads}}}}}\nsites: {{s: {{env: {{X: v{threads}}}, apps: {{/: {{script: {}, daemon: d}}}}}}}}\n",
+            held.port(),
+            module(),
+            place.site().join("app.wsgi").display()
+        )
+    };
+    fs::write(
+        place.site().join("app.wsgi"),
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [environ['X'].encode()]\n",
+    )
+    .unwrap();
+    let started = place.start_spec(&spec(2, ""), &["--server-root", "tree"]);
+    let conf = || fs::read_to_string(place.site().join("tree/httpd.conf")).unwrap();
+    let change = |text: &str| fs::write(place.site().join("spec.yaml"), text).unwrap();
+    assert!(started.get("/").ends_with("v2"));
+    let (code, out, err) = place.run(&["graceful"]);
+    assert_eq!((code, out.contains("with the changes")), (Some(0), false), "{out}{err}");
+    change(&spec(3, ""));
+    let (code, out, err) = place.run(&["graceful"]);
+    assert_eq!((code, out.contains("with the changes of ")), (Some(0), true), "{out}{err}");
+    assert!(conf().contains("threads=\"3\"") && started.get("/").ends_with("v3"));
+    let before = conf();
+    for (text, exit, words) in [
+        (spec(4, "").replace("threads", "thraeds"), 2, "unknown key `thraeds`"),
+        (spec(4, "") + "raw: [{at: server.end, text: Nonsense}]\n", 3, "Invalid command 'Nonsense'"),
+        (spec(4, ", environment: {A: b}"), 2, "needs a new start of the server: server.environment"),
+        (spec(4, ", mpm: prefork"), 2, "needs a new start of the server: LoadModule"),
+        (String::new(), 2, "is empty"),
+    ] {
+        change(&text);
+        for command in ["graceful", "restart"] {
+            let (code, _, err) = place.run(&[command]);
+            assert_eq!(code, Some(exit), "{err}");
+            assert!(err.contains(words) && err.contains("goes on as it was"), "{err}");
+            assert_eq!(conf(), before);
+        }
+    }
+    change(&spec(5, ""));
+    let (code, out, err) = place.run(&["restart"]);
+    assert_eq!((code, out.contains("with the changes of ")), (Some(0), true), "{out}{err}");
+    assert!(started.get("/").ends_with("v5"));
     started.interrupt();
     assert_eq!(started.end().0, Some(0));
 }

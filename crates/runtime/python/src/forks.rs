@@ -56,7 +56,14 @@ pub(crate) fn replace<'py>(py: Python<'py>, interpreter: &'static Interpreter, m
     let slots = [(ffi::Py_tp_call, call_slot as *mut std::ffi::c_void)];
     let kind_of = native_type::<Replacement>(py, module, &NativeType { name: c"mod_wsgi.Fork", slots: &slots })?;
     for (holder, name, kind) in REPLACED {
-        let holder = import(py, holder)?;
+        // A Python without it starts no programs: nothing is lost.
+        let holder = match import(py, holder) {
+            Ok(holder) => holder,
+            Err(raised) => {
+                raised.forget(py);
+                continue;
+            }
+        };
         let Some(original) = find(&holder, name)? else { continue };
         let original = crate::object::Stored::new(original);
         // SAFETY: the type was just made for `Replacement`.

@@ -189,7 +189,7 @@ fn processes_and_sockets_belong_to_whom_the_options_name() {
     let four = |id: u32| [id.to_string(), id.to_string(), id.to_string(), id.to_string()].join(" ");
     assert_eq!(answer.entry("Uid"), Some(four(id).as_str()), "{}", server.log());
     assert_eq!(answer.entry("Gid"), Some(four(54_321).as_str()));
-    assert_eq!(answer.entry("Groups"), Some("54322 54323"));
+    assert_eq!(answer.entry("Groups"), Some("54321 54322 54323"), "the primary group is among them");
     assert_eq!(answer.entry("cwd"), Some(home.as_str()), "the user's home, as it is not Apache's user");
     assert_eq!(answer.entry("env-HOME"), Some(home.as_str()));
     assert_eq!(answer.entry("env-PATH").map(str::to_owned), path(), "what Apache was started with");

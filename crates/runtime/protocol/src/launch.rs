@@ -267,6 +267,9 @@ pub struct Descriptors {
 /// The exit status of a successor that cannot load what its predecessor serves, or not in time (`EX_TEMPFAIL`).
 pub const GIVEN_UP: i32 = 75;
 
+/// The exit status of a process whose descriptors the application has closed (`EX_PROTOCOL`).
+pub const DESCRIPTORS_LOST: i32 = 76;
+
 /// The byte on a control pipe that tells a process that its successor has begun to accept.
 pub const LEAVE: u8 = b'L';
 

@@ -176,7 +176,7 @@ pub(crate) fn stack(py: Python<'_>, interpreter: &'static Interpreter, level: Le
     match lines() {
         Ok(entries) => {
             for line in entries.iter().flat_map(|entry| entry.lines()).filter(|line| !line.trim().is_empty()) {
-                interpreter.setting.log(level, line);
+                interpreter.setting.log_attached(py, level, line);
             }
         }
         Err(raised) => raised.forget(py),
@@ -186,7 +186,8 @@ pub(crate) fn stack(py: Python<'_>, interpreter: &'static Interpreter, level: Le
 /// Logs the stack of a frame and its callers, as the stack dumps of the timers show it.
 pub(crate) fn frames(py: Python<'_>, interpreter: &Interpreter, thread: &str, frame: Object<'_>) {
     let mut frame = frame;
-    let mut first = true;
+    // Logged at the end, as other threads may run meanwhile and change the frames.
+    let mut lines = Vec::new();
     // A bound, because a dump must end even when the stack is a runaway recursion.
     for _ in 0..200 {
         let part = || -> Raise<(String, i64, String, Object<'_>)> {
@@ -200,20 +201,21 @@ pub(crate) fn frames(py: Python<'_>, interpreter: &Interpreter, thread: &str, fr
             Ok(part) => part,
             Err(raised) => {
                 raised.forget(py);
-                return;
+                break;
             }
         };
-        let text = if first {
+        lines.push(if lines.is_empty() {
             format!("Thread {thread} executing file \"{file}\", line {line}, in {function}")
         } else {
             format!("called from file \"{file}\", line {line}, in {function}")
-        };
-        interpreter.setting.log(Level::Info, &text);
-        first = false;
+        });
         if is_none(&back) {
-            return;
+            break;
         }
         frame = back;
+    }
+    for line in &lines {
+        interpreter.setting.log_attached(py, Level::Info, line);
     }
 }
 

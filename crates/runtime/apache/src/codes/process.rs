@@ -667,4 +667,11 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "These requests have shutdown-timeout to finish, then they fail with 502.",
         "Raise the timeout that the line names if requests may take that long, or bound them with request-timeout.",
     ),
+    code(
+        961,
+        Error,
+        "An application closed descriptors that it did not open, such as with os.closerange(3, 200), and with them those of the daemon process.",
+        "The process exits with status 76 and is replaced; the requests that it was serving get status 502.",
+        "Let the application close its own files only; a program that it starts inherits no descriptor of the process anyway.",
+    ),
 ];

@@ -2,6 +2,8 @@
 
 use std::os::fd::RawFd;
 
+use wsgi_protocol::launch::DESCRIPTORS_LOST;
+
 /// The way a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
@@ -72,6 +74,9 @@ impl Death {
     pub(crate) fn cause(self) -> String {
         match self {
             Self::Exit(255) => "ended because its shutdown took too long (exit code 255)".to_owned(),
+            Self::Exit(DESCRIPTORS_LOST) => {
+                format!("ended because the application had closed its descriptors (exit code {DESCRIPTORS_LOST})")
+            }
             Self::Exit(code) => format!("ended with exit code {code}"),
             Self::Signal(signal) => match NAMES.iter().find(|(number, _)| *number == signal) {
                 Some((_, name)) => format!("died of signal {signal} ({name})"),

@@ -4,7 +4,7 @@
 //! or that the machine is overloaded: a thread waits for it, without the GIL, but not for ever.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +13,12 @@ use wsgi_protocol::line::{self, Origin};
 use wsgi_protocol::scoreboard::Snapshot;
 
 use super::board;
+
+impl AsFd for ServerLog {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
 
 /// How long a record waits for room in the socket.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -15,6 +15,7 @@ mod connection;
 mod crew;
 mod exchange;
 mod fork;
+mod lifelines;
 mod line;
 mod loader;
 mod loading;

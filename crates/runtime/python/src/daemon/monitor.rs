@@ -171,6 +171,13 @@ impl Monitor {
         let timeout = wait.map_or(-1, |wait| i32::try_from(wait).unwrap_or(i32::MAX));
         // SAFETY: two entries.
         if unsafe { libc::poll(entries.as_mut_ptr(), 2, timeout) } >= 0 {
+            let [wakeup, control] = entries.map(|entry| entry.revents & libc::POLLNVAL != 0);
+            if wakeup {
+                self.server.check_lifelines();
+            }
+            if control {
+                self.server.lost_control();
+            }
             return Ok(());
         }
         let error = io::Error::last_os_error();

@@ -82,6 +82,12 @@ impl Poller {
     }
 }
 
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
 /// An eventfd: [`Wakeup::wake`] makes it readable until [`Wakeup::clear`].
 pub(super) struct Wakeup {
     eventfd: OwnedFd,

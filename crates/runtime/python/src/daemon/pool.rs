@@ -82,6 +82,7 @@ impl Work {
                 }
                 Ok(None) => {}
                 Err(error) => {
+                    self.server.check_lifelines();
                     self.server.log.say(
                         Level::Critical,
                         &format!("WSGI0018: Unable to poll in daemon process '{}' ({error}).", self.server.group),
@@ -157,6 +158,8 @@ impl Work {
         if keep {
             self.server.park(connection);
         } else {
+            // It may be because the application has closed it; what has its number then is not ours to close.
+            self.server.check_lifelines();
             drop(connection);
             self.server.closed();
         }

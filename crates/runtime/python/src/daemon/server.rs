@@ -17,6 +17,7 @@ use wsgi_protocol::script_file::ScriptFile;
 use super::connection::Connection;
 use super::crew::Crew;
 use super::fork::Held;
+use super::lifelines::Lifelines;
 use super::line::ServerLog;
 use super::loader::Stale;
 use super::outbox::Outbox;
@@ -175,6 +176,7 @@ pub(super) struct Server {
     script_changed: AtomicBool,
     loading: AtomicU32,
     engine: OnceLock<&'static Engine>,
+    lifelines: OnceLock<Lifelines>,
 }
 
 /// The parts that a server is made of.
@@ -231,6 +233,7 @@ impl Server {
             script_changed: AtomicBool::new(false),
             loading: AtomicU32::new(0),
             engine: OnceLock::new(),
+            lifelines: OnceLock::new(),
         })
     }
 
@@ -242,6 +245,32 @@ impl Server {
     pub(super) fn set_engine(&self, engine: &'static Engine) {
         // Called once, by the starting thread.
         let _ = self.engine.set(engine);
+    }
+
+    /// From now on the process exits when the application closes what it needs.
+    pub(super) fn watch_lifelines(&self) {
+        let descriptors = [
+            ("its listener", self.listener.as_fd()),
+            ("its log", self.log.as_fd()),
+            ("its poller", self.poller.as_fd()),
+            ("its wake-up", self.board.monitor.as_fd()),
+        ];
+        // Called once, by the starting thread.
+        let _ = self.lifelines.set(Lifelines::note(&descriptors));
+    }
+
+    /// Exits if the application has closed what the process needs.
+    pub(super) fn check_lifelines(&self) {
+        if let Some(lifelines) = self.lifelines.get() {
+            lifelines.check(&self.group);
+        }
+    }
+
+    /// Exits because the application has closed the control pipe.
+    pub(super) fn lost_control(&self) {
+        if let Some(lifelines) = self.lifelines.get() {
+            lifelines.exit(&self.group, &["its control pipe"]);
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<i32, Connection>> {

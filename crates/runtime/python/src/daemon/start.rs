@@ -223,6 +223,7 @@ impl Life {
             // Nobody would keep it from expiring.
             settings.timeouts.deadlock = 0;
         }
+        server.watch_lifelines();
         let workers = pool::start(server, settings.threads, stack_size).map_err(because("making worker threads"))?;
         server.open().map_err(because("polling the listeners"))?;
         server.status.set_state(if server.engine().is_some() { State::Ready } else { State::Broken });

@@ -24,7 +24,7 @@ pub(super) enum Task {
     },
 }
 
-/// How often the GIL is tried at least.
+/// How often the GIL is tried at least, and the descriptors are looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Signals that wait for their subscribers; more are forgotten, as those that come while one of their kind is pending are.
@@ -102,14 +102,12 @@ impl Watchdog {
 
 fn run(server: &Server, engine: &'static Engine, queue: &Receiver<Task>) {
     loop {
-        let task = if server.timeouts.deadlock > 0 {
-            queue.recv_timeout(period(server))
-        } else {
-            queue.recv().map_err(RecvTimeoutError::from)
-        };
+        let task = queue.recv_timeout(if server.timeouts.deadlock > 0 { period(server) } else { PERIOD });
+        server.check_lifelines();
         match task {
             Ok(Task::DumpStacks) => engine.dump_stacks(Stacks::All),
             Ok(Task::Interrupt { worker, start }) => interrupt(server, engine, worker, start),
+            Err(RecvTimeoutError::Timeout) if server.timeouts.deadlock == 0 => {}
             Err(RecvTimeoutError::Timeout) => engine.probe_gil(),
             Err(RecvTimeoutError::Disconnected) => return,
         }

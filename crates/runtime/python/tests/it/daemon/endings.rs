@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use wsgi_protocol::frame::{FailureCode, Kind};
-use wsgi_protocol::launch::LEAVE;
+use wsgi_protocol::launch::{DESCRIPTORS_LOST, LEAVE};
 
 use super::conversation::{answer, long_request, next};
 use super::launched::Daemon;
@@ -200,4 +200,26 @@ fn a_signal_that_c_code_takes_over_is_logged_once() {
     daemon.wait_for_line("WSGI0956: SIGUSR1 is handled by something else in daemon process 'web'");
     daemon.signal(libc::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0));
+}
+
+// Covers: rule:daemon/descriptors-lost
+#[test]
+fn a_process_whose_descriptors_the_application_closes_exits() {
+    // Everything, the listener, the log, the control pipe. Without a deadlock timer the process looks all the same.
+    for (range, deadlock) in [("3-200", 300_000), ("4-5", 300_000), ("5-6", 0), ("7-8", 0)] {
+        let mut daemon = Daemon::start(&format!("close-{range}"), |launch| launch.timeouts.deadlock = deadlock);
+        let mut stream = daemon.greeted();
+        stream.write_all(&daemon.request("/close", range, b"", 0)).expect("it reads");
+        if range == "3-200" {
+            // Until the end of the connection, which tells the child that the request is lost.
+            while next(&mut stream).is_some() {}
+        } else {
+            assert_eq!(answer(&mut stream, b"").status, 200, "{range}");
+        }
+        if range == "7-8" {
+            // What has waited at the pipe still does.
+            daemon.signal(libc::SIGHUP);
+        }
+        assert_eq!(daemon.wait().code(), Some(DESCRIPTORS_LOST), "{range}");
+    }
 }

@@ -71,6 +71,8 @@ def application(environ, start_response):
         body = b"status %d" % os.waitpid(child, 0)[1]
         start_response("200 OK", [])
         return [body]
+    if path == "/close":
+        os.closerange(*map(int, environ["QUERY_STRING"].split("-")))
     if path == "/wait":
         open(environ["QUERY_STRING"]).read()
     if path == "/mark":

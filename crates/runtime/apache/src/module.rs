@@ -8,7 +8,7 @@ use crate::directives;
 use crate::guard::wall;
 use crate::hooks;
 use crate::host::{Pool, Server};
-use crate::{scripts, sys};
+use crate::{daemon, scripts, sys};
 
 /// A module record, which Apache writes to while it loads the module.
 #[repr(transparent)]
@@ -50,6 +50,7 @@ unsafe extern "C" fn register_hooks(pool: *mut sys::apr_pool_t) {
         // SAFETY: Apache passes the configuration's pool.
         let pool: Pool<'static> = unsafe { Pool::from_raw(pool) };
         hooks::register();
+        daemon::watch_forks();
         scripts::register_providers(pool);
     });
 }

@@ -20,7 +20,7 @@ pub(crate) static ABSENT: &[Absent] = &[
     Absent(
         11,
         "the user's home folder is unknown",
-        "Found out before the process is forked: the group is not started, with WSGI0025.",
+        "A user without an account is refused when the configuration is read.",
     ),
     Absent(16, "waiting for work failed", "Workers wait in the poller (WSGI0018)."),
     Absent(17, "the accept mutex was not acquired", NO_MUTEX),

@@ -56,9 +56,9 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
     ),
     code(
         10,
-        Alert,
-        "A daemon process could not enter its user's home folder.",
-        RETRIED,
+        Warning,
+        "A daemon process could not enter its user's home folder, which is its working directory without home=.",
+        "The process stays in `/`.",
         "Create the folder, or name one with home=.",
     ),
     code(
@@ -647,6 +647,13 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "Look at the program behind a piped ErrorLog, or at the file system of the log.",
     ),
     code(
+        961,
+        Error,
+        "An application closed descriptors that it did not open, such as with os.closerange(3, 200), and with them those of the daemon process.",
+        "The process exits with status 76 and is replaced; the requests that it was serving get status 502.",
+        "Let the application close its own files only; a program that it starts inherits no descriptor of the process anyway.",
+    ),
+    code(
         966,
         Alert,
         "A process of a user who has no business there connected to a daemon process's socket.",
@@ -666,12 +673,5 @@ pub(crate) static OF_PROCESSES: &[Code] = &[
         "A process that is being replaced still had requests when handover-timeout (with handover=sequential: graceful-timeout) was over.",
         "These requests have shutdown-timeout to finish, then they fail with 502.",
         "Raise the timeout that the line names if requests may take that long, or bound them with request-timeout.",
-    ),
-    code(
-        961,
-        Error,
-        "An application closed descriptors that it did not open, such as with os.closerange(3, 200), and with them those of the daemon process.",
-        "The process exits with status 76 and is replaced; the requests that it was serving get status 502.",
-        "Let the application close its own files only; a program that it starts inherits no descriptor of the process anyway.",
     ),
 ];

@@ -1,7 +1,7 @@
 //! A child's side: from a request to a process that serves it.
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -85,8 +85,6 @@ struct Running {
     /// Kept connections by place.
     kept: Vec<Mutex<Vec<OwnedFd>>>,
     threads: usize,
-    /// The server's own descriptors, which a child has no use for.
-    servers_own: Vec<RawFd>,
 }
 
 impl Daemons {
@@ -144,8 +142,6 @@ impl GroupClient {
     pub(crate) fn new(group: &DaemonGroup, plan: &Plan, saved: &SavedGroup, page: Arc<StatusPage>) -> Self {
         let path = |path: &[u8]| PathBuf::from(OsStr::from_bytes(path));
         let places = plan.layout.processes() as usize;
-        let listeners = saved.slots.iter().map(|slot| &slot.listener).chain(&saved.overflow);
-        let descriptors = [saved.page, saved.log.0, saved.log.1, saved.output.0, saved.output.1];
         let running = Running {
             page,
             secret: saved.secret,
@@ -156,7 +152,6 @@ impl GroupClient {
             overflow: saved.overflow.as_ref().map(|overflow| path(&overflow.path)),
             kept: (0..places).map(|_| Mutex::default()).collect(),
             threads: plan.layout.threads().max(1) as usize,
-            servers_own: listeners.map(|listener| listener.descriptor).chain(descriptors).collect(),
         };
         Self { running: Some(running), ..Self::absent(group) }
     }
@@ -170,17 +165,10 @@ pub(crate) fn child_init(registry: &'static Registry) {
         // Asked for once.
         let _ = running.row.set(running.page.claim_row(pid));
         running.tickets.begin();
-        if pid != daemons.parent {
-            for descriptor in &running.servers_own {
-                // SAFETY: this process's copy, which nothing in it uses.
-                unsafe { libc::close(*descriptor) };
-            }
-        }
     }
     if pid != daemons.parent {
         watch::hear_nothing();
-        // Daemons learn of the end of the server by these pipes: no child may hold them open.
-        super::supervise::close_control_pipes();
+        super::siblings::give_up();
     }
 }
 

@@ -23,8 +23,6 @@ use crate::{launch_python, module, sys};
 /// Why no process of a group can be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
-    #[error("the user with uid={0} has no home directory to be found")]
-    NoHome(u32),
     #[error("environment-file '{0}' cannot be read: {1}")]
     EnvironmentFile(String, io::Error),
     #[error("environment-file '{0}', line {1}: not of the form NAME=VALUE")]
@@ -84,9 +82,11 @@ impl Plan {
         let account = Account::of(user);
         let directory = match (&group.home, &account) {
             (Some(home), _) => Some((CString::new(home.clone())?, 9)),
-            (None, _) if user == apache.id => None,
+            // Apache's user has none to be in; an ordinary user who has started the server has.
+            (None, _) if is_root && user == apache.id => None,
             (None, Some(account)) => Some((account.home.clone(), 10)),
-            (None, None) => return Err(PlanError::NoHome(user)),
+            // `user=` is refused without an account: it has gone since the configuration was read.
+            (None, None) => None,
         };
         let chroot = group.chroot.as_ref().map(|root| Chroot {
             root: root.clone(),

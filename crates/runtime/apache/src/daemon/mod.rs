@@ -26,6 +26,7 @@ mod pace;
 mod parent_log;
 mod retained;
 mod rolling;
+mod siblings;
 mod sockets;
 mod spawn;
 mod status_page;
@@ -39,5 +40,6 @@ mod claims;
 
 pub(crate) use chroot::inside;
 pub(crate) use client::{Daemons, child_init, serve};
+pub(crate) use siblings::watch as watch_forks;
 pub(crate) use status_page::{PLACES, StatusPage, slot_of};
 pub(crate) use supervise::{Failed, child_ended, start};

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
 
+use super::siblings;
 use super::spawn::{Identity, SetupFailure, assume, close_from};
 use crate::guard::wall;
 use crate::host::ServingUser;
@@ -15,7 +16,7 @@ pub(super) fn fork(what: &'static str, work: impl FnOnce(RawFd)) -> io::Result<(
     let (reading, writing) = super::group::pipe()?;
     // SAFETY: the child never returns from here.
     unsafe {
-        let pid = libc::fork();
+        let pid = siblings::of_our_own(|| libc::fork());
         match pid {
             0 => {
                 wall(what, (), || work(reading));

@@ -52,9 +52,11 @@ pub(super) fn info(server: Server<'static>, text: Arguments<'_>) {
     }
 }
 
-/// Logs a code for a server whose log Apache may have closed already: the server is being stopped.
+/// Logs a code for a server while the configuration is thrown away at the end of the server. Apache has closed the log by
+/// then, and freed what it knows of it.
 pub(super) fn at_end(server: Server<'static>, code: &Code, text: Arguments<'_>) {
-    through_writer(server, code.level, &format!("{}: {text}", code.name()));
+    let socket = ways().iter().find(|way| way.server == server.raw() as usize).map(|way| way.socket);
+    send(server, socket, code.level, &format!("{}: {text}", code.name()));
 }
 
 /// Whether a line can be written now. A pipe that is ready has room for a line of any length that is usual.
@@ -67,16 +69,17 @@ fn accepts(server: Server<'_>) -> bool {
 
 /// Sends a line to the log writer, if there is one with room for it.
 fn through_writer(server: Server<'static>, level: Level, text: &str) {
-    if i32::from(level as u8) > server.log_level(module::index()) {
-        return;
-    }
     let socket = {
         let ways = ways();
         let log = server.log_descriptor();
         let own = ways.iter().find(|way| way.server == server.raw() as usize);
         own.or_else(|| ways.iter().find(|way| way.log == log)).map(|way| way.socket)
     };
-    let Some(socket) = socket else { return };
+    send(server, socket, level, text);
+}
+
+fn send(server: Server<'static>, socket: Option<RawFd>, level: Level, text: &str) {
+    let Some(socket) = socket.filter(|_| i32::from(level as u8) <= server.log_level(module::index())) else { return };
     let pid = std::process::id();
     let text = Bytes::new(text.as_bytes());
     let record = Record { level: level as u8, line: 0, file: Bytes::NONE, text, json: 0 };

@@ -11,6 +11,7 @@ use wsgi_protocol::abi::{Bytes, Level, Record};
 use wsgi_protocol::launch::{LAUNCH_DESCRIPTOR, LEAVE};
 use wsgi_protocol::line::{self, Origin};
 
+use super::siblings;
 use crate::guard::wall;
 
 /// The exit status of a process that could not be set up (`EX_OSERR`).
@@ -116,7 +117,7 @@ pub(crate) fn start(program: &Program, sources: Sources, delay: Duration) -> io:
         let mut present: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut present);
-        let pid = libc::fork();
+        let pid = siblings::of_our_own(|| libc::fork());
         if pid == 0 {
             become_daemon(program, sources, input, delay);
         }
@@ -237,8 +238,21 @@ fn prepare(program: &Program, sources: Sources, input: RawFd, delay: Duration) -
     if let Some((directory, code)) = &program.directory {
         // SAFETY: a C string.
         let result = unsafe { libc::chdir(directory.as_ptr()) };
-        let code = if *code == 9 { "WSGI0009" } else { "WSGI0010" };
-        check(result, code, &format!("Unable to change working directory to '{}'", directory.to_string_lossy()))?;
+        let directory = directory.to_string_lossy();
+        if *code == 9 {
+            check(result, "WSGI0009", &format!("Unable to change working directory to '{directory}'"))?;
+        } else if result < 0 {
+            let error = io::Error::last_os_error();
+            say(
+                Level::Warning,
+                &format!(
+                    "WSGI0010: Unable to change working directory to home directory '{directory}' for daemon process \
+                     '{group}' ({error}). The process stays in '/'."
+                ),
+            );
+            // SAFETY: a C string. There is always a root directory.
+            unsafe { libc::chdir(c"/".as_ptr()) };
+        }
     }
     let pointers = |texts: &[CString]| -> Vec<*const std::ffi::c_char> {
         texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()

@@ -19,11 +19,12 @@ use std::time::{Duration, Instant};
 use super::bell::Rings;
 use super::client::{Daemons, GroupClient};
 use super::group::Plan;
-use super::holdings::{close, is_inhabited, prepare, release, retire, unlink};
+use super::holdings::{close, is_inhabited, prepare, retire, unlink};
 use super::log_writer::{self, Channel};
 use super::pace::{LONGEST_DELAY, LoaderPace, SlotPace};
 use super::parent_log;
 use super::retained::{self, Ending, Left, Saved, SavedGroup, SavedProcess};
+use super::siblings;
 use super::status_page::StatusPage;
 use super::watch;
 use crate::codes;
@@ -172,7 +173,9 @@ impl Supervisor {
     }
 
     pub(super) fn save(&self) {
-        retained::save(&self.saved.borrow());
+        let saved = self.saved.borrow();
+        retained::save(&saved);
+        siblings::hold(&saved);
     }
 
     /// Begins to watch what runs, and starts what does not.
@@ -356,6 +359,7 @@ impl Supervisor {
             watch::wait_for(writer.pid, LAST_LINES);
         }
         retained::save(&Saved::default());
+        siblings::hold(&Saved::default());
     }
 }
 
@@ -367,23 +371,5 @@ pub(crate) fn child_ended(registry: &'static Registry, pid: libc::pid_t) {
     // Processes of another version may have waited for it.
     if let Some(work) = &*registry.at_times().borrow() {
         work();
-    }
-}
-
-/// In a child: closes the copies of the control pipes, by whose end daemons learn that the server has gone, and everything of
-/// what other versions have started.
-pub(crate) fn close_control_pipes() {
-    let Left::Ours(saved) = retained::load() else { return };
-    let processes = saved.groups.iter().flat_map(SavedGroup::processes).copied();
-    for process in processes.chain(saved.writer).chain(saved.bell.and_then(|bell| bell.process)) {
-        release(process);
-    }
-    saved.groups.iter().flat_map(|group| &group.loaders).for_each(|loader| close(loader.socket));
-    for kept in saved.strangers.iter().map(|stranger| &stranger.kept) {
-        let groups = kept.groups.iter().flat_map(|group| group.processes.iter().chain(&group.loaders));
-        groups.chain(&kept.helpers).for_each(|process| close(process.control));
-        // What that version's log writer reads has to come to an end: this child sends nothing there.
-        let groups = kept.groups.iter().flat_map(|group| &group.descriptors);
-        groups.chain(&kept.descriptors).for_each(|descriptor| close(*descriptor));
     }
 }

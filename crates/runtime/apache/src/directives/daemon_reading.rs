@@ -1,6 +1,8 @@
 //! What an option of `WSGIDaemonProcess` is, and how a definition is read by the table of them.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 
 use crate::directives::daemon_group::{DaemonGroup, Handover};
 use crate::directives::daemon_options::{NAMES, OPTIONS};
@@ -188,7 +190,27 @@ pub(crate) fn read(
              loaded the application stays open in every process that it forks. Use one of them.",
         ));
     }
+    if let Some(home) = &group.home {
+        exists(home, group.chroot.as_deref())?;
+    }
     Ok(group)
+}
+
+/// Refuses a `home=` that does not exist: no process of the group could ever start. What cannot be looked at is left to
+/// the processes.
+fn exists(home: &[u8], chroot: Option<&[u8]>) -> Result<(), Refusal> {
+    let inside = [chroot.unwrap_or_default(), home].concat();
+    let why = match std::fs::metadata(OsStr::from_bytes(&inside)) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => "is not a directory",
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => "does not exist",
+        Err(_) => return Ok(()),
+    };
+    let (home, inside) = (String::from_utf8_lossy(home), String::from_utf8_lossy(&inside));
+    Err(Refusal::new(format!(
+        "Invalid home directory for WSGI daemon process. Given is home={home}, but '{inside}' {why}. Create the directory \
+         or name another one."
+    )))
 }
 
 #[cfg(test)]

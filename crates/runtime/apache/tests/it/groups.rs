@@ -4,6 +4,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::daemon::start_in_closed_folder;
+use crate::httpd::{Folder, module};
 use crate::server::Server;
 
 const ALIAS: &str = "WSGIScriptAlias / ROOT/app.wsgi process-group=web application-group=%{GLOBAL}\n";
@@ -201,19 +203,33 @@ fn processes_and_sockets_belong_to_whom_the_options_name() {
     assert!(!owners.is_empty() && owners.iter().all(|owner| *owner == id), "{owners:?}");
 }
 
-// Covers: code:WSGI0010
+// Covers: code:WSGI0010, rule:daemon/home-default
 #[test]
-fn a_user_whose_home_is_not_there_needs_another_one() {
+fn a_home_that_nobody_asked_for_may_be_missing() {
     if !is_root() {
         return;
     }
     let (name, ..) = account(false);
-    let server = start(
-        "no-home",
-        &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web user={name} connect-timeout=1\n{ALIAS}"),
-    );
+    let server = start("no-home", &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web user={name}\n{ALIAS}"));
+    let answer = server.get("/");
+    assert_eq!((answer.status(), answer.entry("cwd")), (200, Some("/")), "{}", server.log());
     server.wait_for_log("WSGI0010: ", 1);
-    assert_eq!(server.get("/").status(), 503);
+    assert_eq!(level_of(&server, "WSGI0010: "), "warn");
+}
+
+// Covers: rule:daemon/home-default
+#[test]
+fn the_daemons_of_an_ordinary_user_work_in_the_users_home() {
+    if !is_root() {
+        return;
+    }
+    let (_, user, group, home) = account(true);
+    let folder = Folder::new("ordinary");
+    std::fs::write(folder.path().join("app.wsgi"), "").expect("own folder");
+    let configuration = format!("WSGIRestrictEmbedded On\nWSGISocketPrefix ROOT/s\nWSGIDaemonProcess web\n{ALIAS}");
+    let server = Server::launch_as(folder, &module(), &configuration, Some((user, group)));
+    let answer = server.get("/");
+    assert_eq!(answer.entry("cwd"), Some(home.as_str()), "{}", server.log());
 }
 
 // Covers: code:WSGI0930
@@ -227,10 +243,7 @@ fn a_service_takes_no_requests() {
 // Covers: code:WSGI0932, rule:daemon/failing-start-throttled
 #[test]
 fn starts_that_fail_in_a_row_are_spaced() {
-    let server = start(
-        "row",
-        &format!("WSGISocketPrefix ROOT/s\nWSGIDaemonProcess web home=ROOT/missing connect-timeout=1\n{ALIAS}"),
-    );
+    let server = start_in_closed_folder("row");
     server.wait_for_log("WSGI0932: ", 2);
     let log = server.log();
     let said: Vec<&str> = log.lines().filter(|line| line.contains("WSGI0932: ")).collect();
@@ -463,4 +476,70 @@ fn no_two_processes_that_run_share_a_place() {
     let different: std::collections::HashSet<&str> = places.iter().copied().collect();
     assert_eq!((places.len(), different.len()), (5, 5), "{places:?}");
     assert_eq!(server.get("/").status(), 200, "{}", server.log());
+}
+
+/// What a process has open, but for its standard streams.
+fn open_files(pid: libc::pid_t) -> Vec<String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let file = |entry: std::fs::DirEntry| {
+        let number: i32 = entry.file_name().to_string_lossy().parse().ok()?;
+        (number > 2).then(|| std::fs::read_link(entry.path()).ok().map(|target| target.display().to_string())).flatten()
+    };
+    entries.filter_map(file).collect()
+}
+
+fn name_of(pid: libc::pid_t) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+/// Waits until a condition holds that nothing announces.
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+// Covers: rule:daemon/siblings-hold-nothing
+#[test]
+fn a_process_that_another_module_forks_holds_nothing_of_the_daemons() {
+    let modules = env!("HTTPD_MODULES");
+    let server = start(
+        "siblings",
+        &format!(
+            "LoadModule cgid_module {modules}/mod_cgid.so\nScriptSock ROOT/cgid\nWSGISocketPrefix ROOT/s\n\
+             WSGIDaemonProcess web threads=2\n{ALIAS}"
+        ),
+    );
+    for starts in 1..=2 {
+        server.wait_for_log("AH00489", starts);
+        let pid: libc::pid_t = server.get("/").entry("pid").expect("it is told").parse().expect("a number");
+        // The other ends of most of these are the server's.
+        let own: Vec<String> = open_files(pid).into_iter().filter(|file| !file.starts_with("/memfd")).collect();
+        assert!(own.len() >= 3, "{own:?}");
+        let holds = |other: libc::pid_t| {
+            let open = open_files(other);
+            open.iter().any(|file| own.contains(file) || file.contains("wsgi status"))
+        };
+        // mod_cgid's process and Apache's children are forks of the server. So is, for a moment, each process of ours.
+        wait_until("no fork of the server holds anything", || {
+            let all = server.children().into_iter();
+            let forks: Vec<_> = all.filter(|pid| name_of(*pid).starts_with("apache2")).collect();
+            forks.len() >= 2 && !forks.into_iter().any(holds)
+        });
+        if starts == 1 {
+            server.signal(libc::SIGUSR1);
+        }
+    }
+    let all = server.children();
+    let named = all.iter().map(|pid| (*pid, name_of(*pid)));
+    let daemons: Vec<_> = named.filter(|(_, name)| !name.is_empty() && !name.starts_with("apache2")).collect();
+    assert!(daemons.len() >= 2, "a daemon and the log writer: {daemons:?}");
+    server.signal(libc::SIGKILL);
+    wait_until("the daemons end with the server", || !daemons.iter().any(|(pid, name)| name_of(*pid) == *name));
+    for pid in all {
+        // SAFETY: processes of this server, which has gone.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,6 +71,11 @@ impl Server {
 
     /// Starts httpd with a module file, which may be another one than ours, in a folder that was made.
     pub(crate) fn launch(folder: Folder, module: &Path, configuration: &str) -> Self {
+        Self::launch_as(folder, module, configuration, None)
+    }
+
+    /// The same as a user and group, whom the folder is given to.
+    pub(crate) fn launch_as(folder: Folder, module: &Path, configuration: &str, user: Option<(u32, u32)>) -> Self {
         let root = folder.path().to_owned();
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).expect("own folder");
         let files = [
@@ -82,7 +88,13 @@ impl Server {
         }
         let port = Port::held();
         std::fs::write(root.join("httpd.conf"), text(&root, port.number, configuration)).expect("own folder");
-        let child = launch(&root);
+        if let Some((user, group)) = user {
+            let all = std::fs::read_dir(&root).expect("own folder").flatten().map(|entry| entry.path());
+            for path in all.chain([root.clone()]) {
+                std::os::unix::fs::chown(path, Some(user), Some(group)).expect("root may do so");
+            }
+        }
+        let child = launch(&root, user);
         let mut server = Self { folder, port, child };
         server.wait();
         server
@@ -166,6 +178,13 @@ impl Server {
         }
     }
 
+    /// The server's child processes.
+    pub(crate) fn children(&self) -> Vec<libc::pid_t> {
+        let parent = self.child.id();
+        let all = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        all.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
+    }
+
     /// Lets the server's process have so many descriptors open; returns how many it might have before.
     pub(crate) fn limit_descriptors(&self, most: u64) -> u64 {
         let pid = libc::pid_t::try_from(self.child.id()).expect("a pid");
@@ -236,8 +255,12 @@ impl Drop for Server {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the crate's tests start servers here only")]
-fn launch(root: &Path) -> Child {
-    Command::new(env!("HTTPD"))
+fn launch(root: &Path, user: Option<(u32, u32)>) -> Child {
+    let mut command = Command::new(env!("HTTPD"));
+    if let Some((user, group)) = user {
+        command.uid(user).gid(group);
+    }
+    command
         .arg("-f")
         .arg(root.join("httpd.conf"))
         .arg("-DFOREGROUND")

@@ -33,11 +33,15 @@ struct Capabilities {
 
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
+/// The number of the code of a user's home folder that cannot be entered.
+const HOME_OF_USER: u16 = 10;
+
 /// Changes the root directory and gives the privilege for that up.
 ///
 /// # Errors
-/// When any of it fails: the process must not go on then.
-pub(super) fn enter(chroot: &Chroot, group: &str) -> Result<(), ConfineError> {
+/// When any of it fails: the process must not go on then. That the user's home folder, which nobody has asked for, cannot
+/// be entered is only returned.
+pub(super) fn enter(chroot: &Chroot, group: &str) -> Result<Option<ConfineError>, ConfineError> {
     let shown = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let failed = |code, what: String| move |error| ConfineError { code, what, error };
     let text = |path: &[u8]| CString::new(path).map_err(io::Error::from);
@@ -57,9 +61,12 @@ pub(super) fn enter(chroot: &Chroot, group: &str) -> Result<(), ConfineError> {
             || format!("Unable to change working directory to '{}' for daemon process '{group}'", shown(directory));
         let path = text(directory).map_err(failed(chroot.directory_code, what()))?;
         // SAFETY: as above.
-        outcome(unsafe { libc::chdir(path.as_ptr()) }).map_err(failed(chroot.directory_code, what()))?;
+        let entered = outcome(unsafe { libc::chdir(path.as_ptr()) });
+        if let Err(error) = entered.map_err(failed(chroot.directory_code, what())) {
+            return if chroot.directory_code == HOME_OF_USER { Ok(Some(error)) } else { Err(error) };
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Gives up every capability, and sees that they are gone.

@@ -85,11 +85,15 @@ fn run() -> Result<(), StartError> {
     }
     let (inherited, log) = Inherited::take(&launch)?;
     let log = ServerLog::new(log, launch.log_level);
-    if let Some(chroot) = &launch.chroot
-        && let Err(error) = confine::enter(chroot, &String::from_utf8_lossy(&launch.group))
-    {
-        log.say(Level::Alert, &error.to_string());
-        return Err(error.into());
+    if let Some(chroot) = &launch.chroot {
+        match confine::enter(chroot, &String::from_utf8_lossy(&launch.group)) {
+            Ok(None) => {}
+            Ok(Some(error)) => log.say(Level::Warning, &format!("{error} The process stays in '/'.")),
+            Err(error) => {
+                log.say(Level::Alert, &error.to_string());
+                return Err(error.into());
+            }
+        }
     }
     if let Some(locale) = &launch.locale {
         set_locale(&log, &launch.group, locale);

@@ -33,6 +33,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long the end of a server is waited for that something seems to have asked for.
 const DYING: Duration = Duration::from_millis(300);
 
+/// How long programs of steps may take to leave once the server has gone.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// How long a parent whose children have ended may take to end, too.
 const ENDING: Duration = Duration::from_secs(3);
 
@@ -326,7 +329,7 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
 /// The verdict, once nothing more can happen.
 fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Option<&StopSummary>) -> Verdict {
     record.failures.extend(remains::failures(arranged.root.path(), stopped, &cell.launch));
-    for leak in arranged.leftovers.end() {
+    for leak in arranged.leftovers.end(LEAVING) {
         let message = format!("process {} ({}), which a step has started, was still there", leak.pid, leak.command);
         record.failures.push(Failure::new(FailureKind::Leak, "", message));
     }

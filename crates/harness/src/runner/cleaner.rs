@@ -114,7 +114,7 @@ pub fn serve(mut input: impl BufRead) -> io::Result<()> {
     }
     for root in taken {
         end_all(&root);
-        let _ = Leftovers::of(super::arrange::application(&root)).end();
+        let _ = Leftovers::of(super::arrange::application(&root)).end(std::time::Duration::ZERO);
         // Nobody is left who could be told that it failed.
         let _ = fs::remove_dir_all(&root);
     }

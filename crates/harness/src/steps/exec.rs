@@ -38,9 +38,10 @@ impl Leftovers {
         Self { dir }
     }
 
-    /// Kills the programs that are still there and names them: `sleep 300 &` outlives its step, but not its cell.
+    /// Kills the programs that are still there after a time and names them: `sleep 300 &` outlives its step, but not its
+    /// cell. One that waits for the server's end leaves within that time.
     #[must_use]
-    pub fn end(&self) -> Vec<Leak> {
+    pub fn end(&self, grace: Duration) -> Vec<Leak> {
         let own = std::process::id();
         let ours = |stat: &Stat| {
             stat.pid != own
@@ -48,12 +49,22 @@ impl Leftovers {
                 && process::environment(stat.pid, MARKER).is_some_and(|dir| Path::new(&dir) == self.dir)
         };
         let mut leaks: Vec<Leak> = Vec::new();
-        let end = Instant::now() + KILLED;
+        let begin = Instant::now() + grace;
+        let end = begin + KILLED;
         loop {
             // Once more after the kills: a process may have forked meanwhile.
             let left: Vec<Stat> = process::all().into_iter().filter(ours).collect();
             if left.is_empty() || Instant::now() >= end {
                 return leaks;
+            }
+            if let Some(first) = left.first()
+                && Instant::now() < begin
+            {
+                if let Ok(handle) = Handle::open(first.pid) {
+                    handle.wait(begin.saturating_duration_since(Instant::now()));
+                    process::reap(first.pid);
+                }
+                continue;
             }
             for stat in left {
                 if leaks.iter().all(|leak| leak.pid != stat.pid) {
@@ -75,7 +86,7 @@ impl Leftovers {
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        let _ = self.end();
+        let _ = self.end(Duration::ZERO);
     }
 }
 

@@ -206,6 +206,10 @@ fn a_program_that_outlives_its_step_is_found_and_killed() {
     }
     let (code, text, ..) = run("", "  - {exec: {command: \"sleep 300 & kill $!\"}}");
     assert_eq!(code, Some(0), "{text}");
+    // One that waits for the end of the server leaves by itself.
+    let waits = "while kill -0 ${{ parent }}; do sleep 0.02; done 2>/dev/null &";
+    let (code, text, ..) = run("", &format!("  - {{exec: {{command: \"{waits}\"}}}}"));
+    assert_eq!(code, Some(0), "{text}");
 }
 
 #[test]

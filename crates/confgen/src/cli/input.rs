@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Document, Entry, Format, Map, Node, Path, Segment, Source, Span, Value, merge_patch};
 use crate::facts::{Facts, ProbeOptions};
-use crate::spec::{Draft, Spec};
+use crate::spec::{Draft, Spec, relative};
 
 /// A spec and what is changed in it.
 #[derive(Debug, Args)]
@@ -53,11 +53,25 @@ impl SpecArgs {
             root = merge_patch(root, &patch(setting)?);
         }
         ensure_site(&name, &root)?;
+        let root = relative::resolved(root, |source| self.folder_of(source));
         let mut draft = Draft::new(root);
         draft.errors.splice(..0, without_schema(&name, &draft.spec.root));
         Ok(draft)
     }
+
+    /// Where relative paths of a source begin: at the folder of the spec's file; those of `--set` at the working directory.
+    fn folder_of(&self, source: &str) -> Option<PathBuf> {
+        if source == SET {
+            return std::env::current_dir().ok();
+        }
+        // Standard input is in no folder.
+        let file = Some(&self.spec).filter(|spec| spec.as_os_str() != "-")?;
+        Some(std::path::absolute(file).ok()?.parent()?.to_owned())
+    }
 }
+
+/// What errors call the value of `--set`.
+const SET: &str = "<--set>";
 
 /// A file that is empty, or is something else, must not be taken for the spec of a server that does nothing.
 fn ensure_spec(name: &str, root: &Node) -> Result<(), Failure> {
@@ -120,7 +134,7 @@ fn read(path: &FsPath) -> Result<(String, String), Failure> {
 
 /// `KEY=VALUE` as a merge patch whose places are on the command line.
 fn patch(setting: &str) -> Result<Node, Failure> {
-    let source = Source::new("<--set>", setting);
+    let source = Source::new(SET, setting);
     let whole = Span::whole(&source);
     let wrong =
         |message: String| Failure::new(Exit::Spec, Diagnostic::error(Code::Form, message).at(whole.clone(), ""));
@@ -129,7 +143,7 @@ fn patch(setting: &str) -> Result<Node, Failure> {
     };
     let path: Path = key.parse().map_err(|error: crate::document::ParsePathError| wrong(error.to_string()))?;
     let value_span = Span::new(&source, key.len() + 1..setting.len());
-    let mut node = match Document::parse("<--set>", value, Format::Yaml) {
+    let mut node = match Document::parse(SET, value, Format::Yaml) {
         _ if value.is_empty() => Node::new(Value::String(String::new()), value_span.clone()),
         Ok(document) => moved(document.root, &value_span),
         Err(error) => return Err(wrong(error.message)),

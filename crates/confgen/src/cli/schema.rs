@@ -4,8 +4,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use crate::document::schema;
-use crate::spec::Model;
+use crate::spec::relative;
 
 /// Print the JSON Schema of specs, for editors.
 #[derive(Debug, Args)]
@@ -13,7 +12,7 @@ pub(super) struct Schema {}
 
 impl Schema {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        context.print_json(&schema::of::<Model>());
+        context.print_json(&relative::published_schema());
         Ok(Exit::Ok)
     }
 }

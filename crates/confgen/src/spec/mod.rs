@@ -4,6 +4,7 @@
 mod access;
 mod daemon;
 mod draft;
+pub mod relative;
 mod runtime;
 mod scalar;
 mod server;

@@ -72,7 +72,7 @@ text!(
     PlainPath, "^/[^?#]*$", "a path that begins with `/`"
 );
 text!(
-    /// An absolute path of the file system.
+    /// A path of the file system. A relative one begins at the folder of the spec.
     FilePath, "^/", "an absolute path"
 );
 text!(

@@ -1,10 +1,15 @@
 //! The examples of the documents.
 
+use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
-use confgen::render::RenderOptions;
+use confgen::document::{Document, Format};
+use confgen::render::{RenderOptions, render_draft};
+use confgen::spec::{Draft, relative};
 
-use crate::fixture::{machine, rendered, workspace};
+use crate::fixture::{machine, shown, this_machine, workspace};
 
 /// The fenced blocks of a page that are whole specs.
 fn specs(page: &str) -> Vec<String> {
@@ -19,8 +24,121 @@ fn examples_are_rendered() {
         let specs = specs(page);
         assert_eq!(specs.len(), count, "{page}");
         for spec in specs {
-            rendered(&spec, &machine(), &RenderOptions::default())
-                .unwrap_or_else(|errors| panic!("{page}\n{spec}\n{errors}"));
+            let root = Document::parse("spec.yaml", spec.as_str(), Format::Yaml).unwrap().root;
+            let root = relative::resolved(root, |_| Some("/srv/shop".into()));
+            render_draft(&Draft::new(root), &machine(), &RenderOptions::default())
+                .unwrap_or_else(|errors| panic!("{page}\n{spec}\n{}", shown(&errors)));
         }
+    }
+}
+
+/// The commands of a page: lines of fenced blocks without a language that begin with one of our programs, or with httpd's.
+fn commands(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(workspace().join(page)).unwrap();
+    let mut found = Vec::new();
+    let mut language = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &language) {
+            (Some(name), None) => language = Some(name.to_owned()),
+            (Some(_), Some(_)) => language = None,
+            (None, Some(name)) if name.is_empty() => {
+                let command = line.split('#').next().unwrap_or_default().trim();
+                let program = command.split(' ').next().unwrap_or_default();
+                if program.ends_with("confgen") || program == "apachectl" {
+                    found.push(command.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The first fenced block of a language that has a text in it.
+fn block(page: &str, language: &str, text: &str) -> String {
+    let page = fs::read_to_string(workspace().join(page)).unwrap();
+    let fence = format!("```{language}\n");
+    let mut blocks = page.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next());
+    blocks.find(|block| block.contains(text)).unwrap_or_else(|| panic!("no block with {text}")).to_owned()
+}
+
+const APPLICATION: &str =
+    "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'shop']\n";
+
+/// What the commands of the pages are about, in a folder; `srv` stands for the machine's `/srv`.
+fn scratch(folder: &Path) {
+    let write = |path: &str, text: &str| {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("hello.wsgi", &block("README.md", "python", "Hello World!"));
+    write("site.yaml", &block("README.md", "yaml", "# site.yaml"));
+    for place in ["", "src/", "srv/shop/src/"] {
+        write(&format!("{place}shop/__init__.py"), "");
+        write(&format!("{place}shop/wsgi.py"), APPLICATION);
+    }
+    write("static/logo.txt", "logo");
+    write("srv/shop/app.wsgi", APPLICATION);
+    write("srv/shop/static/logo.txt", "logo");
+    for (link, program) in [
+        ("target/dist/confgen", Path::new(env!("CARGO_BIN_EXE_confgen"))),
+        ("bin/confgen", Path::new(env!("CARGO_BIN_EXE_confgen"))),
+        // Where there is no apachectl, the pages say to use httpd itself.
+        ("bin/apachectl", &this_machine().httpd.binary),
+    ] {
+        let link = folder.join(link);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        symlink(program, link).unwrap();
+    }
+}
+
+/// The commands as a shell script that ends at the first one that fails. A server in the foreground has to say that it serves,
+/// and is interrupted then; one in the background is stopped.
+fn script(commands: &[String]) -> String {
+    let mut text = String::from("set -eu\n");
+    for command in commands {
+        let _ = writeln!(text, "echo '$ {command}'");
+        if command.contains("confgen start") {
+            let _ = write!(
+                text,
+                "{command} 2>said & pid=$!\nuntil grep -q '^serving ' said; do kill -0 $pid || {{ cat said; exit 1; }}; sleep 0.05; done\ncat said\nkill -INT $pid; wait $pid\n"
+            );
+        } else if command.starts_with("apachectl") && command.ends_with("start") {
+            let stop = command.replace("-k start", "-k stop");
+            let pid = "run/httpd.pid";
+            let root = command.split(' ').find_map(|word| word.strip_suffix("httpd.conf")).unwrap_or("./");
+            let _ = write!(
+                text,
+                "{command}\nuntil test -s {root}{pid}; do sleep 0.05; done\n{stop}\nwhile test -s {root}{pid}; do sleep 0.05; done\n"
+            );
+        } else {
+            let _ = writeln!(text, "{command}");
+        }
+    }
+    text
+}
+
+#[test]
+fn the_commands_of_the_pages_work_as_printed() {
+    if !nix::unistd::Uid::effective().is_root() {
+        // Only root gets ports and a /srv that are the test's own.
+        return;
+    }
+    for page in ["README.md", "docs/confgen.md"] {
+        let commands = commands(page);
+        assert!(commands.len() >= 3, "{page}: {commands:?}");
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        scratch(folder.path());
+        fs::write(folder.path().join("commands.sh"), script(&commands)).unwrap();
+        let within = "mount --make-rprivate / && mount --bind srv /srv && ip link set lo up && exec sh commands.sh";
+        let mut command = assert_cmd::Command::new("unshare");
+        command.args(["--mount", "--net", "--", "sh", "-c", within]).current_dir(folder.path()).env_clear();
+        command.env("PATH", format!("{}/bin:/usr/sbin:/usr/bin:/sbin:/bin", folder.path().display()));
+        command.env("XDG_RUNTIME_DIR", folder.path()).env("TMPDIR", folder.path());
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{page}\n{}", String::from_utf8_lossy(&text));
     }
 }

@@ -81,7 +81,12 @@ impl Place {
     }
 
     pub(crate) fn launch(&self, arguments: &[&str]) -> Started {
-        let mut child = self.confgen(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        self.launch_in(&self.site(), arguments)
+    }
+
+    pub(crate) fn launch_in(&self, folder: &Path, arguments: &[&str]) -> Started {
+        let mut command = self.confgen(arguments);
+        let mut child = command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         // Warnings may come first; the line with the address comes when every application has answered.
@@ -89,7 +94,11 @@ impl Place {
             assert!(errors.read_line(&mut said).unwrap() > 0, "{said}");
         }
         let serving = said.lines().last().unwrap();
-        let url = serving.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        let url = serving
+            .split_whitespace()
+            .find(|word| word.starts_with("http://") || word.starts_with("https://"))
+            .unwrap()
+            .to_owned();
         Started { child, errors, said, url }
     }
 
@@ -149,7 +158,7 @@ impl Started {
 
     /// The port that is announced.
     pub(crate) fn port(&self) -> u16 {
-        let address = self.url.trim_start_matches("http://").split('/').next().unwrap();
+        let address = self.url.split('/').nth(2).unwrap();
         address.rsplit(':').next().unwrap().parse().unwrap()
     }
 

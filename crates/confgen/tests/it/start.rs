@@ -175,6 +175,39 @@ fn a_folder_that_the_serving_user_cannot_enter_is_named() {
         err.contains("error[CG408]") && err.contains(&place.site().canonicalize().unwrap().display().to_string()),
         "{err}"
     );
+    // Each user along each path: httpd has to get to the script too, and a daemon's user has to read it.
+    let spec = format!(
+        "schema: confgen/1\nserver: {{listen: {{http: '127.0.0.1:{port}'}}, user: nobody}}\ndaemons: {{d: {{user: daemon, python-path: [/etc/ssl/private]}}}}\nsites: {{s: {{apps: {{/: {{script: app.wsgi, daemon: d}}}}, static: {{/f: {{dir: .}}}}}}}}\n"
+    );
+    fs::create_dir(place.folder().join("private")).unwrap();
+    fs::set_permissions(place.folder().join("private"), fs::Permissions::from_mode(0o700)).unwrap();
+    let spec = spec.replace("/etc/ssl/private", "../private");
+    fs::write(place.site().join("spec.yaml"), spec).unwrap();
+    for command in [&["check", "spec.yaml"][..], &["start", "--spec", "spec.yaml"]] {
+        let (code, _, err) = place.run(command);
+        assert_eq!(code, Some(4), "{err}");
+        let folder = place.site().display().to_string();
+        for line in [
+            format!("error[CG408]: the user nobody may not enter the folder {folder};"),
+            format!("error[CG408]: the user daemon may not enter the folder {folder};"),
+            format!(
+                "error[CG408]: the user daemon may not enter the folder {};",
+                place.folder().join("private").display()
+            ),
+        ] {
+            assert!(err.contains(&line), "{line} is not in {err}");
+        }
+        assert_eq!(err.matches("error[").count(), 3, "{err}");
+        assert!(err.contains("spec.yaml:4:"), "{err}");
+    }
+    fs::set_permissions(place.site(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(place.folder().join("private"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(place.site().join("app.wsgi"), fs::Permissions::from_mode(0o600)).unwrap();
+    let (_, _, err) = place.run(&["check", "spec.yaml"]);
+    assert!(err.contains("the user daemon may not read ") && err.matches("error[").count() == 1, "{err}");
+    fs::set_permissions(place.site().join("app.wsgi"), fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, _, err) = place.run(&["check", "spec.yaml"]);
+    assert_eq!(code, Some(0), "{err}");
     let (code, _, err) = place.run(&["start", "app.wsgi", "--port", "0", "--user", "root"]);
     assert_eq!(code, Some(4));
     assert!(err.contains("error[CG117]"), "{err}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::place::{Place, module, port};
+use crate::place::{Place, get, module, port};
 
 /// A spec with one site per application: name, script, keys of its daemon.
 fn spec(place: &Place, port: u16, applications: &[(&str, &str, &str)]) -> String {
@@ -160,6 +160,90 @@ fn an_application_that_answers_with_an_error_serves_with_a_warning() {
         "{}",
         started.said
     );
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
+}
+
+#[test]
+fn what_is_announced_answers_and_paths_begin_at_the_spec() {
+    let place = Place::new();
+    let held = port();
+    let spec = format!(
+        "schema: confgen/1\nserver: {{listen: {{http: '127.0.0.1:{}'}}}}\nruntime: {{module: {}}}\ndaemons: {{d: {{home: .}}}}\nsites:\n  s:\n    hosts: [www.example.test]\n    apps: {{/shop: {{script: ./app.wsgi, daemon: d}}}}\n    static: {{/static: {{dir: files}}}}\n",
+        held.port(),
+        module()
+    );
+    fs::create_dir(place.site().join("files")).unwrap();
+    fs::write(place.site().join("spec.yaml"), spec).unwrap();
+    // From another folder: it is the spec's that counts.
+    let spec = place.site().join("spec.yaml");
+    let mut started = place.launch_in(place.folder(), &["start", "--spec", spec.to_str().unwrap()]);
+    assert_eq!(started.url, format!("http://www.example.test:{}/shop", held.port()));
+    started.until("curl --resolve ");
+    let curl = started.said.lines().last().unwrap().split("machine: ").nth(1).unwrap();
+    let output = assert_cmd::Command::new("sh").args(["-c", &format!("{curl} -sS --noproxy '*'")]).output().unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    assert!(answer.starts_with(&place.site().canonicalize().unwrap().display().to_string()), "{curl}: {answer}");
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
+}
+
+#[test]
+fn the_short_form_listens_where_it_is_told() {
+    let place = Place::new();
+    let started = place.start(&["--host", "127.0.0.2"]);
+    assert!(started.url.starts_with("http://127.0.0.2:"), "{}", started.url);
+    assert!(std::net::TcpStream::connect(("127.0.0.2", started.port())).is_ok());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", started.port())).is_err());
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
+    let started = place.start(&["--host", "0.0.0.0"]);
+    assert!(started.url.starts_with("http://localhost:"), "{}", started.url);
+    assert!(get(started.port(), "/x", "localhost").ends_with("/x"));
+    started.interrupt();
+    assert_eq!(started.end().0, Some(0));
+}
+
+#[test]
+fn a_file_with_a_callable_is_no_argument_but_its_module_is() {
+    let place = Place::new();
+    fs::write(place.site().join("shop.py"), "").unwrap();
+    let (code, _, said) = place.run(&["start", "./shop.py:app", "--port", "0"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("error[CG113]") && said.contains("`confgen start shop:app`"), "{said}");
+    // What is wrong with an argument is shown at the argument.
+    let (code, _, said) = place.run(&["start", "shpo:app", "--port", "0", "--module", &module()]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("error[CG114]") && said.contains("did you mean `shop:app`?"), "{said}");
+    assert!(
+        said.contains(" --> the command line:1:15") && said.contains("| confgen start shpo:app --port 0"),
+        "{said}"
+    );
+}
+
+#[test]
+fn sites_with_tls_are_asked_too() {
+    let place = Place::new();
+    let held = port();
+    for (name, from) in [("cert.pem", "rsa.pem"), ("key.pem", "rsa.key")] {
+        let from = crate::fixture::workspace().join("crates/confgen/tests/data").join(from);
+        fs::copy(from, place.site().join(name)).unwrap();
+    }
+    fs::set_permissions(place.site().join("key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+    let spec = |script: &str| {
+        format!(
+            "schema: confgen/1\nserver: {{listen: {{https: '127.0.0.1:{}'}}}}\nruntime: {{module: {}}}\ndaemons: {{d: {{}}}}\nsites: {{s: {{hosts: [rsa.example], tls: {{cert: cert.pem, key: {{file: key.pem}}}}, apps: {{/: {{script: {script}, daemon: d}}}}}}}}\n",
+            held.port(),
+            module()
+        )
+    };
+    fs::write(place.site().join("nameless.wsgi"), "app = len\n").unwrap();
+    fs::write(place.site().join("spec.yaml"), spec("nameless.wsgi")).unwrap();
+    let (code, _, said) = place.run(&["start", "--spec", "spec.yaml"]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("error[CG431]"), "{said}");
+    let started = place.start_spec(&spec("app.wsgi"), &[]);
+    assert!(started.url.starts_with("https://rsa.example:"), "{}", started.url);
     started.interrupt();
     assert_eq!(started.end().0, Some(0));
 }

@@ -43,6 +43,13 @@ fn spec(place: &Place, port: u16, log: &str) -> String {
     )
 }
 
+/// Nothing listens any more once a stop has begun.
+fn until_refused(port: u16) {
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn sigterm_lets_running_requests_finish() {
     let place = waiting_place();
@@ -52,11 +59,7 @@ fn sigterm_lets_running_requests_finish() {
         let answer = scope.spawn(|| started.get("/wait"));
         wait_for(&place.site().join("asked"));
         started.signal(Signal::SIGTERM);
-        // Nothing listens any more once the stop has begun.
-        let address = format!("127.0.0.1:{}", started.port());
-        while std::net::TcpStream::connect(&address).is_ok() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until_refused(started.port());
         File::create(place.site().join("go")).unwrap();
         let answer = answer.join().unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("whole"), "{answer}");
@@ -92,6 +95,7 @@ fn a_second_interrupt_ends_everything_at_once_and_leaves_nothing() {
         scope.spawn(|| started.get("/wait"));
         wait_for(&place.site().join("asked"));
         started.interrupt();
+        until_refused(started.port());
         started.interrupt();
         assert!(handle.wait(Duration::from_secs(60)));
     });
@@ -213,10 +217,7 @@ fn a_graceful_stop_by_name_lets_running_requests_finish() {
         let answer = scope.spawn(|| started.get("/wait"));
         wait_for(&place.site().join("asked"));
         let stop = scope.spawn(|| place.run(&["stop", "--graceful", "--timeout", "60"]));
-        let address = format!("127.0.0.1:{}", started.port());
-        while std::net::TcpStream::connect(&address).is_ok() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until_refused(started.port());
         File::create(place.site().join("go")).unwrap();
         assert!(answer.join().unwrap().ends_with("whole"));
         assert_eq!(stop.join().unwrap().0, Some(0));

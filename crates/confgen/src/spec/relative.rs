@@ -71,9 +71,16 @@ pub fn published_schema() -> Json {
 fn relax(schema: &mut Json) {
     match schema {
         Json::Object(map) => {
-            if map.get("x-expected").and_then(Json::as_str) == Some(EXPECTED) {
-                map.insert("pattern".to_owned(), "^[^~$|]".into());
-                map.insert("x-expected".to_owned(), "a path".into());
+            let expected = map.get("x-expected").and_then(Json::as_str).unwrap_or_default().to_owned();
+            if expected.contains(EXPECTED) {
+                map.insert("x-expected".to_owned(), expected.replace(EXPECTED, "a path").into());
+                let pattern = map.get("pattern").and_then(Json::as_str).unwrap_or_default();
+                let words = pattern.strip_suffix("|/.*)$").map(|words| format!("{words}|.*/.*)$"));
+                map.insert("pattern".to_owned(), words.unwrap_or_else(|| "^[^~$|]".to_owned()).into());
+            }
+            if expected == EXPECTED {
+                let meaning = "A path of the file system. A relative one begins at the folder of the spec.";
+                map.insert("description".to_owned(), meaning.into());
             }
             map.values_mut().for_each(relax);
         }
@@ -133,7 +140,10 @@ mod tests {
     #[test]
     fn the_published_schema_takes_relative_paths() {
         let schema = published_schema();
-        let node = Document::parse("s", "daemons: {d: {home: x}}", Format::Yaml).unwrap().root;
+        let node =
+            Document::parse("s", "daemons: {d: {home: x}}\nruntime: {module: ./m.so}", Format::Yaml).unwrap().root;
         assert!(schema::check(&schema, &node).is_empty());
+        let node = Document::parse("s", "runtime: {module: mod_wgsi}", Format::Yaml).unwrap().root;
+        assert_eq!(schema::check(&schema, &node).len(), 1);
     }
 }

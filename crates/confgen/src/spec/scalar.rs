@@ -72,7 +72,7 @@ text!(
     PlainPath, "^/[^?#]*$", "a path that begins with `/`"
 );
 text!(
-    /// A path of the file system. A relative one begins at the folder of the spec.
+    /// An absolute path of the file system.
     FilePath, "^/", "an absolute path"
 );
 text!(

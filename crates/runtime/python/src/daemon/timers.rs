@@ -220,22 +220,14 @@ impl Timers {
         steps.push(Step::Stop { reason, abort_after: milliseconds(self.settings.timeouts.shutdown) });
     }
 
+    /// Waits for the requests in flight. As a rule new ones are taken meanwhile, as no other process may be there. When the
+    /// successor waits for the end of this process they wait for the successor: under load the drain would never be done.
     fn drain(&mut self, text: String, reason: Reason, deadline: Option<u64>, steps: &mut Vec<Step>) {
+        let hurries = matches!(reason, Reason::RequestTimeout | Reason::CpuTimeLimit);
+        let leaving = self.settings.sequential && !hurries;
+        steps.push(if leaving { Step::Leave } else { Step::Drain });
         steps.push(Step::Log(text));
-        steps.push(Step::Drain);
-        self.phase = Phase::Draining { reason, deadline, leaving: false, asked: false };
-    }
-
-    /// A drain that nobody needs at once. When no other process may serve beside this one, requests that come meanwhile wait
-    /// for the successor: a process that went on taking them might never be done.
-    fn drain_for_recycling(&mut self, text: String, reason: Reason, now: u64, steps: &mut Vec<Step>) {
-        let deadline = milliseconds(self.settings.timeouts.graceful).map(|graceful| now + graceful);
-        if self.settings.sequential {
-            steps.extend([Step::Leave, Step::Log(text)]);
-            self.phase = Phase::Draining { reason, deadline, leaving: true, asked: false };
-        } else {
-            self.drain(text, reason, deadline, steps);
-        }
+        self.phase = Phase::Draining { reason, deadline, leaving, asked: false };
     }
 
     /// How long requests may take once nobody sends the process new ones, and the option that says so.
@@ -489,7 +481,7 @@ impl Timers {
         }
         if self.waited_for(now, seen) > 0 && graceful.is_some() {
             let text = format!("Maximum requests reached; attempting graceful shutdown of daemon process '{group}'.");
-            self.drain_for_recycling(text, Reason::MaximumRequests, now, steps);
+            self.drain(text, Reason::MaximumRequests, graceful.map(|graceful| now + graceful), steps);
         } else {
             let text = format!("Maximum requests reached; triggering immediate shutdown of daemon process '{group}'.");
             self.stop(text, Reason::MaximumRequests, steps);
@@ -512,7 +504,7 @@ impl Timers {
             let text = format!(
                 "Application restart timer expired; waiting for in-flight requests to complete in process '{group}'."
             );
-            self.drain_for_recycling(text, Reason::RestartInterval, now, steps);
+            self.drain(text, Reason::RestartInterval, graceful.map(|graceful| now + graceful), steps);
         } else {
             let text = format!("Application restart timer expired, stopping process '{group}'.");
             self.stop(text, Reason::RestartInterval, steps);

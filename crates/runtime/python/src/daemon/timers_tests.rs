@@ -445,6 +445,10 @@ fn in_turn_a_process_takes_no_new_requests_while_it_finishes_those_it_has() {
     assert_eq!(outcome(&steps).1, Some(Reason::RestartInterval));
 
     let mut timers_ = timers(|settings| settings.sequential = true);
+    let steps = timers_.notice(0, Notice::Graceful, &busy(&[0]));
+    assert!(steps.contains(&Step::Leave) && !steps.contains(&Step::Drain), "{steps:?}");
+
+    let mut timers_ = timers(|settings| settings.sequential = true);
     let steps = timers_.notice(0, Notice::Leave, &busy(&[0]));
     assert_eq!(outcome(&steps), (vec!["A successor is to follow; daemon process 'web' takes no more requests."], None));
     assert_eq!(timers_.next(0, &busy(&[0])), Some(15 * SECOND), "its successor waits");

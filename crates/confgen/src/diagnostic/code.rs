@@ -102,8 +102,9 @@ codes! {
         "Name an unprivileged user.";
     /// A certificate, key or CA file that does not fit.
     Certificate = "CG118", "certificate or key",
-        "The file holds no certificate or key, or the key is not the one of the certificate.",
-        "Name the PEM files that belong together.";
+        "The file holds no certificate or key in PEM form, the key is not the one of the certificate or is too short: httpd would not start. \
+         Or clients would refuse the certificate: it expired, is for other names, or its chain lacks an intermediate.",
+        "Name the PEM files that belong together, and renew the certificate for every host of the site, with its whole chain.";
     /// TLS settings that contradict each other.
     Tls = "CG119", "TLS settings contradict each other",
         "TLS needs an https port, a certificate and a name: one of them is missing, or a site redirects to https without having it.",

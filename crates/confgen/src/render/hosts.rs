@@ -203,6 +203,7 @@ fn tls_view(builder: &mut Builder<'_>, name: &Name, tls: &Tls, own: bool) -> Tls
         protocols,
         ciphers,
         client_ca: tls.client_ca.as_ref().filter(|_| own).map(|ca| builder.arg(&key.join("client-ca"), ca)),
+        verify_depth: tls.verify_depth.map(|depth| builder.arg(&key.join("verify-depth"), depth)),
         hsts,
     }
 }
@@ -278,44 +279,62 @@ fn check_tls(builder: &mut Builder<'_>, name: &Name, site: &Site, https: &[(u16,
         builder.report(&tls_key, "", diagnostic.help("set `server.listen.https`"));
     }
     let cert = files::check(builder, &tls.cert, files::Wanted::File, &tls_key.join("cert"));
-    let key_file_key = tls_key.join("key");
-    let private = files::check(builder, tls.key.file(), files::Wanted::File, &key_file_key);
+    let private = files::check(builder, tls.key.file(), files::Wanted::File, &tls_key.join("key"));
+    let now = now();
     if cert && private {
-        match certificate::compare(tls.cert.as_path(), tls.key.file().as_path()) {
-            None => {}
-            Some(certificate::Mismatch::NoCertificate) => {
-                builder.error(
-                    Code::Certificate,
-                    &tls_key.join("cert"),
-                    format!("{} holds no certificate in PEM form", tls.cert),
-                );
-            }
-            Some(certificate::Mismatch::NoKey) => {
-                builder.error(
-                    Code::Certificate,
-                    &key_file_key,
-                    format!("{} holds no private key in PEM form", tls.key.file()),
-                );
-            }
-            Some(certificate::Mismatch::Encrypted) => {
-                builder.error(
-                    Code::Certificate,
-                    &key_file_key,
-                    "the private key has a pass phrase, and nobody is there to enter it",
-                );
-            }
-            Some(certificate::Mismatch::Different) => {
-                let diagnostic =
-                    Diagnostic::error(Code::Certificate, "the private key is not the one of the certificate");
-                let span = tls_key.join("cert").span(&builder.spec.root);
-                builder.report(&key_file_key, "this key", diagnostic.at(span, "this certificate"));
-            }
+        let hosts: Vec<&str> = site.hosts.iter().map(HostName::as_str).collect();
+        for finding in certificate::judge(tls.cert.as_path(), tls.key.file().as_path(), &hosts, now) {
+            report(builder, finding, &tls_key.join("cert"), &tls_key.join("key"));
         }
     }
-    if let Some(ca) = &tls.client_ca
-        && files::check(builder, ca, files::Wanted::File, &tls_key.join("client-ca"))
-        && certificate::holds_certificate(ca.as_path()) == Some(false)
-    {
-        builder.error(Code::Certificate, &tls_key.join("client-ca"), format!("{ca} holds no certificate in PEM form"));
+    let depth_key = tls_key.join("verify-depth");
+    let Some(ca) = &tls.client_ca else {
+        if tls.verify_depth.is_some() {
+            builder.error(Code::Conflict, &depth_key, "`verify-depth` needs `client-ca`");
+        }
+        return;
+    };
+    let ca_key = tls_key.join("client-ca");
+    if !files::check(builder, ca, files::Wanted::File, &ca_key) {
+        return;
+    }
+    let (findings, intermediate) = certificate::judge_authorities(ca.as_path(), now);
+    for finding in findings {
+        report(builder, finding, &ca_key, &ca_key);
+    }
+    if intermediate && tls.verify_depth.is_none() {
+        let message =
+            format!("{ca} holds an intermediate authority; clients with its certificates are refused at depth 1");
+        let diagnostic = Diagnostic::warning(Code::Certificate, message);
+        builder.report(
+            &ca_key,
+            "",
+            diagnostic.help("set `verify-depth: 2`, or as many authorities as there are in a row"),
+        );
+    }
+}
+
+/// Certificates expire whatever the facts are.
+fn now() -> i64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    elapsed.ok().and_then(|elapsed| i64::try_from(elapsed.as_secs()).ok()).unwrap_or_default()
+}
+
+fn report(builder: &mut Builder<'_>, finding: certificate::Finding, cert: &Path, key: &Path) {
+    let diagnostic = match finding.error {
+        true => Diagnostic::error(Code::Certificate, finding.message),
+        false => Diagnostic::warning(Code::Certificate, finding.message),
+    };
+    let diagnostic = match finding.help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    };
+    match finding.about {
+        certificate::About::Certificate => builder.report(cert, "", diagnostic),
+        certificate::About::Key => builder.report(key, "", diagnostic),
+        certificate::About::Pair => {
+            let span = cert.span(&builder.spec.root);
+            builder.report(key, "this key", diagnostic.at(span, "this certificate"));
+        }
     }
 }

@@ -148,6 +148,7 @@ pub(super) struct TlsView {
     pub(super) protocols: &'static str,
     pub(super) ciphers: Option<&'static str>,
     pub(super) client_ca: Option<Arg>,
+    pub(super) verify_depth: Option<Arg>,
     pub(super) hsts: Option<Arg>,
 }
 

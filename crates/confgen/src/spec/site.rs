@@ -80,6 +80,10 @@ pub struct Tls {
     /// Certificates of clients have to be signed by one of these, PEM.
     #[serde(default)]
     pub client_ca: Option<FilePath>,
+    /// How many authorities may stand between a client's certificate and the end of its chain. Default: httpd's (1).
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 20))]
+    pub verify_depth: Option<u32>,
 }
 
 /// A profile of Mozilla's guidelines.

@@ -5,6 +5,7 @@
 //! that starts, watches and stops an httpd.
 
 pub mod cli;
+pub mod conf;
 pub mod diagnostic;
 pub mod directives;
 pub mod document;

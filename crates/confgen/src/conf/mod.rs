@@ -8,6 +8,7 @@
 
 pub mod edit;
 pub mod line;
+pub mod reader;
 pub mod tree;
 pub mod word;
 

@@ -251,7 +251,8 @@ fn arguments(line: &Line, from: usize) -> Span {
 }
 
 fn trim_end(text: &[u8], span: Span) -> Span {
-    let end = text[span.clone()].iter().rposition(|byte| !is_space(*byte)).map_or(span.start, |last| span.start + last + 1);
+    let end =
+        text[span.clone()].iter().rposition(|byte| !is_space(*byte)).map_or(span.start, |last| span.start + last + 1);
     span.start..end
 }
 
@@ -317,10 +318,7 @@ mod tests {
     #[test]
     fn sections_nest() {
         let source = "Listen 80\n<VirtualHost *:80>\n  # c\n\n  <Directory \"/srv/a b\">\n    Require all granted\n  </Directory>\n</VirtualHost>\n";
-        assert_eq!(
-            tree(source),
-            "Listen(80) <VirtualHost *:80|# _ <Directory \"/srv/a b\"|Require(all granted)>>"
-        );
+        assert_eq!(tree(source), "Listen(80) <VirtualHost *:80|# _ <Directory \"/srv/a b\"|Require(all granted)>>");
         assert_eq!(parse(source.as_bytes()).problems, []);
     }
 

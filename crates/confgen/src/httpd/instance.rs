@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::locate;
 use super::process::{self, Handle, ProcessId, Signal, Stat};
@@ -79,6 +80,25 @@ impl Daemon {
 const SHOWN_NAME_MINIMUM: usize = 4;
 
 impl Instance {
+    /// Waits until Apache's children have nothing to do: two looks in a row find all their threads asleep. `false` when
+    /// the time is up first.
+    ///
+    /// A child of the event MPM that is asked to end at once while a worker closes a connection can die of SIGSEGV, whatever
+    /// it serves: Apache closes the workers' sockets and does not notice that one has just been freed.
+    pub fn wait_until_idle(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut quiet = 0;
+        while quiet < 2 {
+            let asleep = self.children().iter().all(|child| process::is_asleep(child.pid));
+            quiet = if asleep { quiet + 1 } else { 0 };
+            if Instant::now() >= deadline {
+                return quiet >= 2;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
     pub(super) fn launched(handle: Handle, root: PathBuf, error_log: PathBuf) -> Self {
         Self { handle, root, error_log: Some(error_log) }
     }

@@ -125,6 +125,15 @@ pub fn descendants(pid: u32) -> Vec<Stat> {
     found
 }
 
+/// Whether every thread of a process sleeps: none runs, is about to, or is in the middle of a system call that does not wait.
+pub fn is_asleep(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let text = fs::read(thread.path().join("stat")).unwrap_or_default();
+        Stat::parse(&String::from_utf8_lossy(&text)).is_none_or(|stat| stat.state == 'S' || stat.is_zombie())
+    })
+}
+
 /// Argument 0 as the process shows it now, without the padding that a renamed process leaves behind.
 pub fn title(pid: u32) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -28,6 +28,9 @@ static TOLD: LazyLock<Vec<Regex>> = LazyLock::new(|| {
 const RESTARTS: &[Signal] =
     &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGWINCH, Signal::SIGQUIT];
 
+/// Codes of the lines that a parent writes when it restarts: of prefork, worker and event, gracefully or at once.
+const RESTART_LINES: &[&str] = &["AH00171", "AH00173", "AH00297", "AH00298", "AH00493", "AH00494"];
+
 /// What the deaths of a cell are judged by.
 pub(super) struct Reasons<'a> {
     /// The pid of the server's parent process.
@@ -77,6 +80,12 @@ impl Reasons<'_> {
             || self.lines.iter().any(|line| self.allowed.names(line) && mentions(&line.message, found.pid))
     }
 
+    /// Whether the parent has restarted, whoever asked it to.
+    fn restarted(&self) -> bool {
+        let code = |line: &LogLine| line.code.as_deref().is_some_and(|code| RESTART_LINES.contains(&code));
+        self.lines.iter().any(code)
+    }
+
     /// A parent that stops or restarts ends its children by SIGTERM.
     fn ends_with_the_server(&self, found: &Found<'_>, stopped: Option<&StopSummary>) -> bool {
         let restarts = self
@@ -87,7 +96,7 @@ impl Reasons<'_> {
         let first = restarts.chain(stopped.map(|stopped| stopped.asked)).min();
         found.pid != self.parent
             && found.signal == Signal::SIGTERM as i32
-            && first.is_some_and(|first| found.seen.is_none_or(|seen| seen >= first))
+            && (self.restarted() || first.is_some_and(|first| found.seen.is_none_or(|seen| seen >= first)))
     }
 }
 
@@ -192,5 +201,9 @@ mod tests {
         assert_eq!(unexpected(&[], &[], &[], "", &stopped(now, vec![death(1, Signal::SIGTERM, later)])).len(), 1);
         let restart = Sent { pid: 1, signal: Signal::SIGHUP, at: now };
         assert!(unexpected(&[restart], &[], &[], "", &early).is_empty());
+        // The restart may be the work of a program that a step has started.
+        let line = "[t] [mpm_prefork:notice] [pid 1:tid 1] AH00171: Graceful restart requested, doing restart";
+        assert!(unexpected(&[], &[], &[], line, &early).is_empty());
+        assert_eq!(unexpected(&[], &[], &[], &line.replace("AH00171", "AH00163"), &early).len(), 1);
     }
 }

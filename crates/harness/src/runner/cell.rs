@@ -30,9 +30,6 @@ use crate::steps::{Stage, StopSummary};
 /// How long a server may take to stop at the end of a cell: longer than the 10 seconds after which httpd kills its own children.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long to wait for Apache's children to have nothing to do before the server is stopped at the end of a cell.
-const IDLE_LIMIT: Duration = Duration::from_millis(300);
-
 /// How long the end of a server is waited for that something seems to have asked for.
 const DYING: Duration = Duration::from_millis(300);
 
@@ -307,8 +304,6 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
         }
     }
     let mut notes = Vec::new();
-    // What the steps began in Apache's children is over before these have to end.
-    arranged.stage.with_server(|server| server.wait_until_idle(IDLE_LIMIT)).ok();
     let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| notes = stacks::dump(server));
     match stopped {
         Ok(summary) => {

@@ -16,6 +16,9 @@ use super::http::KeptConnections;
 use crate::runner::audit::{self, Allowed};
 use crate::scenario::schema::{Listener, LogAllowance, LogFile};
 
+/// How long to wait for Apache's children to have nothing to do before a server is stopped.
+const IDLE_LIMIT: Duration = Duration::from_millis(300);
+
 /// How long the rest of a traceback is waited for.
 const TRACEBACK: Duration = Duration::from_millis(300);
 
@@ -225,6 +228,8 @@ impl Stage {
     ) -> Result<StopSummary, String> {
         let mut server = self.server.lock().map_err(|_| "a step that held the server panicked".to_owned())?;
         let Some(mut running) = server.take() else { return Err("the server has been stopped already".to_owned()) };
+        // What clients began in Apache's children is over before these have to end.
+        running.wait_until_idle(IDLE_LIMIT);
         let report =
             running.stop(signal, within, expired).map_err(|error| format!("cannot stop the server: {error}"))?;
         let summary = StopSummary {

@@ -49,9 +49,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
         "a named pipe"
     } else if kind.is_socket() {
         "a socket"
-    } else if kind.is_block_device() {
-        "a device"
-    } else if kind.is_char_device() && path != Path::new("/dev/null") {
+    } else if kind.is_block_device() || kind.is_char_device() && path != Path::new("/dev/null") {
         "a device"
     } else {
         let mut bytes = Vec::new();

@@ -151,6 +151,16 @@ codes! {
     Option = "CG140", "the option does not apply",
         "An option of the command line does not apply to the form of the command that it was given with. It is refused rather than ignored.",
         "Leave the option out, or use the form of the command that the message names.";
+    /// Applications in one interpreter that nobody chose.
+    SharedInterpreter = "CG155", "applications share an interpreter",
+        "Two applications run in the main interpreter of the same processes, and not both of them name it. They share imported modules, \
+         os.environ and whatever frameworks keep once per interpreter.",
+        "Give each application its own daemon, or a name as its `interpreter`. Set `interpreter: main` on both when they are meant to share.";
+    /// Two Django projects in one interpreter that nobody chose.
+    DjangoShared = "CG156", "two Django projects in one interpreter",
+        "Two applications with different DJANGO_SETTINGS_MODULE run in the main interpreter of the same processes. Django reads its settings \
+         once, so one of them would serve the pages and use the database of the other.",
+        "Give each application its own daemon, or a name as its `interpreter`.";
     /// httpd refuses the rendered tree.
     HttpdRefused = "CG401", "httpd refuses the configuration",
         "`httpd -t` found a mistake in the rendered tree. The caret shows the key that the line was made from.",

@@ -24,6 +24,7 @@ mod raw;
 mod reach;
 mod server;
 mod settings;
+mod sharing;
 mod site;
 mod support;
 mod territory;

@@ -56,6 +56,32 @@ pub(super) fn check_module(
     missing(builder, reference, &parts, depth, &[], &search, key);
 }
 
+/// The file of a module, where it is found without running anything.
+pub(super) fn module_file(
+    builder: &Builder<'_>,
+    reference: &ModuleReference,
+    daemon: Option<&Daemon>,
+) -> Option<PathBuf> {
+    let mut places = search_path(builder, daemon).directories;
+    let (parents, name) = match reference.module().rsplit_once('.') {
+        Some((parents, name)) => (parents.split('.').collect(), name),
+        None => (Vec::new(), reference.module()),
+    };
+    for part in parents {
+        let found: Vec<Found> = places.iter().filter_map(|directory| find(directory, part)).collect();
+        let regular = found.iter().position(|found| !matches!(found, Found::Namespace(_)));
+        places = match regular {
+            Some(index) => found.into_iter().nth(index).and_then(Found::directory).into_iter().collect(),
+            None => found.into_iter().filter_map(Found::directory).collect(),
+        };
+    }
+    let directory = places
+        .iter()
+        .find(|directory| find(directory, name).is_some_and(|found| !matches!(found, Found::Namespace(_))))?;
+    let candidates = [directory.join(name).join("__init__.py"), directory.join(format!("{name}.py"))];
+    candidates.into_iter().find(|file| file.is_file())
+}
+
 fn missing(
     builder: &mut Builder<'_>,
     reference: &ModuleReference,

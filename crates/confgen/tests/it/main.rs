@@ -10,6 +10,7 @@ mod options;
 mod place;
 mod refused;
 mod render;
+mod sharing;
 mod start;
 mod start_applications;
 mod start_debug;

@@ -3,10 +3,10 @@
 use super::builder::Builder;
 use super::raw::Place;
 use super::view::{Content, HostView, RawView, TlsView};
-use super::{certificate, files, server, site};
+use super::{certificate, exceptions, files, server, site};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Path;
-use crate::spec::{HostName, Name, Redirect, Site, Tls, TlsProfile};
+use crate::spec::{HostName, Name, Redirect, Site, Spec, Tls, TlsProfile};
 
 /// Mozilla's server-side TLS guidelines that the profiles are taken from.
 const GUIDELINES: &str = "5.7";
@@ -75,13 +75,14 @@ fn is_wildcard(host: &HostName) -> bool {
 fn catch_all(builder: &mut Builder<'_>, ports: &[(u16, Path)], tls: Option<TlsView>) -> HostView {
     builder.modules.need("alias");
     let key = Path::of(["sites"]);
+    let except = exceptions::of_unknown_names(builder);
     HostView {
         block: builder.arg(&key, "sites (names that no site has)"),
         addresses: addresses(builder, ports),
         name: builder.arg(&key, CATCH_ALL),
         aliases: Vec::new(),
         tls,
-        content: Content::Refuse,
+        content: Content::Refuse(except),
     }
 }
 
@@ -99,23 +100,21 @@ fn plain(
     https: &[(u16, Path)],
     raws: &[(Place, RawView)],
 ) {
-    let port = https.first().map_or(443, |(port, _)| *port);
-    let url = |host: &str| match port {
-        443 => format!("https://{host}/"),
-        port => format!("https://{host}:{port}/"),
-    };
+    let public = https_port(builder.spec, https);
     let key = Path::of(["sites", name.as_str()]);
     let redirect_key = key.join("redirect");
     match (site.redirect(), site.hosts.first()) {
         (Redirect::CanonicalHttps, Some(canonical)) if site.tls.is_some() => {
-            let target = builder.arg(&redirect_key, url(canonical.as_str()));
-            let view = host(builder, name, site, 0..site.hosts.len(), http, Content::Redirect(target));
+            let target = builder.arg(&redirect_key, https_url(canonical, public));
+            let content = redirect(builder, name, site, target);
+            let view = host(builder, name, site, 0..site.hosts.len(), http, content);
             views.push(HostView { block: builder.origins.block(&redirect_key), ..view });
         }
         (Redirect::Https, Some(_)) if site.tls.is_some() => {
             for index in 0..site.hosts.len() {
-                let target = builder.arg(&redirect_key, url(site.hosts[index].as_str()));
-                let view = host(builder, name, site, index..index + 1, http, Content::Redirect(target));
+                let target = builder.arg(&redirect_key, https_url(&site.hosts[index], public));
+                let content = redirect(builder, name, site, target);
+                let view = host(builder, name, site, index..index + 1, http, content);
                 views.push(HostView { block: builder.origins.block(&redirect_key), ..view });
             }
         }
@@ -147,18 +146,31 @@ fn encrypted(
     views.push(view);
     if canonical_only {
         let key = Path::of(["sites", name.as_str(), "redirect"]);
-        let port = https.first().map_or(443, |(port, _)| *port);
-        let canonical = &site.hosts[0];
-        let target = match port {
-            443 => format!("https://{canonical}/"),
-            port => format!("https://{canonical}:{port}/"),
-        };
-        let target = builder.arg(&key, target);
-        let mut view = host(builder, name, site, 1..site.hosts.len(), https, Content::Redirect(target));
+        let target = builder.arg(&key, https_url(&site.hosts[0], https_port(builder.spec, https)));
+        let content = redirect(builder, name, site, target);
+        let mut view = host(builder, name, site, 1..site.hosts.len(), https, content);
         view.block = builder.origins.block(&key);
         view.tls = Some(tls_view(builder, name, tls, true));
         views.push(view);
     }
+}
+
+/// The port that clients connect to for https: behind a port mapping it is not the one that httpd listens on.
+fn https_port(spec: &Spec, https: &[(u16, Path)]) -> u16 {
+    spec.server.public.https.or(https.first().map(|(port, _)| *port)).unwrap_or(443)
+}
+
+fn https_url(host: &HostName, port: u16) -> String {
+    match port {
+        443 => format!("https://{host}/"),
+        port => format!("https://{host}:{port}/"),
+    }
+}
+
+/// A redirect of everything but what the site serves on every port.
+fn redirect(builder: &mut Builder<'_>, name: &Name, site: &Site, target: super::origin::Arg) -> Content {
+    let except = exceptions::of_redirect(builder, name, site);
+    Content::Redirect(target, except)
 }
 
 /// A virtual host for some of a site's names.
@@ -172,12 +184,22 @@ fn host(
 ) -> HostView {
     let key = Path::of(["sites", name.as_str()]);
     let hosts_key = key.join("hosts");
-    let mut names = names.map(|index| builder.arg(&hosts_key.join(index), &site.hosts[index]));
+    let encrypted = ports.iter().any(|(_, key)| key.segments().iter().any(|part| *part == "https".into()));
+    let public = &builder.spec.server.public;
+    // httpd appends the port of ServerName to its own redirects when the client's Host has none.
+    let suffix = match if encrypted { public.https } else { public.http } {
+        Some(port) => format!(":{port}"),
+        None => String::new(),
+    };
+    let (own, own_key) = match site.hosts.get(names.start) {
+        Some(host) => (host.as_str(), hosts_key.join(names.start)),
+        None => (server::server_name(builder.spec), key.clone()),
+    };
     HostView {
         block: builder.origins.block(&key),
         addresses: addresses(builder, ports),
-        name: names.next().unwrap_or_else(|| builder.arg(&key, server::server_name(builder.spec))),
-        aliases: names.collect(),
+        name: builder.arg(&own_key, format!("{own}{suffix}")),
+        aliases: names.skip(1).map(|index| builder.arg(&hosts_key.join(index), &site.hosts[index])).collect(),
         tls: None,
         content,
     }

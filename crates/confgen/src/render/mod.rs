@@ -11,6 +11,7 @@ mod ctl;
 mod daemons;
 mod debug;
 mod embedded;
+mod exceptions;
 pub(crate) mod files;
 mod handlers;
 mod hosts;

@@ -134,9 +134,16 @@ pub(super) struct HostView {
 
 #[expect(clippy::large_enum_variant, reason = "a handful per server")]
 pub(super) enum Content {
-    Refuse,
-    Redirect(Arg),
+    Refuse(Option<ExceptView>),
+    Redirect(Arg, Option<ExceptView>),
     Serve(SiteView),
+}
+
+/// What a host serves that otherwise redirects or refuses.
+pub(super) struct ExceptView {
+    /// The alternatives of an expression that fit its paths from their first slash on.
+    pub(super) paths: Arg,
+    pub(super) sites: Vec<SiteView>,
 }
 
 pub(super) struct TlsView {

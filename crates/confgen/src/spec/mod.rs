@@ -29,7 +29,7 @@ pub use scalar::{
 };
 pub use server::{
     AccessFormat, AccessLog, CustomFormat, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, Listen, Log,
-    LogFiles, LogLevels, LogTarget, Mpm, MpmSettings, Rotate, Scalar, Server,
+    LogFiles, LogLevels, LogTarget, Mpm, MpmSettings, PublicPorts, Rotate, Scalar, Server,
 };
 pub use site::{
     App, Handler, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, MapHead, Proxies, Redirect, Site, Static,

@@ -25,6 +25,8 @@ pub struct Server {
     pub mpm_settings: MpmSettings,
     /// Where requests come in. Default: `http: 8000` on loopback.
     pub listen: Listen,
+    /// The ports that clients connect to, where a port mapping (NAT, containers) makes them differ from `listen`.
+    pub public: PublicPorts,
     /// Logs.
     pub log: Log,
     /// Whether connections are kept between requests: true, false, or how long an idle one is kept. Default: true (5s).
@@ -157,6 +159,18 @@ pub struct Listen {
     pub http: Option<Endpoints>,
     /// HTTPS: the same.
     pub https: Option<Endpoints>,
+}
+
+/// The ports that clients connect to: redirects name them.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PublicPorts {
+    /// For plain HTTP. Default: the port that httpd listens on.
+    #[schemars(range(min = 1, max = 65535))]
+    pub http: Option<u16>,
+    /// For HTTPS. Default: the port that httpd listens on.
+    #[schemars(range(min = 1, max = 65535))]
+    pub https: Option<u16>,
 }
 
 /// One or more addresses to listen on.

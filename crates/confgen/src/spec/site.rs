@@ -19,7 +19,8 @@ use super::server::Scalar;
 pub struct Site {
     /// Its host names; the first is canonical. Without any, the site answers for every name that no other site has.
     pub hosts: Vec<HostName>,
-    /// Where plain requests are sent. Default: `https` for a site with TLS, `none` for others.
+    /// Where plain requests are sent. Default: `https` for a site with TLS, `none` for others. Files of `static` below
+    /// `/.well-known/acme-challenge/` are served without a redirect, so that a certificate can be renewed.
     pub redirect: Option<Redirect>,
     /// TLS; needs `server.listen.https`.
     pub tls: Option<Tls>,
@@ -36,7 +37,8 @@ pub struct Site {
     pub proxies: Option<Proxies>,
     /// Other servers by URL path. The longest path wins, whatever it serves.
     pub upstreams: BTreeMap<PlainPath, Upstream>,
-    /// A URL for health checks.
+    /// A URL for health checks. What httpd answers itself it answers on every port, also where others are redirected, and for names that
+    /// no site has, such as the server's address.
     pub health: Option<Health>,
     /// Variables of the request (`SetEnv`), seen in the WSGI environ.
     pub env: BTreeMap<VariableName, Scalar>,

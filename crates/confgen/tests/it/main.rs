@@ -3,6 +3,7 @@
 mod against_httpd;
 mod cli;
 mod documents;
+mod everywhere;
 mod fixture;
 mod httpd;
 mod mapping;

@@ -230,6 +230,7 @@ pub(super) fn view(builder: &mut Builder<'_>, mpm: Mpm, serving_user: &str, raws
         mpm_block: builder.origins.block(&key.join("mpm")),
         mpm_lines: mpm_lines(builder, mpm),
         types: types(builder, &root),
+        tls: spec.sites.values().any(|site| site.tls.is_some()),
         log_block: builder.origins.block(&key.join("log")),
         start: place(&Place::ServerStart),
         end: place(&Place::ServerEnd),

@@ -31,6 +31,8 @@ pub(super) struct ServerView {
     pub(super) mpm_block: Arg,
     pub(super) mpm_lines: Vec<Line>,
     pub(super) types: Arg,
+    /// Whether a site has TLS: its sessions are resumed in whichever process takes the next connection.
+    pub(super) tls: bool,
     pub(super) log_block: Arg,
     pub(super) start: Vec<RawView>,
     pub(super) end: Vec<RawView>,

@@ -104,11 +104,16 @@ fn health_checks_and_challenges_are_not_redirected() {
     }
     server.stop(Signal::SIGTERM, GENEROUS, |_| {}).unwrap();
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), tree.text("httpd.conf").unwrap());
+    assert_eq!(conf_lines(&tree, "SSLSessionCache "), 1);
     // On the https port other names have the health check, too.
     let conf = tree.text("httpd.conf").unwrap();
     let unknown: Vec<_> = conf.split("<VirtualHost").filter(|host| host.contains("\"default.invalid\"")).collect();
     assert_eq!(unknown.len(), 2, "{conf}");
     assert!(unknown.iter().all(|host| host.contains("Alias \"/healthz\"")), "{conf}");
+}
+
+fn conf_lines(tree: &confgen::render::Tree, start: &str) -> usize {
+    tree.text("httpd.conf").unwrap().lines().filter(|line| line.starts_with(start)).count()
 }
 
 #[test]

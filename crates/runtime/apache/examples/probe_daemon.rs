@@ -238,6 +238,23 @@ impl Probe {
                 send(stream, Kind::Data, b"the whole body");
                 let _ = stream.shutdown(std::net::Shutdown::Both);
             }
+            // Five million bytes: lines of ten, each with its number in letters from a to j. `cut`: the process ends after the first million.
+            "/lines" | "/lines-cut" => {
+                send(stream, Kind::Head, &head_of(&[("Content-Length", "5000000"), ("ETag", "\"one\"")]));
+                for block in 0..100 {
+                    if path == "/lines-cut" && block == 20 {
+                        let _ = stream.shutdown(std::net::Shutdown::Both);
+                        return;
+                    }
+                    let mut text = String::new();
+                    for line in block * 5000..(block + 1) * 5000 {
+                        text.extend(format!("{line:09}").bytes().map(|digit| char::from(digit - b'0' + b'a')));
+                        text.push('\n');
+                    }
+                    send(stream, Kind::Data, text.as_bytes());
+                }
+                send(stream, Kind::End, &[0]);
+            }
             "/too-short" => {
                 send(stream, Kind::Head, &head_of(&[("Content-Length", "14")]));
                 send(stream, Kind::Data, b"the first");

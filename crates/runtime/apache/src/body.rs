@@ -51,6 +51,11 @@ impl<'r> Body<'r> {
         !self.ended && self.waiting.as_ref().is_none_or(Brigade::is_empty)
     }
 
+    /// Whether nothing is left to read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Reads into `buffer`, waiting for at least one byte; 0 is the end of the body. An empty buffer only starts the
     /// body (`100 Continue`).
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {

@@ -190,6 +190,21 @@ impl<'r> Response<'r> {
         self.announced.map(|length| self.given == length)
     }
 
+    /// The body's length, if nothing of it was given yet and a filter could pick parts of it.
+    pub(crate) fn streamable(&self) -> Option<u64> {
+        self.announced.filter(|length| *length > 0 && self.failed.is_none() && !self.started)
+    }
+
+    /// The body goes past this response to the output filters, which send the head too.
+    pub(crate) fn start_stream(&mut self) {
+        self.started = true;
+    }
+
+    /// Counts bytes of such a body.
+    pub(crate) fn count(&mut self, length: usize) {
+        self.given += length as u64;
+    }
+
     fn sending(&mut self) -> &mut Sending<'r> {
         self.sending.get_or_insert_with(|| Sending::new(self.request))
     }

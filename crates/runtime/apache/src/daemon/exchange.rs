@@ -1,8 +1,10 @@
 //! One request with one daemon process: request out, body on demand, response in.
 //!
-//! [`sending`] has the request as it goes out, [`waiting`] what happens until a thread takes it, [`ending`] how a try ends.
+//! [`sending`] has the request as it goes out, [`waiting`] what happens until a thread takes it, [`ending`] how a try ends,
+//! [`ranges`] how parts of a response are served.
 
 mod ending;
+mod ranges;
 mod sending;
 mod waiting;
 
@@ -171,7 +173,15 @@ impl<'e> Exchange<'e> {
                     Target::Request(self.request).write(&record);
                     None
                 }),
-                Kind::Head => self.head(payload),
+                Kind::Head => {
+                    let turn = self.head(payload);
+                    if matches!(turn, Ok(None))
+                        && let Some(length) = self.ranged()
+                    {
+                        return self.answer_ranges(connection, length, page);
+                    }
+                    turn
+                }
                 Kind::Data => {
                     let length = payload.len();
                     if length < LARGE {

@@ -14,6 +14,9 @@ use crate::sys;
 pub(crate) struct AprError(pub(crate) sys::apr_status_t);
 
 impl AprError {
+    /// A read that does not wait found nothing.
+    pub(crate) const NOT_YET: Self = Self(libc::EAGAIN);
+
     /// An input filter has made an answer of it already: the client needs no other.
     pub(crate) fn is_answered(self) -> bool {
         self.0 == sys::AP_FILTER_ERROR
@@ -35,7 +38,7 @@ impl AprError {
     }
 }
 
-fn check(status: sys::apr_status_t) -> Result<(), AprError> {
+pub(super) fn check(status: sys::apr_status_t) -> Result<(), AprError> {
     if status == 0 { Ok(()) } else { Err(AprError(status)) }
 }
 
@@ -60,7 +63,7 @@ impl<'r> Brigade<'r> {
         self.raw.as_ptr()
     }
 
-    fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
+    pub(super) fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
         // SAFETY: the brigade is alive.
         unsafe { (*self.raw()).bucket_alloc }
     }
@@ -94,7 +97,7 @@ impl<'r> Brigade<'r> {
     ///
     /// # Safety
     /// `bucket` is a live bucket that is in no brigade.
-    unsafe fn append(&mut self, bucket: *mut sys::apr_bucket) {
+    pub(super) unsafe fn append(&mut self, bucket: *mut sys::apr_bucket) {
         let sentinel = self.sentinel();
         // SAFETY: ring pointers are valid buckets or the sentinel, whose link is the list's head.
         unsafe {
@@ -151,7 +154,7 @@ impl Drop for Brigade<'_> {
 /// A brigade on its way to the client.
 pub(crate) struct Sending<'r> {
     request: Request<'r>,
-    brigade: Brigade<'r>,
+    pub(super) brigade: Brigade<'r>,
 }
 
 impl<'r> Sending<'r> {

@@ -16,6 +16,7 @@ pub(crate) mod scoreboard;
 mod sections;
 mod server;
 pub(crate) mod status;
+mod stream_bucket;
 mod table;
 mod users;
 
@@ -30,5 +31,6 @@ pub(crate) use request::{FileKind, Request};
 pub(crate) use sections::{HandlerSetting, module_number, sections};
 pub(crate) use server::{Server, module_config, server_relative, set_module_config};
 pub(crate) use status::{Failure, Status, Verdict};
+pub(crate) use stream_bucket::Source;
 pub(crate) use table::Table;
 pub(crate) use users::{ServingUser, User, group_id, group_name, serving_user, user, user_name};

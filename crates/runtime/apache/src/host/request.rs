@@ -345,6 +345,16 @@ impl<'r> Request<'r> {
         unsafe { self.text(self.get().log_id) }
     }
 
+    /// The status of the response.
+    pub(crate) fn status(self) -> i32 {
+        self.get().status
+    }
+
+    /// Whether another request includes this one's response in its own.
+    pub(crate) fn is_subrequest(self) -> bool {
+        !self.get().main.is_null()
+    }
+
     /// Request headers.
     pub(crate) fn headers_in(self) -> Table<'r> {
         self.table(self.get().headers_in)

@@ -10,6 +10,7 @@ mod logs;
 mod mapping;
 mod mapping_peer;
 mod observe;
+mod ranges;
 mod request;
 mod response;
 mod scopes;

@@ -67,6 +67,8 @@ pub(crate) struct Response<'r> {
     flush_after: usize,
     /// Something went to the output filters: the head is out.
     started: bool,
+    /// The body went past this response, its end included ([`Response::start_stream`]).
+    streamed: bool,
     has_head: bool,
     /// The body's length by the application's `Content-Length`.
     announced: Option<u64>,
@@ -85,6 +87,7 @@ impl<'r> Response<'r> {
             unflushed: 0,
             flush_after,
             started: false,
+            streamed: false,
             has_head: false,
             announced: None,
             given: 0,
@@ -198,6 +201,7 @@ impl<'r> Response<'r> {
     /// The body goes past this response to the output filters, which send the head too.
     pub(crate) fn start_stream(&mut self) {
         self.started = true;
+        self.streamed = true;
     }
 
     /// Counts bytes of such a body.
@@ -302,6 +306,14 @@ impl<'r> Response<'r> {
     /// Ends a response that is not complete, so that the client notices: no final chunk, connection closed, by a reset where
     /// its end is that of the body.
     pub(crate) fn truncate(&mut self) {
+        if self.streamed {
+            // The filters have the end of the response already, and the client a Content-Length: it notices when the
+            // connection closes. If the connection stayed open, the client would take the next response for the rest.
+            self.request.forbid_caching();
+            self.request.connection().close_afterwards();
+            self.request.set_status(502, c"502 Bad Gateway");
+            return;
+        }
         if self.request.is_answered() {
             return;
         }

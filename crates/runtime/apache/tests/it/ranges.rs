@@ -5,9 +5,13 @@ use crate::server::{Answer, Server};
 const WHOLE: usize = 5_000_000;
 
 fn start(name: &str) -> Server {
+    start_with(name, "")
+}
+
+fn start_with(name: &str, more: &str) -> Server {
     let lines = "WSGIDaemonProcess web threads=2\nWSGIRestrictEmbedded On\nWSGISocketPrefix ROOT/s\n\
                  WSGIScriptAlias / ROOT/app.wsgi process-group=web application-group=%{GLOBAL}\n";
-    Server::start(name, &["app.wsgi"], lines)
+    Server::start(name, &["app.wsgi"], &format!("{lines}{more}"))
 }
 
 fn ask(server: &Server, path: &str, fields: &str) -> Answer {
@@ -75,20 +79,22 @@ fn conditions_and_other_methods_decide_whether_there_are_ranges() {
 // Covers: rule:daemon/byte-ranges
 #[test]
 fn a_range_that_breaks_off_does_not_look_complete() {
-    let server = start("range-cut");
+    let deflate =
+        format!("LoadModule deflate_module {}/mod_deflate.so\nSetOutputFilter DEFLATE\n", env!("HTTPD_MODULES"));
+    let server = start_with("range-cut", &deflate);
     let answer = ask(&server, "/lines-cut", "Range: bytes=10-19");
     assert_eq!((answer.status(), answer.body()), (206, "aaaaaaaab\n"), "all of it came before the break");
     assert!(!server.log().contains("WSGI0119"), "{}", server.log());
-    let mut stream = server.connect();
-    std::io::Write::write_all(
-        &mut stream,
-        b"GET /lines-cut HTTP/1.1\r\nHost: localhost\r\nRange: bytes=10-4000000\r\n\r\n",
-    )
-    .expect("the server reads");
-    let mut raw = Vec::new();
-    // Ends by an orderly end or by a reset.
-    let _ = std::io::Read::read_to_end(&mut stream, &mut raw);
-    assert!(raw.len() < 3_900_000, "{} bytes", raw.len());
-    server.wait_for_log("WSGI0119", 1);
+    // The core's own filter gives the client up when a read fails; mod_deflate does not. With either, the client must not
+    // take the next response for the rest of this one.
+    for (breaks, coding) in [(1, "identity"), (2, "gzip")] {
+        let head = format!(
+            "GET /lines-cut HTTP/1.1\nHost: localhost\nAccept-Encoding: {coding}\nRange: bytes=10-4000000\n\n\
+             GET /lines HTTP/1.1\nHost: localhost\nRange: bytes=0-9"
+        );
+        let answer = server.ask(&head, b"");
+        assert!(!answer.body().contains("HTTP/1.1 ") && !answer.head().contains("bytes 0-9/"), "{}", answer.head());
+        server.wait_for_log("WSGI0119", breaks);
+    }
     assert_eq!(ask(&server, "/lines", "Range: bytes=0-9").body(), "aaaaaaaaa\n");
 }

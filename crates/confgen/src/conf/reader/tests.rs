@@ -215,8 +215,9 @@ fn verdicts_are_those_of_httpd() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// Lines whose arguments httpd accepts anywhere, so that only the structure decides.
-const FRAGMENTS: [&str; 22] = [
+/// Lines whose arguments httpd accepts anywhere, so that only the structure decides. Macros are not among them: httpd blames
+/// some mistakes in a macro on the macro and others on the line that uses it.
+const FRAGMENTS: [&str; 19] = [
     "<IfModule core.c>\n",
     "<IfModule nope.c>\n",
     "<IfDefine !X>\n",
@@ -230,9 +231,6 @@ const FRAGMENTS: [&str; 22] = [
     "<If true>\n",
     "</If>\n",
     "</If >\n",
-    "<Macro M $a>\n",
-    "</Macro>\n",
-    "Use M 1\n",
     "SetEnvNothing \\\n",
     "# comment \\\n",
     "\n",

@@ -112,17 +112,23 @@ fn ensure_site(name: &str, root: &Node) -> Result<(), Failure> {
     Err(Failure::new(Exit::Spec, diagnostic.at(root.span.clone(), "").help(help)))
 }
 
+/// The longest spec that is read, in bytes. A device such as `/dev/zero` never ends.
+const LONGEST_SPEC: u64 = 16 * 1024 * 1024;
+
 fn read(path: &FsPath) -> Result<(String, String), Failure> {
     let (name, bytes) = if path.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut bytes)
+        let bytes = bounded(std::io::stdin().lock())
             .map_err(|error| Failure::io("read", FsPath::new("standard input"), &error))?;
         ("<stdin>".to_owned(), bytes)
     } else {
-        let bytes = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+        let bytes = fs::File::open(path).and_then(bounded).map_err(|error| Failure::io("read", path, &error))?;
         (path.display().to_string(), bytes)
     };
+    if bytes.len() as u64 > LONGEST_SPEC {
+        let message = format!("{name} is larger than 16 MiB, the limit for a spec");
+        let help = "name the YAML, TOML or JSON file that holds the spec";
+        return Err(Failure::new(Exit::Spec, Diagnostic::error(Code::Range, message).help(help)));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -130,6 +136,13 @@ fn read(path: &FsPath) -> Result<(String, String), Failure> {
         Failure::new(Exit::Spec, Diagnostic::error(Code::Syntax, message).help("save it as UTF-8"))
     })?;
     Ok((name, text))
+}
+
+/// Reads up to one byte more than the limit, which shows that the input is too long.
+fn bounded(input: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input.take(LONGEST_SPEC + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// `KEY=VALUE` as a merge patch whose places are on the command line.

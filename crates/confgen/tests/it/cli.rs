@@ -258,3 +258,10 @@ fn check_says_what_it_found() {
     assert_eq!(code, Some(0));
     assert!(out.contains("httpd was not asked"), "{out}");
 }
+
+#[test]
+fn a_spec_that_never_ends_is_refused() {
+    let (code, out, err) = run(&["check", "/dev/zero"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("error[CG105]: /dev/zero is larger than 16 MiB"), "{err}");
+}

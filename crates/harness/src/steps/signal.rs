@@ -48,6 +48,11 @@ fn send(step: &Signal, stage: &Stage) -> Result<Vec<u32>, String> {
     if pids.is_empty() {
         return Err("there is no such process".to_owned());
     }
+    let ends_the_server = matches!(signal, httpd::Signal::SIGTERM | httpd::Signal::SIGINT)
+        && matches!(step.to, SignalTarget::Parent | SignalTarget::Group);
+    if ends_the_server {
+        stage.wait_until_idle();
+    }
     for &pid in &pids {
         // Before it is sent: the death that it causes must not come first.
         stage.sends(pid, signal);

@@ -165,6 +165,12 @@ impl Stage {
         server.as_ref().map(|server| look(server)).ok_or_else(|| "the server does not run".to_owned())
     }
 
+    /// Lets what clients began in Apache's children come to its end, before these are asked to end.
+    pub fn wait_until_idle(&self) {
+        // A server that does not run is idle.
+        let _ = self.with_server(|server| server.wait_until_idle(IDLE_LIMIT));
+    }
+
     /// Whether the server was not stopped by a step and yet has ended.
     pub fn has_died(&self) -> Option<std::process::ExitStatus> {
         self.server.lock().ok()?.as_mut()?.status()
@@ -226,10 +232,9 @@ impl Stage {
         within: Duration,
         expired: impl FnOnce(&Instance),
     ) -> Result<StopSummary, String> {
+        self.wait_until_idle();
         let mut server = self.server.lock().map_err(|_| "a step that held the server panicked".to_owned())?;
         let Some(mut running) = server.take() else { return Err("the server has been stopped already".to_owned()) };
-        // What clients began in Apache's children is over before these have to end.
-        running.wait_until_idle(IDLE_LIMIT);
         let report =
             running.stop(signal, within, expired).map_err(|error| format!("cannot stop the server: {error}"))?;
         let summary = StopSummary {

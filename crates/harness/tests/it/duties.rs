@@ -15,7 +15,9 @@ id: duties
 title: Duties of the runner
 {keys}
 files: {{www/a.txt: hello}}
+# A child of the event MPM may crash by itself when it is stopped just after a request.
 server:
+  server: {{mpm: prefork}}
   runtime: {{module: {module:?}}}
   sites: {{main: {{static: {{/: {{dir: "${{dir}}/www"}}}}}}}}
 steps:
@@ -282,10 +284,8 @@ before:
     let folder = tempfile::tempdir().unwrap();
     let file = scenario(folder.path(), keys, steps);
     let text = fs::read_to_string(&file).unwrap();
-    let listening = r#"server:
-  server: {listen: {http: ["127.0.0.1:${port}", "127.0.0.1:${{ ports.second }}"]}}
-"#;
-    fs::write(&file, text.replace("server:\n", listening)).unwrap();
+    let listening = r#"{mpm: prefork, listen: {http: ["127.0.0.1:${port}", "127.0.0.1:${{ ports.second }}"]}}"#;
+    fs::write(&file, text.replace("{mpm: prefork}", listening)).unwrap();
     let output = harness().arg("run").arg(file).output().unwrap();
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");

@@ -69,7 +69,7 @@ impl Reasons<'_> {
             }
         }
         found.retain(|one| !self.is_named(one, stopped));
-        found.iter().map(failure).collect()
+        found.iter().map(|one| failure(one, one.pid == self.parent)).collect()
     }
 
     fn is_named(&self, found: &Found<'_>, stopped: Option<&StopSummary>) -> bool {
@@ -115,9 +115,10 @@ pub(super) fn signal_name(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.as_str()[3..].to_owned())
 }
 
-fn failure(found: &Found<'_>) -> Failure {
+fn failure(found: &Found<'_>, is_server: bool) -> Failure {
     let name = signal_name(found.signal);
     let process = match found.death {
+        _ if is_server => "the server".to_owned(),
         Some(death) => format!("process {} ({})", found.pid, death.name),
         None => format!("process {}", found.pid),
     };
@@ -127,6 +128,9 @@ fn failure(found: &Found<'_>) -> Failure {
             Some(file) => format!("it dumped core: {file}"),
             None => "it dumped core; where, says /proc/sys/kernel/core_pattern".to_owned(),
         });
+    }
+    if is_server {
+        failure.notes.push("no step asked for the end of the server".to_owned());
     }
     failure.note(format!("if the scenario is about this, say so: `allow-death: [{name}]`"))
 }
@@ -180,6 +184,13 @@ mod tests {
         assert_eq!(unexpected(&[], &[], &[], line, &crashed), [message]);
         assert!(unexpected(&[], &[], &["WSGI0902"], line, &crashed).is_empty());
         assert_eq!(unexpected(&[], &[], &["WSGI0902"], &line.replace("pid 7", "pid 77"), &crashed), [message]);
+    }
+
+    #[test]
+    fn a_parent_that_dies_as_its_stop_begins_is_the_server() {
+        let now = Instant::now();
+        let killed = stopped(now, vec![death(1, Signal::SIGKILL, now)]);
+        assert_eq!(unexpected(&[], &[], &[], "", &killed), ["the server died of SIGKILL"]);
     }
 
     #[test]

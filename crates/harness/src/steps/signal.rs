@@ -48,9 +48,11 @@ fn send(step: &Signal, stage: &Stage) -> Result<Vec<u32>, String> {
     if pids.is_empty() {
         return Err("there is no such process".to_owned());
     }
-    let ends_the_server = matches!(signal, httpd::Signal::SIGTERM | httpd::Signal::SIGINT)
-        && matches!(step.to, SignalTarget::Parent | SignalTarget::Group);
-    if ends_the_server {
+    let reaches_parent = matches!(step.to, SignalTarget::Parent | SignalTarget::Group);
+    // SIGHUP restarts the server at once: that ends its children as a stop does.
+    let ends_children =
+        matches!(signal, httpd::Signal::SIGTERM | httpd::Signal::SIGINT | httpd::Signal::SIGHUP) && reaches_parent;
+    if ends_children {
         stage.wait_until_idle();
     }
     for &pid in &pids {

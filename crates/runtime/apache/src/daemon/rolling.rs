@@ -102,13 +102,18 @@ impl Supervisor {
         }
     }
 
-    /// The bell has ended, most likely because a daemon rang.
-    pub(super) fn rung(&self) {
+    /// The bell has ended. Its pipe stays, with what daemons write to it until the next one listens.
+    pub(super) fn take_bell_down(&self) {
         if let Some(bell) = &mut self.saved.borrow_mut().bell
             && let Some(process) = bell.process.take()
         {
             release(process);
         }
+    }
+
+    /// The bell has ended, most likely because a daemon rang.
+    pub(super) fn rung(&self) {
+        self.take_bell_down();
         let reported = self.hear_loaders();
         let ended = self.end_late_ones();
         let started = (0..self.groups.len()).filter(|group| self.roll(*group)).count();

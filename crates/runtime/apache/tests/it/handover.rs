@@ -98,3 +98,30 @@ fn a_version_that_left_no_list_is_named() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+// Covers: rule:daemon/fork-after-load
+#[test]
+fn a_server_that_restarts_as_the_bell_ends_hangs_another_one() {
+    // Apache says that it stops from the moment in which it is told to restart, also while it hears of an ended child.
+    let server = start("bell", "rolling=On");
+    let _ = pid(&server);
+    for round in 0..120 {
+        let before = server.child_named("wsgi:bell");
+        // SAFETY: a process of this server.
+        unsafe { libc::kill(before, libc::SIGKILL) };
+        // Some of these moments meet the server as it hears of the end.
+        let moment = Instant::now() + Duration::from_micros(3) * round;
+        while Instant::now() < moment {
+            std::hint::spin_loop();
+        }
+        server.signal(libc::SIGUSR1);
+        server.wait_for_log("resuming normal operations", round as usize + 2);
+        let end = Instant::now() + Duration::from_secs(20);
+        // One that has ended keeps its name until the server has heard of it.
+        while server.child_named("wsgi:bell") == before {
+            assert!(Instant::now() < end, "round {round}: {}", server.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let _ = pid(&server);
+}

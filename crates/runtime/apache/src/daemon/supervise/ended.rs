@@ -30,6 +30,8 @@ impl Supervisor {
             Reason::Ended(status) => {
                 self.ended(watched.pid, death::find(watched.handle(), status));
                 self.keep_up();
+                // Also while the server is about to restart: the next generation must not count on what has ended.
+                self.save();
             }
         }
     }
@@ -61,7 +63,9 @@ impl Supervisor {
             return;
         }
         if self.is_bell(pid) {
-            if !stops {
+            if stops {
+                self.take_bell_down();
+            } else {
                 self.rung();
             }
             return;

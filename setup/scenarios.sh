@@ -64,7 +64,7 @@ fi
 
 cd "$dist"
 if [ -z "$user" ]; then
-    ./harness run scenarios "$@"
+    ./harness run "$@"
 else
     # Nothing of root's environment may be what makes it work.
     home=$(mktemp -d "${TMPDIR:-/tmp}/scenarios-home.XXXXXX")
@@ -73,5 +73,5 @@ else
     setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups --inh-caps=-all \
         env -i HOME="$home" LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
         HARNESS_VENV="$HARNESS_VENV" ${HARNESS_PEER:+HARNESS_PEER="$HARNESS_PEER"} \
-        ./harness run scenarios "$@"
+        ./harness run "$@"
 fi

@@ -12,7 +12,7 @@ use super::output::Output;
 use crate::exit::Exit;
 use crate::runner::arrange::Surroundings;
 use crate::runner::cleaner::Cleaner;
-use crate::runner::filter::{Filter, glob};
+use crate::runner::filter::Filter;
 use crate::runner::history::History;
 use crate::runner::machine::{Machine, MachineOptions, own_folder};
 use crate::runner::plan::{self, Plan, Selection};
@@ -22,7 +22,7 @@ use crate::scenario::problem::{Code, Problem};
 /// Scenarios and cells.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CatalogueArgs {
-    /// Files and folders of scenarios, or ids (`tz-*`, `ID/VARIANT`). Default: the catalogue `scenarios`.
+    /// Files and folders of scenarios, and ids (`tz-*`, `ID/VARIANT`) of the catalogue. Default: the whole catalogue.
     #[arg(value_name = "PATH|ID")]
     pub(crate) what: Vec<String>,
     /// Only cells that the filter lets through, as in 'tag(signals) & !variant(problem) & mpm(event)'.
@@ -155,7 +155,7 @@ impl CatalogueArgs {
         })
     }
 
-    /// Splits what was given into paths and ids.
+    /// Splits what was given into paths and ids. Without a path it is about the catalogue.
     fn split(&self) -> (Vec<PathBuf>, Vec<String>) {
         let looks_like_path = |text: &String| {
             std::path::Path::new(text).exists()
@@ -164,17 +164,22 @@ impl CatalogueArgs {
                 || text.starts_with(['.', '/'])
         };
         let (paths, ids): (Vec<_>, Vec<_>) = self.what.iter().cloned().partition(looks_like_path);
-        let mut paths: Vec<_> = paths.into_iter().map(PathBuf::from).collect();
-        if paths.is_empty() {
-            paths.push(self.catalogue());
+        (paths.into_iter().map(PathBuf::from).collect(), ids)
+    }
+
+    /// Where scenarios are looked for: at the paths, and ids in the catalogue too.
+    fn places(&self) -> Vec<PathBuf> {
+        let (mut paths, ids) = self.split();
+        let catalogue = self.catalogue();
+        if paths.is_empty() || (!ids.is_empty() && catalogue.is_dir()) {
+            paths.push(catalogue);
         }
-        (paths, ids)
+        paths
     }
 
     /// Loads the scenarios, with all problems of all files: one that is wrong does not hide what is wrong with the others.
     pub(crate) fn load(&self) -> (Vec<Arc<Loaded>>, Vec<Problem>) {
-        let (paths, _) = self.split();
-        let files = match load::discover(&paths) {
+        let files = match load::discover(&self.places()) {
             Ok(files) => files,
             Err(problems) => return (Vec::new(), problems),
         };
@@ -200,8 +205,10 @@ impl CatalogueArgs {
                     .maybe_help(error.help)
             })?),
         };
-        let (_, ids) = self.split();
-        Ok(Selection { filter, cell: self.cell.clone(), ids, variant: self.variant.clone() })
+        let (paths, ids) = self.split();
+        let files = if paths.is_empty() { Vec::new() } else { load::discover(&paths).unwrap_or_default() };
+        let files = files.into_iter().collect();
+        Ok(Selection { filter, cell: self.cell.clone(), ids, files, variant: self.variant.clone() })
     }
 
     /// Loads and plans; what is wrong is shown.
@@ -225,7 +232,7 @@ impl CatalogueArgs {
             return Err(show(wrong));
         }
         if plan.cells.is_empty() {
-            self.nothing(&scenarios, &selection, output);
+            self.nothing(&scenarios, output);
             return Err(Exit::NothingSelected);
         }
         let warnings = scenarios.iter().flat_map(|scenario| scenario.warnings.clone()).collect();
@@ -233,22 +240,11 @@ impl CatalogueArgs {
     }
 
     /// Says why no cell is left.
-    fn nothing(&self, scenarios: &[Arc<Loaded>], selection: &Selection, output: &Output) {
+    fn nothing(&self, scenarios: &[Arc<Loaded>], output: &Output) {
         if scenarios.is_empty() {
-            let (paths, _) = self.split();
-            let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+            let paths: Vec<_> = self.places().iter().map(|path| path.display().to_string()).collect();
             output.complain(&format!("error: there are no scenarios in {}", paths.join(", ")));
             return;
-        }
-        let known: Vec<_> = scenarios.iter().map(|scenario| scenario.scenario.id.as_str()).collect();
-        for id in &selection.ids {
-            let name = id.split('/').next().unwrap_or_default();
-            if !known.iter().any(|known| glob(name, known)) {
-                let meant = confgen::diagnostic::closest(name, known.iter().copied());
-                let meant = meant.map(|word| format!(": did you mean `{word}`?")).unwrap_or_default();
-                output.complain(&format!("error: there is no scenario `{name}`{meant}"));
-                return;
-            }
         }
         output.complain("error: no cell is selected");
     }

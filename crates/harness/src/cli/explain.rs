@@ -119,6 +119,10 @@ fn server(text: &mut String, cell: &Cell, prepared: &Prepared, no_config: bool) 
     if no_config {
         return Vec::new();
     }
+    if let Some(reason) = &cell.skip {
+        let _ = writeln!(text, "httpd.conf of {}: cannot be rendered here: {reason}\n", cell.id);
+        return Vec::new();
+    }
     let problems =
         |found: Vec<confgen::diagnostic::Diagnostic>| found.into_iter().map(Problem::of_server).collect::<Vec<_>>();
     let spec = match Spec::from_node(patched(node)) {

@@ -29,17 +29,22 @@ pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> i
         Err(exit) => return Ok(exit),
     };
     let plan = std::mem::take(&mut prepared.plan);
-    if plan.cells.len() > 1 {
-        let names: Vec<_> = plan.cells.iter().map(|cell| format!("  {}", cell.id)).collect();
-        output.complain(&format!(
-            "error: several cells are selected; choose one by --variant and --cell:\n{}",
-            names.join("\n")
-        ));
-        return Ok(Exit::Scenario);
-    }
-    if let Some(reason) = plan.cells.first().and_then(|cell| cell.skip.clone()) {
-        output.complain(&format!("error: the cell cannot run here: {reason}"));
+    let Some(cell) = plan.cells.iter().find(|cell| cell.skip.is_none()) else {
+        let reasons: Vec<_> = plan
+            .cells
+            .iter()
+            .map(|cell| format!("  {}: {}", cell.id, cell.skip.as_deref().unwrap_or_default()))
+            .collect();
+        output.complain(&format!("error: no selected cell can run here:\n{}", reasons.join("\n")));
         return Ok(Exit::Environment);
+    };
+    if plan.cells.len() > 1 {
+        let others: Vec<_> =
+            plan.cells.iter().filter(|other| other.id != cell.id).map(|cell| format!("  {}", cell.id)).collect();
+        output.complain(&format!(
+            "note: {} cells are selected; this is the first that can run here: {}\nhelp: choose another one by --variant and --cell:\n{}",
+            plan.cells.len(), cell.id, others.join("\n")
+        ));
     }
     let options = RunOptions {
         jobs: 1,
@@ -53,12 +58,12 @@ pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> i
     let cleaner = Cleaner::start()?;
     let surroundings = prepared.surroundings(environment, &work, &cleaner);
     let mut lines = Lines::new(io::stdout(), output.style());
-    let started = told(&plan, &mut lines, |events| runner::up(&plan.cells[0], 0, surroundings, &options, events))?;
+    let started = told(&plan, &mut lines, |events| runner::up(cell, 0, surroundings, &options, events))?;
     match started.result {
         Ok(()) => Ok(Exit::Expected),
         Err(failures) => {
             for failure in &failures {
-                output.complain(&Failures { style: output.style() }.failure(&plan.cells[0], failure));
+                output.complain(&Failures { style: output.style() }.failure(cell, failure));
             }
             Ok(Exit::Infrastructure)
         }

@@ -1,5 +1,6 @@
 //! Files to scenarios: everything that is wrong with one is found at once, with its place.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -61,8 +62,10 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
         }
     }
     let mut unique = Vec::new();
+    let mut known = HashSet::new();
     for path in found {
-        if !unique.contains(&path) {
+        // A path may be given once by itself and once as a part of a folder, in different spellings.
+        if known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
             unique.push(path);
         }
     }

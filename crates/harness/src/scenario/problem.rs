@@ -73,6 +73,8 @@ codes! {
     SameConditions = "HS405", "symptom and healthy are equal";
     /// A symptom without its opposite.
     NoOpposite = "HS406", "a symptom without a healthy list";
+    /// An id or a variant that was asked for and does not exist.
+    UnknownScenario = "HS407", "no such scenario or variant";
     /// A file cannot be read.
     Unreadable = "HS501", "cannot be read";
     /// The nested server has mistakes; shown under confgen's own code.

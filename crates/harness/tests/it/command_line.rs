@@ -37,13 +37,57 @@ fn exit_statuses() {
     assert!(out(harness().arg("run").arg(&wrong), 2).contains("HS103"));
     assert!(out(harness().arg("list").arg(&good).args(["-E", "tag(y)"]), 4).contains("no cell is selected"));
     assert!(out(harness().arg("list").arg(&good).args(["-E", "tga(y)"]), 2).contains("did you mean `tag`?"));
-    assert!(out(harness().arg("list").arg(&good).arg("goood"), 4).contains("did you mean `good`?"));
+    assert!(out(harness().arg("list").arg(&good).arg("goood"), 2).contains("did you mean `good`?"));
     assert!(
         out(harness().arg("list").arg(&good).args(["--httpd", "/nonexistent/httpd"]), 3).contains("/nonexistent/httpd")
     );
     assert!(out(harness().arg("run").arg(folder.path().join("none.yaml")), 2).contains("there is no"));
     assert!(out(harness().args(["list", "--cell", "mpm=evnt"]), 2).contains("none of event, worker, prefork"));
     assert!(out(harness().arg("--help"), 0).contains("130  interrupted"));
+}
+
+#[test]
+fn paths_and_ids_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = folder.path().join("catalogue");
+    fs::create_dir(&catalogue).unwrap();
+    let alone = folder.path().join("alone.yaml");
+    fs::write(&alone, GOOD.replace("id: good", "id: alone")).unwrap();
+    for id in ["good", "other"] {
+        let variants = "variants: {p: {expect: symptom, symptom: [not a.ok]}, w: {expect: healthy}}\nsteps:";
+        fs::write(
+            catalogue.join(format!("{id}.yaml")),
+            GOOD.replace("id: good", &format!("id: {id}")).replace("steps:", variants),
+        )
+        .unwrap();
+    }
+    let list = |arguments: &[&str], code| {
+        let mut command = harness();
+        command.args(["list", "--cells", "--catalogue"]).arg(&catalogue).args(arguments);
+        out(&mut command, code)
+    };
+    let alone = alone.to_str().unwrap();
+    let text = list(&[alone, "good/p"], 0);
+    assert!(text.contains("alone/default") && text.contains("good/p"), "{text}");
+    assert!(!text.contains("good/w") && !text.contains("other/"), "{text}");
+    // A scenario that is named by its path and by its id is one scenario.
+    assert!(list(&[catalogue.join("good.yaml").to_str().unwrap(), "good"], 0).contains("1 scenarios, 2 cells"));
+    // All mistakes at once.
+    let text = list(&[alone, "goood", "othr", "good/q", "x-*"], 2);
+    for expected in [
+        "error[HS407]: there is no scenario `goood`",
+        "did you mean `good`?",
+        "there is no scenario `othr`",
+        "did you mean `other`?",
+        "`good` has no variant `q`",
+        "known are p, w",
+        "there is no scenario `x-*`",
+        "`harness list` shows all scenarios",
+        "4 errors",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing in\n{text}");
+    }
+    assert!(list(&["good", "--variant", "defalt"], 2).contains("no selected scenario has a variant `defalt`"));
 }
 
 #[test]

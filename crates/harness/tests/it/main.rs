@@ -1,6 +1,7 @@
 //! Tests of the harness from outside.
 
 mod command_line;
+mod documents;
 mod duties;
 mod failure_text;
 mod load_errors;

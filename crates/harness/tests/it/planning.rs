@@ -12,10 +12,10 @@ use harness::scenario::template::Places;
 
 use crate::machine::machine;
 
+const HEAD: &str = "schema: harness/1\nid: x\ntitle: t\nsteps: [{id: a, http: {get: /}}]\nsymptom: [a.ok]\nvacuous: only plans are made\n";
+
 fn planned(text: &str, machine: &Machine, selection: &Selection) -> Plan {
-    let text = format!(
-        "schema: harness/1\nid: x\ntitle: t\nsteps: [{{id: a, http: {{get: /}}}}]\nsymptom: [a.ok]\nvacuous: only plans are made\n{text}"
-    );
+    let text = format!("{HEAD}{text}");
     let scenario = load_text(Path::new("x.yaml"), text, None).unwrap_or_else(|problems| panic!("{problems:?}"));
     plan(&[Arc::new(scenario)], machine, selection, &History::default())
         .unwrap_or_else(|problems| panic!("{problems:?}"))
@@ -166,6 +166,17 @@ fn long_cells_start_early_as_far_as_anything_is_known() {
 }
 
 #[test]
+fn without_an_environment_only_cells_that_name_it_are_skipped() {
+    let text =
+        "variants: {a: {expect: symptom, server: {runtime: {python: {venv: \"${venv}\"}}}}, b: {expect: symptom}}\n";
+    let machine = Machine { venv: None, ..machine() };
+    let plan = planned(text, &machine, &Selection::default());
+    let skips: Vec<_> = plan.cells.iter().map(|cell| cell.skip.is_some()).collect();
+    assert_eq!(skips, [true, false]);
+    assert_eq!(harness::runner::plan::check_servers(&plan, &machine), []);
+}
+
+#[test]
 fn cells_are_selected() {
     let text = "tags: [a]\nmatrix: {mpm: [event, prefork]}\nvariants: {p: {expect: symptom}, w: {expect: healthy}}\n";
     let count = |selection: &Selection| planned(text, &machine(), selection).cells.len();
@@ -184,5 +195,6 @@ fn cells_are_selected() {
     );
     assert_eq!(count(&ids("x/p")), 2);
     assert_eq!(count(&ids("x*")), 4);
-    assert_eq!(count(&ids("y")), 0);
+    let scenario = load_text(Path::new("x.yaml"), format!("{HEAD}{text}"), None).unwrap();
+    assert!(plan(&[Arc::new(scenario)], &machine(), &ids("y"), &History::default()).is_err());
 }

@@ -157,6 +157,8 @@ impl Cell {
             Some(reason)
         } else if !machine.mpms.iter().any(|installed| installed == mpm.name()) {
             Some(format!("httpd has no MPM {mpm}"))
+        } else if machine.venv.is_none() && spec.to_json().to_string().contains("${venv}") {
+            Some(needs::NO_VENV.to_owned())
         } else {
             needs::unmet(&whole.needs, python, machine)
                 .or_else(|| variant.needs.as_ref().and_then(|needs| needs::unmet(needs, python, machine)))

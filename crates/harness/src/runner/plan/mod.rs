@@ -5,9 +5,13 @@ mod daemons;
 mod needs;
 mod server;
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::filter::{Filter, Subject};
+use confgen::diagnostic::closest;
+
+use super::filter::{Filter, Subject, glob};
 use super::history::History;
 use super::machine::Machine;
 use super::outcome::CellId;
@@ -21,6 +25,9 @@ pub use cell::{Cell, CellFile, Condition};
 
 /// The longest time of a cell whose scenario names none.
 pub const DEFAULT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// The variant of a scenario that names none.
+const DEFAULT_VARIANT: &str = "default";
 
 /// What a cell is taken to last of which nothing is known.
 const TYPICAL: std::time::Duration = std::time::Duration::from_secs(2);
@@ -43,6 +50,8 @@ pub struct Selection {
     pub cell: Vec<(String, String)>,
     /// Ids, or `ID/VARIANT`; `*` stands for anything. One must fit, if there are any.
     pub ids: Vec<String>,
+    /// Scenario files that are wanted whatever their ids are.
+    pub files: HashSet<PathBuf>,
     /// `--variant NAME`.
     pub variant: Option<String>,
 }
@@ -75,11 +84,11 @@ impl Selection {
         };
         let short = format!("{}/{}", cell.id.scenario, cell.id.variant);
         let whole = cell.id.to_string();
-        let by_id =
-            |pattern: &String| [subject.id, &short, &whole].into_iter().any(|name| super::filter::glob(pattern, name));
+        let by_id = |pattern: &String| [subject.id, &short, &whole].into_iter().any(|name| glob(pattern, name));
+        let by_file = self.files.contains(&cell.scenario.file);
         self.filter.as_ref().is_none_or(|filter| filter.matches(&subject))
             && self.cell.iter().all(|(name, value)| axis(name) == value)
-            && (self.ids.is_empty() || self.ids.iter().any(by_id))
+            && (self.ids.is_empty() || by_file || self.ids.iter().any(by_id))
             && self.variant.as_ref().is_none_or(|variant| variant == subject.variant)
     }
 }
@@ -87,8 +96,8 @@ impl Selection {
 /// Plans scenarios.
 ///
 /// # Errors
-/// Everything that is wrong with them beyond each one's own text: equal ids, axes without an expectation, and mistakes of
-/// the merged servers.
+/// Everything that is wrong with them beyond each one's own text: equal ids and axes without an expectation. Also ids and
+/// variants of the selection that do not exist.
 pub fn plan(
     scenarios: &[Arc<Loaded>],
     machine: &Machine,
@@ -96,6 +105,7 @@ pub fn plan(
     history: &History,
 ) -> Result<Plan, Vec<Problem>> {
     let mut problems = duplicate_ids(scenarios);
+    problems.extend(unknown_names(scenarios, selection));
     let mut cells = Vec::new();
     for scenario in scenarios {
         let made = cells_of(scenario, machine, &mut problems);
@@ -113,7 +123,9 @@ pub fn check_servers(plan: &Plan, machine: &Machine) -> Vec<Problem> {
     let mut problems: Vec<Problem> = Vec::new();
     let mut places = Places::sample();
     places.https_port = Some(8443);
-    places.venv = machine.venv.as_ref().map(|venv| venv.display().to_string());
+    let venv = machine.venv.as_ref().map(|venv| venv.display().to_string());
+    // Cells that need one are skipped where there is none; their servers are judged all the same.
+    places.venv = venv.or_else(|| Some("/venv".to_owned()));
     let mut seen = std::collections::HashSet::new();
     for cell in &plan.cells {
         // Cells that differ in nothing but the MPM have servers that differ in nothing but its name.
@@ -135,6 +147,50 @@ pub fn check_servers(plan: &Plan, machine: &Machine) -> Vec<Problem> {
                 problems.push(problem.note(format!("in the cell {}", cell.id)));
             }
         }
+    }
+    problems
+}
+
+/// Ids and variants that were asked for and do not exist.
+fn unknown_names(scenarios: &[Arc<Loaded>], selection: &Selection) -> Vec<Problem> {
+    let unknown = |message: String| Problem::error(Code::UnknownScenario, message);
+    let mut problems = Vec::new();
+    let all: Vec<&str> = scenarios.iter().map(|scenario| scenario.scenario.id.as_str()).collect();
+    let variants = |scenario: &Loaded| -> Vec<String> {
+        let named = scenario.scenario.variants.keys().cloned();
+        if scenario.scenario.variants.is_empty() { vec![DEFAULT_VARIANT.to_owned()] } else { named.collect() }
+    };
+    let mut wanted: Vec<&Loaded> = Vec::new();
+    for pattern in &selection.ids {
+        let (id, rest) = pattern.split_once('/').map_or((pattern.as_str(), None), |(id, rest)| (id, Some(rest)));
+        let found: Vec<&Loaded> =
+            scenarios.iter().map(Arc::as_ref).filter(|scenario| glob(id, &scenario.scenario.id)).collect();
+        // The axes stand behind the variant, in brackets.
+        let variant = rest.map(|rest| rest.split('[').next().unwrap_or_default());
+        let own: Vec<String> = found.iter().flat_map(|scenario| variants(scenario)).collect();
+        if found.is_empty() {
+            let meant = closest(id, all.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+            let help = meant.or_else(|| Some("`harness list` shows all scenarios".to_owned()));
+            problems.push(unknown(format!("there is no scenario `{id}`")).maybe_help(help));
+        } else if let Some(variant) = variant.filter(|variant| !own.iter().any(|name| glob(variant, name))) {
+            let own: Vec<&str> = own.iter().map(String::as_str).collect();
+            problems.push(unknown(format!("`{id}` has no variant `{variant}`")).did_you_mean(variant, &own));
+        }
+        wanted.extend(found);
+    }
+    if selection.ids.is_empty() {
+        wanted.extend(scenarios.iter().map(Arc::as_ref));
+    }
+    wanted.extend(scenarios.iter().map(Arc::as_ref).filter(|scenario| selection.files.contains(&scenario.file)));
+    let mut own: Vec<String> = wanted.iter().flat_map(|scenario| variants(scenario)).collect();
+    own.sort_unstable();
+    own.dedup();
+    if let Some(variant) = &selection.variant
+        && !own.is_empty()
+        && !own.contains(variant)
+    {
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        problems.push(unknown(format!("no selected scenario has a variant `{variant}`")).did_you_mean(variant, &own));
     }
     problems
 }
@@ -212,7 +268,7 @@ fn cells_of(scenario: &Arc<Loaded>, machine: &Machine, problems: &mut Vec<Proble
     };
     let variants = &scenario.scenario.variants;
     let variants: Vec<_> = match variants.is_empty() {
-        true => vec![("default", None, &whole)],
+        true => vec![(DEFAULT_VARIANT, None, &whole)],
         false => variants.iter().map(|(name, variant)| (name.as_str(), Some(name.as_str()), variant)).collect(),
     };
     let mut cells = Vec::new();

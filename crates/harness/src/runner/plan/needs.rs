@@ -106,6 +106,9 @@ pub(super) fn unmet(needs: &Needs, python: PythonTag, machine: &Machine) -> Opti
 /// Why a cell of the C module is skipped.
 pub(super) const NO_PEER: &str = "C mod_wsgi is not installed: run `make peer`";
 
+/// Why cells whose server has `${venv}` are not run.
+pub(super) const NO_VENV: &str = "there is no environment of Python packages: run `make setup`, or name one by --venv";
+
 /// Names of locales are compared as the C library does: `C.UTF-8` is `C.utf8`.
 fn same_locale(one: &str, other: &str) -> bool {
     let plain = |name: &str| name.to_lowercase().replace('-', "");

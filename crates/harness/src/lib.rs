@@ -9,4 +9,5 @@ pub mod exit;
 pub mod report;
 pub mod runner;
 pub mod scenario;
+pub mod shell;
 pub mod steps;

@@ -7,6 +7,7 @@ use crate::runner::outcome::{CellOutcome, Failure, Operand};
 use crate::runner::plan::Cell;
 use crate::scenario::problem::{first_line, renderer};
 use crate::scenario::value::Value;
+use crate::shell::word;
 
 /// The longest text that is shown of a value.
 const SHOWN: usize = 400;
@@ -118,17 +119,11 @@ fn visible(line: &str) -> String {
     line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
-/// A text as a word of a shell.
-fn quoted(text: &str) -> String {
-    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c));
-    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// The command that runs one cell again.
 #[must_use]
 pub fn repeat_command(cell: &Cell) -> String {
-    let mut words = vec!["harness".to_owned(), "run".to_owned(), quoted(&cell.scenario.file.display().to_string())];
-    words.extend(["--variant".to_owned(), quoted(&cell.id.variant)]);
+    let mut words = vec!["harness".to_owned(), "run".to_owned(), word(&cell.scenario.file.display().to_string())];
+    words.extend(["--variant".to_owned(), word(&cell.id.variant)]);
     for (axis, value) in cell.id.axes.pairs() {
         words.extend(["--cell".to_owned(), format!("{axis}={value}")]);
     }

@@ -417,3 +417,15 @@ variants:
     }
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "nothing was waited for in vain");
 }
+
+#[test]
+fn a_large_body_takes_no_memory() {
+    let part = "multipart: {file: {file: large.bin, bytes: 256MiB}}";
+    let steps = format!(
+        "  - {{id: a, http: {{post: /a.txt, {part}}}, soft: true}}\n  - {{id: b, http: {{post: /a.txt, bytes: 256MiB}}, soft: true}}"
+    );
+    let (code, text, failures, _) = run("healthy: [a.status == 200, b.status == 200]", &steps);
+    assert_eq!((code, failures), (Some(0), Vec::new()), "{text}");
+    let most = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
+    assert!(most < 150 << 10, "{most} KiB");
+}

@@ -105,18 +105,27 @@ pub enum WireError {
     Malformed(String),
 }
 
+/// Bytes that are made or read while they are sent.
+pub type Source = Box<dyn Read + Send + Sync>;
+
 /// A connection to the server. Bytes to be sent are queued and written while bytes that come are read, so that a server that
 /// answers before it has read everything cannot block both sides.
-#[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     session: Option<Box<ClientConnection>>,
     outgoing: Vec<u8>,
+    source: Option<Source>,
     incoming: Vec<u8>,
     closed: bool,
     reset: bool,
     first_byte: Option<Instant>,
     total: u64,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connection").field("stream", &self.stream).field("closed", &self.closed).finish()
+    }
 }
 
 impl Connection {
@@ -144,6 +153,7 @@ impl Connection {
             stream,
             session,
             outgoing: Vec::new(),
+            source: None,
             incoming: Vec::new(),
             closed: false,
             reset: false,
@@ -164,6 +174,35 @@ impl Connection {
         self.outgoing.extend_from_slice(bytes);
     }
 
+    /// Queues what a source gives, which is read as the server takes it.
+    pub fn send_from(&mut self, source: Source) {
+        self.source = Some(source);
+    }
+
+    /// Gets more to send from the source once little is left.
+    fn refill(&mut self) -> Result<(), WireError> {
+        while self.outgoing.len() < READ_SIZE
+            && let Some(source) = &mut self.source
+        {
+            let most = (READ_SIZE - self.outgoing.len()) as u64;
+            let count = source
+                .by_ref()
+                .take(most)
+                .read_to_end(&mut self.outgoing)
+                .map_err(|error| WireError::System(error.to_string()))?;
+            if count == 0 {
+                self.source = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends nothing of what is left.
+    fn send_no_more(&mut self) {
+        self.outgoing.clear();
+        self.source = None;
+    }
+
     /// Writes all that is queued, unless the server closes before.
     pub fn flush(&mut self, limit: Limit<'_>) -> Result<(), WireError> {
         while self.has_output() && !self.closed {
@@ -173,7 +212,9 @@ impl Connection {
     }
 
     fn has_output(&self) -> bool {
-        !self.outgoing.is_empty() || self.session.as_ref().is_some_and(|session| session.wants_write())
+        !self.outgoing.is_empty()
+            || self.source.is_some()
+            || self.session.as_ref().is_some_and(|session| session.wants_write())
     }
 
     /// What was received and not yet taken.
@@ -216,15 +257,18 @@ impl Connection {
 
     /// Waits until bytes came, queued bytes went out, or the server closed.
     pub fn pump(&mut self, limit: Limit<'_>) -> Result<(), WireError> {
-        if let Some(session) = &mut self.session
-            && !self.outgoing.is_empty()
-            && !session.is_handshaking()
-        {
-            session.writer().write_all(&self.outgoing).map_err(|error| WireError::Tls(error.to_string()))?;
-            self.outgoing.clear();
-        }
         loop {
             limit.check()?;
+            self.refill()?;
+            if let Some(session) = &mut self.session
+                && !self.outgoing.is_empty()
+                && !session.is_handshaking()
+            {
+                // It takes as much as it has room for.
+                let taken =
+                    session.writer().write(&self.outgoing).map_err(|error| WireError::Tls(error.to_string()))?;
+                self.outgoing.drain(..taken);
+            }
             let mut interest = PollFlags::POLLIN;
             if self.has_output() {
                 interest |= PollFlags::POLLOUT;
@@ -290,7 +334,7 @@ impl Connection {
         match outcome {
             Ok(count) => drop(self.outgoing.drain(..count)),
             // The server takes no more, but its answer may still be there to be read.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.outgoing.clear(),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.send_no_more(),
             Err(error) => self.failed(&error),
         }
     }
@@ -299,7 +343,7 @@ impl Connection {
         if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
             self.closed = true;
             self.reset = error.kind() == io::ErrorKind::ConnectionReset;
-            self.outgoing.clear();
+            self.send_no_more();
         }
     }
 

@@ -4,5 +4,5 @@
 mod connection;
 mod response;
 
-pub use connection::{Connection, Limit, WireError};
+pub use connection::{Connection, Limit, Source, WireError};
 pub use response::{Reader, Response};

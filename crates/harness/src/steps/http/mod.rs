@@ -1,25 +1,27 @@
 //! The http step.
 
+mod body;
+mod curl;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use serde_json::Value as Json;
 
+use body::{BOUNDARY, Body};
+
 use super::stage::Stage;
-use super::wire::{Connection, Limit, Reader, Response, WireError};
+use super::wire::{Connection, Limit, Reader, Response, Source, WireError};
 use super::{Produced, bytes_value, coding, json_value, text_of};
 use crate::runner::outcome::FailureKind;
 use crate::scenario::Value;
-use crate::scenario::schema::{self, Connection as Choice, Http, Listener, Multipart, Part, Payload};
+use crate::scenario::schema::{self, Connection as Choice, Http, Listener, Payload};
 
 /// The most redirects that are followed.
 const MOST_REDIRECTS: usize = 10;
-
-/// Between the parts of a form with files. Fixed, so that requests are the same in every run.
-const BOUNDARY: &str = "----harness-7MA4YWxkTrZu0gW";
 
 /// Connections that are kept between steps, by name and by where they lead.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ pub(super) struct Request {
     port: Option<u16>,
     host: String,
     headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
+    body: Option<Body>,
     chunked: bool,
 }
 
@@ -65,8 +67,11 @@ pub(super) fn run(step: &Http, stage: &Stage, limit: Limit<'_>, opened: Option<C
         Ok(request) => request,
         Err(error) => return Produced::failed(FailureKind::Step, error),
     };
-    let curl = curl(&request, stage);
     let use_cookies = step.cookies.unwrap_or(true);
+    let curl = address(stage, request.listener, request.port).ok().map(|address| {
+        let cookies = use_cookies.then(|| cookies_for(&request, stage)).flatten();
+        curl::line(&request, address, cookies.as_deref())
+    });
     let mut opened = opened;
     let mut redirects = 0;
     let mut exchange;
@@ -86,7 +91,7 @@ pub(super) fn run(step: &Http, stage: &Stage, limit: Limit<'_>, opened: Option<C
         redirect(&mut request, response.status, &location);
     }
     let mut produced = produce(&exchange, &request);
-    produced.curl = Some(curl);
+    produced.curl = curl;
     produced
 }
 
@@ -130,15 +135,15 @@ pub(super) fn prepare(step: &Http, stage: &Stage) -> Result<Request, String> {
     }
     let (body, media_type) = match step.payload() {
         Payload::None => (None, None),
-        Payload::Text(text) => (Some(text.as_bytes().to_vec()), None),
-        Payload::Bytes(size) => (Some(filler(size.0)?), Some("application/octet-stream".to_owned())),
-        Payload::Json(json) => (Some(json.to_string().into_bytes()), Some("application/json".to_owned())),
-        Payload::File(path) => (Some(read(stage, path)?), Some("application/octet-stream".to_owned())),
+        Payload::Text(text) => (Some(Body::text(text.as_bytes())), None),
+        Payload::Bytes(size) => (Some(Body::filler(size.0)), Some("application/octet-stream".to_owned())),
+        Payload::Json(json) => (Some(Body::text(json.to_string())), Some("application/json".to_owned())),
+        Payload::File(path) => (Some(Body::file(&stage.path(path))?), Some("application/octet-stream".to_owned())),
         Payload::Form(fields) => {
-            (Some(encode_pairs(fields.iter()).into_bytes()), Some("application/x-www-form-urlencoded".to_owned()))
+            (Some(Body::text(encode_pairs(fields.iter()))), Some("application/x-www-form-urlencoded".to_owned()))
         }
         Payload::Multipart(fields) => {
-            (Some(multipart(fields, stage)?), Some(format!("multipart/form-data; boundary={BOUNDARY}")))
+            (Some(Body::multipart(fields, stage)?), Some(format!("multipart/form-data; boundary={BOUNDARY}")))
         }
     };
     if let Some(media_type) =
@@ -152,54 +157,11 @@ pub(super) fn prepare(step: &Http, stage: &Stage) -> Result<Request, String> {
     Ok(Request { method, target, listener, port: step.port, host, headers, body, chunked })
 }
 
-fn read(stage: &Stage, path: &str) -> Result<Vec<u8>, String> {
-    let path = stage.path(path);
-    fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-/// A body of so many bytes.
-fn filler(size: u64) -> Result<Vec<u8>, String> {
-    let size = usize::try_from(size).map_err(|_| "the body is too large".to_owned())?;
-    Ok((0..size).map(|index| b"0123456789abcdef"[index % 16]).collect())
-}
-
-fn multipart(fields: &Multipart, stage: &Stage) -> Result<Vec<u8>, String> {
-    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
-    let mut body = Vec::new();
-    for (name, part) in fields {
-        body.extend_from_slice(
-            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{}\"", quoted(name)).as_bytes(),
-        );
-        match part {
-            Part::Text(text) => {
-                body.extend_from_slice(b"\r\n\r\n");
-                body.extend_from_slice(text.as_bytes());
-            }
-            Part::File(upload) => {
-                let media_type = upload.media_type.as_deref().unwrap_or("application/octet-stream");
-                body.extend_from_slice(
-                    format!("; filename=\"{}\"\r\nContent-Type: {media_type}\r\n\r\n", quoted(&upload.file)).as_bytes(),
-                );
-                match (&upload.content, upload.bytes) {
-                    (Some(content), _) => body.extend_from_slice(content.as_bytes()),
-                    (None, Some(size)) => body.extend_from_slice(&filler(size.0)?),
-                    (None, None) => body.extend_from_slice(&read(stage, &upload.file)?),
-                }
-            }
-        }
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-    Ok(body)
-}
-
-/// The bytes of a request.
-fn bytes(request: &Request, cookies: Option<&str>) -> Vec<u8> {
+/// The header fields of a request, in the order in which they are sent.
+fn fields(request: &Request, cookies: Option<&str>) -> Vec<(String, String)> {
     let given = |name: &str| request.headers.iter().any(|(field, _)| field.eq_ignore_ascii_case(name));
-    let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
-    let mut field = |name: &str, value: &str| {
-        let _ = write!(head, "{name}: {value}\r\n");
-    };
+    let mut fields = Vec::new();
+    let mut field = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
     if !given("host") {
         field("Host", &request.host);
     }
@@ -215,25 +177,31 @@ fn bytes(request: &Request, cookies: Option<&str>) -> Vec<u8> {
     match &request.body {
         _ if given("content-length") || given("transfer-encoding") => {}
         Some(_) if request.chunked => field("Transfer-Encoding", "chunked"),
-        Some(body) => field("Content-Length", &body.len().to_string()),
+        Some(body) => field("Content-Length", &body.length().to_string()),
         None if matches!(request.method.as_str(), "POST" | "PUT" | "PATCH") => field("Content-Length", "0"),
         None => {}
     }
-    head.push_str("\r\n");
-    let mut bytes = head.into_bytes();
-    match &request.body {
-        Some(body) if request.chunked => {
-            for chunk in body.chunks(8192) {
-                bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-                bytes.extend_from_slice(chunk);
-                bytes.extend_from_slice(b"\r\n");
-            }
-            bytes.extend_from_slice(b"0\r\n\r\n");
-        }
-        Some(body) => bytes.extend_from_slice(body),
-        None => {}
+    fields
+}
+
+/// The bytes of a request.
+fn message(request: &Request, cookies: Option<&str>) -> std::io::Result<Source> {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
+    for (name, value) in fields(request, cookies) {
+        let _ = write!(head, "{name}: {value}\r\n");
     }
-    bytes
+    head.push_str("\r\n");
+    let head = std::io::Cursor::new(head.into_bytes());
+    Ok(match &request.body {
+        Some(body) if request.chunked => Box::new(head.chain(body.chunks()?)),
+        Some(body) => Box::new(head.chain(body.reader()?)),
+        None => Box::new(head),
+    })
+}
+
+/// The cookies that go with a request.
+fn cookies_for(request: &Request, stage: &Stage) -> Option<String> {
+    stage.cookies.field(&request.target, request.listener == Listener::Https)
 }
 
 /// Sends a request over the connection that the step chooses. A kept one that the server closed before any byte of an answer
@@ -251,8 +219,7 @@ fn send(
         (Choice::Kept(name), Some(place)) => stage.connections.take(name, place),
         _ => None,
     };
-    let cookies =
-        use_cookies.then(|| stage.cookies.field(&request.target, request.listener == Listener::Https)).flatten();
+    let cookies = use_cookies.then(|| cookies_for(request, stage)).flatten();
     let (exchange, left) = exchange(request, kept, opened, cookies.as_deref(), stage, limit);
     if let (Choice::Kept(name), Some(place), Some(connection)) = (&step.connection, place, left) {
         stage.connections.keep(name, place, connection);
@@ -280,7 +247,10 @@ pub(super) fn exchange(
         };
         let started = std::time::Instant::now();
         connection.expect_first_byte();
-        connection.send(&bytes(request, cookies));
+        match message(request, cookies) {
+            Ok(message) => connection.send_from(message),
+            Err(error) => return (Exchange { error: Some(WireError::System(error.to_string())), ..exchange }, None),
+        }
         let mut reader = Reader::new(&request.method);
         let outcome = reader.read(&mut connection, limit);
         if reused && connection.is_closed() && connection.first_byte().is_none() && outcome.is_ok() {
@@ -427,38 +397,6 @@ fn encode(text: &str, into: &mut String) {
     }
 }
 
-/// A command line that repeats the request.
-fn curl(request: &Request, stage: &Stage) -> String {
-    let quote = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let mut line = "curl -i".to_owned();
-    if request.listener == Listener::Https {
-        line.push_str(" -k");
-    }
-    if request.method != "GET" {
-        let _ = write!(line, " -X {}", request.method);
-    }
-    for (name, value) in &request.headers {
-        let _ = write!(line, " -H {}", quote(&format!("{name}: {value}")));
-    }
-    if !request.host.starts_with("localhost:") {
-        let _ = write!(line, " -H {}", quote(&format!("Host: {}", request.host)));
-    }
-    match &request.body {
-        Some(body) if body.len() <= 512 => {
-            let _ = write!(line, " --data-binary {}", quote(&String::from_utf8_lossy(body)));
-        }
-        Some(body) => {
-            let _ = write!(line, " --data-binary @- # {} bytes", body.len());
-        }
-        None => {}
-    }
-    let scheme = if request.listener == Listener::Https { "https" } else { "http" };
-    let address =
-        address(stage, request.listener, request.port).map_or_else(|_| String::new(), |address| address.to_string());
-    let _ = write!(line, " {}", quote(&format!("{scheme}://{address}{}", request.target)));
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -484,13 +422,18 @@ mod tests {
             ("X-ODD-case".into(), "2".into()),
             ("user-agent".into(), "me".into()),
         ];
-        asked.body = Some(b"abc".to_vec());
+        asked.body = Some(Body::text("abc"));
+        let sent = |request: &Request, cookies| {
+            let mut text = String::new();
+            message(request, cookies).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
         assert_eq!(
-            String::from_utf8(bytes(&asked, Some("a=b"))).unwrap(),
+            sent(&asked, Some("a=b")),
             "POST /x HTTP/1.1\r\nHost: localhost:1\r\nX-ODD-case: 1\r\nX-ODD-case: 2\r\nuser-agent: me\r\nCookie: a=b\r\nContent-Length: 3\r\n\r\nabc"
         );
         asked.chunked = true;
-        assert!(bytes(&asked, None).ends_with(b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"));
+        assert!(sent(&asked, None).ends_with("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"));
     }
 
     #[test]
@@ -504,7 +447,7 @@ mod tests {
     #[test]
     fn redirects_are_followed_as_browsers_do() {
         let mut asked = request("POST", "/a/login?x=1");
-        asked.body = Some(Vec::new());
+        asked.body = Some(Body::default());
         asked.headers = vec![("Content-Type".into(), "x".into()), ("X".into(), "y".into())];
         redirect(&mut asked, 302, "next");
         assert_eq!(

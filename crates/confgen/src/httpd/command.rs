@@ -1,7 +1,21 @@
 //! The one constructor of httpd's processes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use super::instance::MARKER;
+
+/// Where httpd and its children look for programs.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The whole environment of an httpd that [`super::Launch`] starts, given what its configuration asks for.
+pub fn environment(own: &BTreeMap<String, String>, root: &Path) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([("PATH".to_owned(), SEARCH_PATH.to_owned())]);
+    all.extend(own.clone());
+    all.insert(MARKER.to_owned(), root.display().to_string());
+    all
+}
 
 /// A command for httpd with nothing inherited: an empty environment but for `PATH`, `/` as working directory, no standard input.
 ///
@@ -10,10 +24,6 @@ use std::process::{Command, Stdio};
 #[expect(clippy::disallowed_methods, reason = "the owner of httpd's processes")]
 pub(super) fn httpd(binary: &Path) -> Command {
     let mut command = Command::new(binary);
-    command
-        .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .current_dir("/")
-        .stdin(Stdio::null());
+    command.env_clear().env("PATH", SEARCH_PATH).current_dir("/").stdin(Stdio::null());
     command
 }

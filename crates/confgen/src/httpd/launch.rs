@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::command;
 use super::configtest::{Complaint, Severity, complaints};
 use super::deaths::DeathWatch;
-use super::instance::{Instance, MARKER};
+use super::instance::Instance;
 use super::log::Level;
 use super::process::{self, Handle, Signal};
 use super::ready::{Outcome, Readiness};
@@ -243,7 +243,7 @@ impl Launch {
         let mut command = command::httpd(&self.binary);
         command.arg("-d").arg(&self.root).arg("-f").arg(&self.config);
         command.arg(if self.single_process { "-X" } else { "-DFOREGROUND" });
-        command.envs(&self.environment).env(MARKER, &self.root);
+        command.envs(command::environment(&self.environment, &self.root));
         if let Some((output, error)) = self.outputs.take() {
             command.stdout(Stdio::from(output)).stderr(Stdio::from(error));
         } else if !self.terminal {

@@ -23,6 +23,7 @@ mod tail;
 mod tls;
 
 pub use account::{Account, AccountError, Obstacle};
+pub use command::environment;
 pub use configtest::{Complaint, ConfigTest, ConfigTestError, Severity};
 pub use deaths::Death;
 pub use instance::{Daemon, Identity, Instance, Stale};

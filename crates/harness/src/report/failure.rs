@@ -58,11 +58,9 @@ impl Failures {
     #[must_use]
     pub fn failure(&self, cell: &Cell, failure: &Failure) -> String {
         let mut group = Group::with_title(Level::ERROR.primary_title(normalize_untrusted_str(&failure.message)));
-        let known = failure.place.is_some() || !failure.pointer.is_empty();
-        let span =
-            failure.place.clone().unwrap_or_else(|| cell.scenario.locate(&failure.pointer, failure.within.as_ref()));
-        if known {
-            let annotation = AnnotationKind::Primary.span(first_line(&span));
+        let span = failure.span(&cell.scenario);
+        if let Some(span) = &span {
+            let annotation = AnnotationKind::Primary.span(first_line(span));
             let snippet =
                 Snippet::source(span.source.text.as_str()).path(span.source.name.as_str()).annotation(annotation);
             group = group.element(snippet);

@@ -21,14 +21,13 @@ pub(super) fn render(plan: &Plan, outcome: &RunOutcome) -> Result<String, String
             object.insert("tags".to_owned(), json!(scenario.scenario.tags));
             object.insert("file".to_owned(), json!(scenario.file));
             object.insert("repeat".to_owned(), json!(repeat_command(planned)));
-            for failure in object.get_mut("failures").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
-                let place = failure
-                    .get("pointer")
-                    .and_then(serde_json::Value::as_str)
-                    .map(|pointer| scenario.locate(pointer, None).line_column());
-                if let (Some((line, column)), Some(failure)) = (place, failure.as_object_mut()) {
-                    failure.insert("line".to_owned(), json!(line));
-                    failure.insert("column".to_owned(), json!(column));
+            let shown = object.get_mut("failures").and_then(serde_json::Value::as_array_mut).into_iter().flatten();
+            for (shown, failure) in shown.zip(&cell.failures) {
+                if let (Some(span), Some(shown)) = (failure.span(scenario), shown.as_object_mut()) {
+                    let (line, column) = span.line_column();
+                    shown.insert("file".to_owned(), json!(span.source.name));
+                    shown.insert("line".to_owned(), json!(line));
+                    shown.insert("column".to_owned(), json!(column));
                 }
             }
         }
@@ -41,6 +40,7 @@ pub(super) fn render(plan: &Plan, outcome: &RunOutcome) -> Result<String, String
             .collect();
     let report = json!({
         "schema": "harness-report/1",
+        "machine": outcome.stamp,
         "summary": {
             "passed": outcome.passed(), "failed": outcome.failed(), "skipped": outcome.skipped(), "not-run": outcome.not_run,
             "verdicts": verdicts, "seconds": outcome.elapsed.as_secs_f64(), "interrupted": outcome.interrupted,

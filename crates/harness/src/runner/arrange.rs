@@ -62,10 +62,6 @@ pub struct Arranged {
     pub places: Places,
     /// The names that its expressions know.
     pub scope: Scope<'static>,
-    /// The private folder with the server's root.
-    pub root: ServerRoot,
-    /// What confgen rendered.
-    pub tree: Tree,
     /// Where the server answers.
     pub url: String,
     /// From the launch to readiness.
@@ -73,7 +69,18 @@ pub struct Arranged {
     /// The programs of its steps.
     pub leftovers: Leftovers,
     _ports: Vec<HeldPort>,
-    // The last one: until everything else is gone, the cleaner has to know of it.
+    /// Its files, which go last: until everything else is gone, the cleaner has to know of the folder.
+    pub rendered: Rendered,
+}
+
+/// The files of a cell's server.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The private folder with the server's root.
+    pub root: ServerRoot,
+    /// What confgen rendered.
+    pub tree: Tree,
+    // The last one, as the folder has to be gone before.
     _taken: Taken,
 }
 
@@ -84,13 +91,12 @@ pub struct Refused {
     pub failure: Failure,
     /// The names that expressions know, with what httpd said as `start`.
     pub scope: Scope<'static>,
-    /// The private folder with the server's root.
-    pub root: ServerRoot,
+    /// The server's files.
+    pub rendered: Rendered,
     /// The last lines of what it wrote.
     pub log: Vec<String>,
     /// How its parent process ended.
     pub status: ExitStatus,
-    _taken: Taken,
 }
 
 /// Why there is no running server.
@@ -98,17 +104,20 @@ pub struct Refused {
 pub enum NotArranged {
     /// httpd refused to start, or ended right away.
     Refused(Box<Refused>),
+    /// It was not ready in time, or httpd could not be run.
+    NotStarted(Failure, Box<Rendered>),
     /// It did not come to a start.
     Failed(Vec<Failure>),
 }
 
 impl NotArranged {
-    /// What went wrong, where the server had to start.
+    /// What went wrong, where the server had to start, and the files of the server as far as there are any.
     #[must_use]
-    pub fn into_failures(self) -> Vec<Failure> {
+    pub fn into_parts(self) -> (Vec<Failure>, Option<Rendered>) {
         match self {
-            Self::Refused(refused) => vec![refused.failure],
-            Self::Failed(failures) => failures,
+            Self::Refused(refused) => (vec![refused.failure], Some(refused.rendered)),
+            Self::NotStarted(failure, rendered) => (vec![failure], Some(*rendered)),
+            Self::Failed(failures) => (failures, None),
         }
     }
 }
@@ -190,7 +199,7 @@ pub fn arrange(
     let began = Instant::now();
     let server = match launch(cell, &tree, &root, &parts.error_log, listener, limit, keep_after_us) {
         Ok(server) => server,
-        Err(error) => return Err(refusal(&error, scope, root, taken)),
+        Err(error) => return Err(refusal(&error, scope, Rendered { root, tree, _taken: taken })),
     };
     let started_in = began.elapsed();
     scope.set("parent", server.pid());
@@ -201,13 +210,11 @@ pub fn arrange(
         stage: Stage::new(parts),
         places,
         scope,
-        root,
-        tree,
+        rendered: Rendered { root, tree, _taken: taken },
         url,
         started_in,
         leftovers,
         _ports: ports,
-        _taken: taken,
     })
 }
 
@@ -262,9 +269,11 @@ fn rehearse(
 }
 
 /// A server that did not start: what it said is what `start` is in expressions.
-fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot, taken: Taken) -> NotArranged {
-    let failure = refused(error);
-    let LaunchError::Died { status, complaints, log } = error else { return NotArranged::Failed(vec![failure]) };
+fn refusal(error: &LaunchError, mut scope: Scope<'static>, rendered: Rendered) -> NotArranged {
+    let failure = refused(error, rendered.root.path());
+    let LaunchError::Died { status, complaints, log } = error else {
+        return NotArranged::NotStarted(failure, Box::new(rendered));
+    };
     let first = complaints.iter().find(|complaint| complaint.file.is_some()).or_else(|| complaints.first());
     let text = if complaints.is_empty() {
         log.join("\n")
@@ -285,11 +294,11 @@ fn refusal(error: &LaunchError, mut scope: Scope<'static>, root: ServerRoot, tak
         ]),
     );
     let logs = ["error", "access", "console"].map(|name| {
-        let text = fs::read(root.logs().join(format!("{name}.log"))).unwrap_or_default();
+        let text = fs::read(rendered.root.logs().join(format!("{name}.log"))).unwrap_or_default();
         (name, String::from_utf8_lossy(&text).into_owned().into())
     });
     scope.set("log", Value::record(logs));
-    NotArranged::Refused(Box::new(Refused { failure, scope, root, log: log.clone(), status: *status, _taken: taken }))
+    NotArranged::Refused(Box::new(Refused { failure, scope, rendered, log: log.clone(), status: *status }))
 }
 
 /// Who serves requests unless the spec names another user.
@@ -391,14 +400,29 @@ fn complaint(diagnostic: &Diagnostic) -> Failure {
     failure
 }
 
-fn refused(error: &LaunchError) -> Failure {
-    let text = error.to_string();
+/// What httpd said. The folder is gone when somebody reads it: files below it are named without it, and lines of them shown.
+fn refused(error: &LaunchError, root: &Path) -> Failure {
+    let folder = format!("{}/", root.display());
+    let text = error.to_string().replace(&folder, "");
     let mut lines = text.lines();
     let mut failure =
         Failure::new(FailureKind::Start, "/server", lines.next().unwrap_or_default().trim_end_matches(':'));
     failure.notes.extend(lines.map(|line| line.trim_start().to_owned()));
-    if let LaunchError::Died { log, .. } | LaunchError::NotReady { log, .. } = error {
-        failure.notes.extend(log.iter().filter(|line| !text.contains(line.as_str())).cloned());
+    if let LaunchError::Died { complaints, log, .. } | LaunchError::NotReady { complaints, log, .. } = error {
+        let log = log.iter().map(|line| line.replace(&folder, ""));
+        failure.notes.extend(log.filter(|line| !text.contains(line.as_str())));
+        let mut seen = Vec::new();
+        for complaint in complaints {
+            if let (Some(file), Some(number)) = (&complaint.file, complaint.line)
+                && let Ok(name) = file.strip_prefix(root)
+                && !seen.contains(&(file, number))
+                && let Ok(text) = fs::read_to_string(file)
+                && let Some(line) = text.lines().nth(number.saturating_sub(1))
+            {
+                seen.push((file, number));
+                failure.notes.push(format!("line {number} of {}: {}", name.display(), line.trim()));
+            }
+        }
     }
     failure
 }

@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::arrange;
+use super::arrange::{self, Rendered};
 use super::outcome::CellOutcome;
 use super::plan::Cell;
+use super::stamp::Stamp;
 
 /// The largest file that is kept whole.
 const LARGEST: u64 = 16 << 20;
 
-/// Writes the bundle of a cell: scenario, merged spec, configuration, logs, application, environment, outcome with all results.
+/// Writes the bundle of a cell: scenario, merged spec, versions, outcome with all results; and, as far as its server was
+/// rendered, configuration, environment, logs and application.
 ///
 /// # Errors
 /// Where the folder cannot be written.
@@ -18,8 +20,8 @@ pub(super) fn write(
     folder: &Path,
     cell: &Cell,
     outcome: &CellOutcome,
-    root: Option<&Path>,
-    environment: &std::collections::BTreeMap<String, String>,
+    stamp: &Stamp,
+    rendered: Option<&Rendered>,
 ) -> std::io::Result<PathBuf> {
     let bundle = folder.join(name(&cell.id.to_string()));
     if bundle.exists() {
@@ -29,7 +31,7 @@ pub(super) fn write(
     copy(&cell.scenario.file, &bundle.join("scenario.yaml"))?;
     let spec = serde_json::to_vec_pretty(&cell.merged_server().to_json())?;
     fs::write(bundle.join("server.json"), spec)?;
-    fs::write(bundle.join("environment.json"), serde_json::to_vec_pretty(environment)?)?;
+    fs::write(bundle.join("versions.json"), serde_json::to_vec_pretty(stamp)?)?;
     fs::write(bundle.join("outcome.json"), serde_json::to_vec_pretty(outcome)?)?;
     let results: Vec<_> = outcome
         .steps
@@ -37,8 +39,12 @@ pub(super) fn write(
         .map(|step| serde_json::json!({"step": step.index, "id": step.id, "result": step.result}))
         .collect();
     fs::write(bundle.join("results.json"), serde_json::to_vec_pretty(&results)?)?;
-    for source in root.into_iter().flat_map(arrange::bundled).filter(|source| source.exists()) {
-        copy(&source, &bundle.join(source.file_name().unwrap_or_default()))?;
+    if let Some(rendered) = rendered {
+        let environment = confgen::httpd::environment(&rendered.tree.environment, rendered.root.path());
+        fs::write(bundle.join("environment.json"), serde_json::to_vec_pretty(&environment)?)?;
+        for source in arrange::bundled(rendered.root.path()).into_iter().filter(|source| source.exists()) {
+            copy(&source, &bundle.join(source.file_name().unwrap_or_default()))?;
+        }
     }
     Ok(bundle)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use confgen::httpd::{Instance, LogLine, LogTail, Signal, Stat, process};
 
-use super::arrange::{self, Arranged, NotArranged, Refused, Surroundings};
+use super::arrange::{self, Arranged, NotArranged, Refused, Rendered, Surroundings};
 use super::audit::Allowed;
 use super::bundle;
 use super::deaths::{self, Reasons};
@@ -21,6 +21,7 @@ use super::plan::Cell;
 use super::remains;
 use super::space;
 use super::stacks;
+use super::stamp::Stamp;
 use crate::scenario::Value;
 use crate::scenario::prepared::PreparedStep;
 use crate::scenario::schema::{LogFile, StartRule, StepKind};
@@ -52,6 +53,7 @@ const HOLD_SLICE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) surroundings: Surroundings<'a>,
+    pub(super) stamp: &'a Stamp,
     pub(super) options: &'a RunOptions,
     pub(super) events: &'a Events,
     pub(super) interrupted: &'a AtomicBool,
@@ -88,13 +90,14 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
         Ok(arranged) => arranged,
         Err(_) if limit.is_interrupted() => return None,
         Err(NotArranged::Refused(refused)) if cell.start == StartRule::MayFail => {
-            let verdict = judge_refusal(cell, *refused, &mut record);
-            return conclude(context, cell, record, verdict, started, None);
+            let verdict = judge_refusal(cell, &refused, &mut record);
+            return conclude(context, cell, record, verdict, started, Some(&refused.rendered));
         }
         Err(error) => {
-            record.failures = error.into_failures();
+            let (failures, rendered) = error.into_parts();
+            record.failures = failures;
             let verdict = without_expectations(&record.failures);
-            return conclude(context, cell, record, verdict, started, None);
+            return conclude(context, cell, record, verdict, started, rendered.as_ref());
         }
     };
     record.server = arranged.started_in;
@@ -108,13 +111,14 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
     }
     let stopped = stop(&arranged, &mut record);
     let verdict = decide(cell, &mut arranged, &mut record, stopped.as_ref());
-    conclude(context, cell, record, verdict, started, Some(&mut arranged))
+    conclude(context, cell, record, verdict, started, Some(&arranged.rendered))
 }
 
 /// The verdict on a cell whose server refused to start: its steps are not done, its expressions judge what httpd said. The
 /// log's errors are the refusal itself.
-fn judge_refusal(cell: &Cell, refused: Refused, record: &mut Record) -> Verdict {
-    let Refused { mut scope, root, log, status, .. } = refused;
+fn judge_refusal(cell: &Cell, refused: &Refused, record: &mut Record) -> Verdict {
+    let Refused { scope, rendered, log, status, .. } = refused;
+    let mut scope = scope.child();
     for step in &cell.steps {
         for name in step.captured_names() {
             scope.set(name, Value::Null);
@@ -123,8 +127,8 @@ fn judge_refusal(cell: &Cell, refused: Refused, record: &mut Record) -> Verdict 
             scope.set(id.clone(), skipped_result(step));
         }
     }
-    record.log_tail = log;
-    let mut failures = remains::failures(root.path(), None, &cell.launch);
+    record.log_tail.clone_from(log);
+    let mut failures = remains::failures(rendered.root.path(), None, &cell.launch);
     // A crash is no refusal.
     if let Some(signal) = status.signal()
         && cell.allow_death.iter().all(|named| named.signal() as i32 != signal)
@@ -273,13 +277,17 @@ fn fails_already(cell: &Cell, arranged: &Arranged, record: &Record) -> bool {
 
 /// Keeps the server until the run is interrupted or the server ends.
 fn hold(context: &Context<'_>, index: usize, arranged: &mut Arranged) {
-    context.events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.root.path().to_owned() });
+    context.events.send(Event::Held {
+        cell: index,
+        url: arranged.url.clone(),
+        dir: arranged.rendered.root.path().to_owned(),
+    });
     while !context.interrupted.load(Ordering::Relaxed)
         && arranged.stage.with_server(Instance::is_alive).unwrap_or(false)
     {
         std::thread::sleep(HOLD_SLICE);
     }
-    arranged.root.keep();
+    arranged.rendered.root.keep();
 }
 
 /// Stops the server unless a step has done so.
@@ -328,7 +336,7 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
 
 /// The verdict, once nothing more can happen.
 fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Option<&StopSummary>) -> Verdict {
-    record.failures.extend(remains::failures(arranged.root.path(), stopped, &cell.launch));
+    record.failures.extend(remains::failures(arranged.rendered.root.path(), stopped, &cell.launch));
     for leak in arranged.leftovers.end(LEAVING) {
         let message = format!("process {} ({}), which a step has started, was still there", leak.pid, leak.command);
         record.failures.push(Failure::new(FailureKind::Leak, "", message));
@@ -338,7 +346,7 @@ fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Op
     let main = arranged.stage.log_path(LogFile::Error).to_owned();
     let mut lines: Vec<LogLine> = Vec::new();
     let mut everything: Vec<LogLine> = Vec::new();
-    for path in logs::error_logs(&arranged.tree, &main) {
+    for path in logs::error_logs(&arranged.rendered.tree, &main) {
         let read = match LogTail::from_start(&path).read_all() {
             Ok(read) => read,
             Err(error) => {
@@ -395,7 +403,7 @@ fn conclude(
     mut record: Record,
     mut verdict: Verdict,
     started: Instant,
-    arranged: Option<&mut Arranged>,
+    rendered: Option<&Rendered>,
 ) -> Option<CellOutcome> {
     if let Some(exhausted) = space::exhausted(context.surroundings.work, &record.failures) {
         // One message is enough: of cells that ran at the same time nothing is said.
@@ -419,10 +427,7 @@ fn conclude(
         artifacts: None,
     };
     if let Some(folder) = context.options.artifacts.as_deref().filter(|_| verdict.failed()) {
-        let (root, environment) = arranged.as_ref().map_or((None, Default::default()), |arranged| {
-            (Some(arranged.root.path()), arranged.tree.environment.clone())
-        });
-        outcome.artifacts = keep(folder, cell, &mut outcome, root, &environment);
+        outcome.artifacts = keep(folder, cell, &mut outcome, context.stamp, rendered);
     }
     outcome.elapsed = started.elapsed();
     Some(outcome)
@@ -432,10 +437,10 @@ fn keep(
     folder: &Path,
     cell: &Cell,
     outcome: &mut CellOutcome,
-    root: Option<&Path>,
-    environment: &std::collections::BTreeMap<String, String>,
+    stamp: &Stamp,
+    rendered: Option<&Rendered>,
 ) -> Option<std::path::PathBuf> {
-    match bundle::write(folder, cell, outcome, root, environment) {
+    match bundle::write(folder, cell, outcome, stamp, rendered) {
         Ok(path) => Some(path),
         Err(error) => {
             // The cell has failed already; that its bundle is missing too is worth a line, not another verdict.

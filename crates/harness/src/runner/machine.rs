@@ -1,6 +1,6 @@
 //! What the machine has: the facts that `needs` and the axes are judged by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,12 +20,14 @@ pub struct Machine {
     pub user: String,
     /// The version of Python that serves applications, as major and minor number.
     pub python: (u32, u32),
+    /// Its whole version, where the environment says it.
+    pub python_release: Option<String>,
     /// The versions whose engine stands beside the module.
     pub engines: BTreeSet<String>,
     /// The environment of Python packages.
     pub venv: Option<PathBuf>,
-    /// The packages there, with normalised names.
-    pub packages: BTreeSet<String>,
+    /// The packages there, by normalised name, with their versions.
+    pub packages: BTreeMap<String, String>,
     /// The C module.
     pub peer: Option<PathBuf>,
     /// Modules of httpd, without `mod_`.
@@ -76,7 +78,8 @@ impl Machine {
             // httpd looks for a relative one below its own root.
             .map(|path| fs::canonicalize(&path).unwrap_or(path))
             .or_else(|| facts.wsgi.mod_wsgi.clone());
-        let python = venv.as_deref().and_then(version_of_venv);
+        let python_release = venv.as_deref().and_then(version_of_venv);
+        let python = python_release.as_deref().and_then(read_version);
         let python = python.or_else(|| {
             facts.wsgi.daemons.iter().chain(&facts.wsgi.engines).filter_map(|version| read_version(version)).max()
         });
@@ -87,6 +90,7 @@ impl Machine {
             root,
             user: user.unwrap_or_else(|| Account::current().name),
             python: python.unwrap_or((3, 11)),
+            python_release,
             engines: facts.wsgi.daemons.iter().chain(&facts.wsgi.engines).cloned().collect(),
             packages: venv.as_deref().map(packages).unwrap_or_default(),
             venv,
@@ -136,11 +140,12 @@ fn read_version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn version_of_venv(venv: &Path) -> Option<(u32, u32)> {
+fn version_of_venv(venv: &Path) -> Option<String> {
     let text = fs::read_to_string(venv.join("pyvenv.cfg")).ok()?;
     text.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
-        matches!(key.trim(), "version" | "version_info").then(|| read_version(value)).flatten()
+        let is_version = matches!(key.trim(), "version" | "version_info") && read_version(value).is_some();
+        is_version.then(|| value.trim().to_owned())
     })
 }
 
@@ -150,9 +155,9 @@ pub fn normalised(name: &str) -> String {
     name.to_lowercase().replace(['_', '.'], "-")
 }
 
-/// The distributions of an environment.
-fn packages(venv: &Path) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// The distributions of an environment with their versions.
+fn packages(venv: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
     for version in fs::read_dir(venv.join("lib")).into_iter().flatten().flatten() {
         for entry in fs::read_dir(version.path().join("site-packages")).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -160,15 +165,15 @@ fn packages(venv: &Path) -> BTreeSet<String> {
                 .extension()
                 .and_then(OsStr::to_str)
                 .is_some_and(|ending| ending == "dist-info" || ending == "egg-info");
-            if distribution
-                && let Some(stem) = path.file_stem().and_then(OsStr::to_str)
-                && let Some(name) = stem.split('-').next()
-            {
-                names.insert(normalised(name));
+            if distribution && let Some(stem) = path.file_stem().and_then(OsStr::to_str) {
+                // NAME-VERSION, and for eggs also the version of Python.
+                let mut parts = stem.split('-');
+                let name = parts.next().unwrap_or_default();
+                found.insert(normalised(name), parts.next().unwrap_or_default().to_owned());
             }
         }
     }
-    names
+    found
 }
 
 #[cfg(test)]
@@ -183,8 +188,9 @@ mod tests {
             fs::create_dir_all(site.join(name)).unwrap();
         }
         fs::write(venv.path().join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.12.4\n").unwrap();
-        let names = packages(venv.path());
-        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["flask-login", "zope-interface"]);
-        assert_eq!(version_of_venv(venv.path()), Some((3, 12)));
+        let found = packages(venv.path());
+        let found: Vec<_> = found.iter().map(|(name, version)| (name.as_str(), version.as_str())).collect();
+        assert_eq!(found, [("flask-login", "0.6"), ("zope-interface", "5")]);
+        assert_eq!(version_of_venv(venv.path()).as_deref(), Some("3.12.4"));
     }
 }

@@ -20,5 +20,6 @@ mod run;
 mod schedule;
 mod space;
 mod stacks;
+pub mod stamp;
 
 pub use run::{run, up};

@@ -8,6 +8,8 @@ use std::time::Duration;
 use confgen::document::Span;
 use serde::Serialize;
 
+use super::stamp::Stamp;
+use crate::scenario::load::Loaded;
 use crate::scenario::schema::{Axes, Expectation, StepKind};
 use crate::scenario::value::Value;
 
@@ -131,6 +133,13 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Where in a scenario it is, if it is about a place there.
+    #[must_use]
+    pub fn span(&self, scenario: &Loaded) -> Option<Span> {
+        let of_pointer = || scenario.locate(&self.pointer, self.within.as_ref());
+        self.place.clone().or_else(|| (!self.pointer.is_empty()).then(of_pointer))
+    }
+
     /// A failure with nothing but its line.
     pub fn new(kind: FailureKind, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -233,6 +242,8 @@ pub struct CellOutcome {
 /// What came of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RunOutcome {
+    /// With what it was done.
+    pub stamp: Stamp,
     /// Every cell of the plan that was reached, in the plan's order.
     pub cells: Vec<CellOutcome>,
     /// From the first cell's start to the last one's end.

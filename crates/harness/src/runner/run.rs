@@ -14,6 +14,7 @@ use super::options::RunOptions;
 use super::outcome::{CellOutcome, Failure, RunOutcome};
 use super::plan::{Cell, Plan};
 use super::schedule::{Entry, Schedule};
+use super::stamp::Stamp;
 use crate::steps::wire::Limit;
 
 /// How often a server that is kept up is looked at.
@@ -22,6 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Runs a plan. What happens is told as events; the outcome is returned too.
 pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, events: &Events) -> RunOutcome {
     let started = Instant::now();
+    let stamp = Stamp::of(surroundings.machine, surroundings.facts);
     let jobs = options.jobs.max(1);
     events.send(Event::RunStarted { jobs });
     let results: Mutex<Vec<Option<CellOutcome>>> = Mutex::new(vec![None; plan.cells.len()]);
@@ -45,6 +47,7 @@ pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, ev
     let (cancelled, exhausted) = (AtomicBool::new(false), AtomicBool::new(false));
     let context = Context {
         surroundings,
+        stamp: &stamp,
         options,
         events,
         interrupted: &interrupted,
@@ -71,7 +74,8 @@ pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, ev
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cells: Vec<CellOutcome> = results.into_iter().flatten().collect();
     let not_run = plan.cells.len() - cells.len();
-    let outcome = RunOutcome { cells, elapsed: started.elapsed(), interrupted: options.interrupt.is_raised(), not_run };
+    let (elapsed, interrupted) = (started.elapsed(), options.interrupt.is_raised());
+    let outcome = RunOutcome { stamp, cells, elapsed, interrupted, not_run };
     events.send(Event::RunFinished { outcome: Arc::new(outcome.clone()) });
     outcome
 }
@@ -120,9 +124,9 @@ pub fn up(
 ) -> Result<(), Vec<Failure>> {
     let flag = options.interrupt.flag();
     let limit = Limit::new(Instant::now() + cell.timeout, &flag);
-    let arranged = arrange::arrange(cell, &surroundings, limit, false).map_err(arrange::NotArranged::into_failures)?;
+    let arranged = arrange::arrange(cell, &surroundings, limit, false).map_err(|error| error.into_parts().0)?;
     events.send(Event::ServerReady { cell: index, url: arranged.url.clone(), after: arranged.started_in });
-    events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.root.path().to_owned() });
+    events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.rendered.root.path().to_owned() });
     while !options.interrupt.is_raised() && arranged.stage.with_server(Instance::is_alive).unwrap_or(false) {
         std::thread::sleep(LOOK);
     }

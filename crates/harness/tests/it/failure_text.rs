@@ -11,6 +11,7 @@ use harness::runner::event::Event;
 use harness::runner::history::History;
 use harness::runner::outcome::{CellOutcome, Failure, FailureKind, RunOutcome, Verdict};
 use harness::runner::plan::{Plan, Selection, plan};
+use harness::runner::stamp::Stamp;
 use harness::scenario::expression::Scope;
 use harness::scenario::load::load_text;
 use harness::scenario::schema::Check;
@@ -106,7 +107,13 @@ fn lines_and_summary() {
         cell.failures.clear();
     }
     cells[2].skipped = Some("must run as root".to_owned());
-    let run = RunOutcome { cells, elapsed: Duration::from_millis(1500), interrupted: false, not_run: 0 };
+    let run = RunOutcome {
+        stamp: Stamp::default(),
+        cells,
+        elapsed: Duration::from_millis(1500),
+        interrupted: false,
+        not_run: 0,
+    };
     let mut text = Vec::new();
     let mut lines = Lines::new(&mut text, Style::Plain);
     for (cell, outcome) in run.cells.iter().enumerate() {

@@ -186,3 +186,69 @@ fn a_server_is_kept_up() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(std::net::TcpStream::connect(address).is_err(), "the server is gone");
 }
+
+/// The names of the attributes of an element's first occurrence.
+fn attributes<'x>(xml: &'x str, element: &str) -> Vec<&'x str> {
+    let start = xml.find(&format!("<{element} ")).unwrap_or_else(|| panic!("no {element} in {xml}"));
+    let tag = &xml[start..start + xml[start..].find('>').unwrap()];
+    tag.split("=\"")
+        .filter_map(|part| part.rsplit(' ').next())
+        .filter(|name| tag.contains(&format!(" {name}=\"")))
+        .collect()
+}
+
+#[test]
+fn reports_say_with_what_a_run_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (json, junit) = (folder.path().join("r.json"), folder.path().join("r.xml"));
+    let file = scenario(folder.path(), "good bye ");
+    let mut command = harness();
+    command.arg("run").arg(&file).arg("--json").arg(&json).arg("--junit").arg(&junit);
+    assert_eq!(command.output().unwrap().status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let machine = &report["machine"];
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    assert_eq!(machine["kernel"], kernel.trim());
+    assert!(machine["httpd"].as_str().unwrap().starts_with("2.4."), "{machine}");
+    assert!(machine["packages"].is_object() && machine["started"].as_str().unwrap().starts_with("20"), "{machine}");
+    assert_eq!(report["cells"][0]["failures"][0]["line"], 10);
+    let xml = fs::read_to_string(junit).unwrap();
+    // What the schema of Jenkins allows, and the order in which it is written here.
+    assert_eq!(attributes(&xml, "testsuites"), ["name", "tests", "failures", "errors", "time"]);
+    assert_eq!(
+        attributes(&xml, "testsuite"),
+        ["name", "tests", "errors", "failures", "time", "skipped", "timestamp", "hostname", "file"]
+    );
+    assert_eq!(attributes(&xml, "testcase"), ["name", "classname", "time"]);
+    assert!(xml.contains(&format!("<property name=\"kernel\" value=\"{}\"/>", kernel.trim())), "{xml}");
+    assert!(xml.contains(&format!("message=\"UNEXPECTED: {}:10: ", file.display())), "{xml}");
+}
+
+#[test]
+fn the_bundle_of_a_refused_start_has_what_was_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = scenario(folder.path(), "hello ");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replace("  sites:", "  raw: [{at: server.end, text: \"LoadModule no_module /nonexistent.so\"}]\n  sites:"),
+    )
+    .unwrap();
+    let artifacts = folder.path().join("artifacts");
+    let mut command = harness();
+    command.arg("run").arg(&file).args(["--cell", "mpm=event"]).arg("--artifacts").arg(&artifacts);
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let bundle = artifacts.join("static-file_default_mpm=event");
+    let config = fs::read_to_string(bundle.join("httpd.conf")).unwrap();
+    let line = config.lines().position(|line| line.contains("no_module")).unwrap() + 1;
+    assert!(text.contains(&format!("line {line} of httpd.conf: LoadModule no_module /nonexistent.so")), "{text}");
+    // The folder of the cell is gone.
+    assert!(!text.contains("/cg-"), "{text}");
+    let versions: serde_json::Value = serde_json::from_slice(&fs::read(bundle.join("versions.json")).unwrap()).unwrap();
+    assert!(versions["httpd"].as_str().unwrap().starts_with("2.4."), "{versions}");
+    let environment = fs::read_to_string(bundle.join("environment.json")).unwrap();
+    assert!(environment.contains("PATH"), "{environment}");
+    assert!(bundle.join("logs").is_dir());
+}

@@ -48,7 +48,7 @@ pub(super) fn unmet(needs: &Needs, python: PythonTag, machine: &Machine) -> Opti
                 machine.python_text()
             ));
         }
-        if !machine.packages.contains(&normalised(package)) {
+        if !machine.packages.contains_key(&normalised(package)) {
             return Some(match &machine.venv {
                 Some(venv) => format!("the Python package {package} is not installed in {}", venv.display()),
                 None => format!("the Python package {package} is not installed: there is no environment (--venv)"),

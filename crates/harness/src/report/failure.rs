@@ -1,5 +1,7 @@
 //! What a failed cell looks like: the place in the scenario with a caret, the operands, the log's end, and how to repeat it.
 
+use std::collections::HashMap;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Snippet, normalize_untrusted_str};
 use confgen::diagnostic::Style;
 
@@ -13,7 +15,17 @@ use crate::shell::word;
 const SHOWN: usize = 400;
 
 /// How many lines of the error log are shown.
-const LOG_LINES: usize = 20;
+const LOG_LINES: usize = 10;
+
+/// How many lines the failures of a cell may take, so that a cell does not take more than a screen; the first failure is shown in
+/// any case.
+const FAILURE_LINES: usize = 30;
+
+/// How many failures beyond that are named.
+const BRIEF: usize = 8;
+
+/// How many notes of a failure are shown.
+const NOTES: usize = 8;
 
 /// Shows failures.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +38,7 @@ impl Failures {
     /// Everything about a failed cell.
     #[must_use]
     pub fn cell(&self, cell: &Cell, outcome: &CellOutcome) -> String {
-        let mut text = String::new();
-        for failure in &outcome.failures {
-            text.push_str(&self.failure(cell, failure));
-            text.push('\n');
-        }
+        let mut text = self.all(cell, &outcome.failures);
         let curl = outcome
             .steps
             .iter()
@@ -54,6 +62,40 @@ impl Failures {
         text
     }
 
+    /// Failures, those that are alike shown once, as far as they go on a screen.
+    #[must_use]
+    pub fn all(&self, cell: &Cell, failures: &[Failure]) -> String {
+        let mut kinds: Vec<(&Failure, usize)> = Vec::new();
+        let mut known: HashMap<_, usize> = HashMap::new();
+        for failure in failures {
+            let place = known.entry((failure.kind, &failure.message, &failure.pointer, &failure.within));
+            let place = *place.or_insert(kinds.len());
+            if place == kinds.len() {
+                kinds.push((failure, 0));
+            }
+            kinds[place].1 += 1;
+        }
+        let mut text = String::new();
+        for (position, (failure, count)) in kinds.iter().enumerate() {
+            let mut shown = (*failure).clone();
+            let more = shown.notes.len().saturating_sub(NOTES);
+            if more > 1 {
+                shown.notes.truncate(NOTES);
+                shown.notes.push(format!("and {more} more lines like these; --artifacts DIR keeps them all"));
+            }
+            if *count > 1 {
+                shown.notes.push(format!("{} more failures are like this one", count - 1));
+            }
+            let block = self.failure(cell, &shown) + "\n";
+            if position > 0 && text.lines().count() + block.lines().count() > FAILURE_LINES {
+                text.push_str(&brief(&kinds[position..]));
+                break;
+            }
+            text.push_str(&block);
+        }
+        text
+    }
+
     /// One failure.
     #[must_use]
     pub fn failure(&self, cell: &Cell, failure: &Failure) -> String {
@@ -73,6 +115,20 @@ impl Failures {
         }
         renderer(self.style).render(&[group]) + "\n"
     }
+}
+
+/// Failures for which there is no more room: a line for each.
+fn brief(kinds: &[(&Failure, usize)]) -> String {
+    let mut text = String::new();
+    for (failure, count) in kinds.iter().take(BRIEF) {
+        let times = if *count > 1 { format!("  ({count} times)") } else { String::new() };
+        text.push_str(&format!("error: {}{times}\n", visible(failure.message.lines().next().unwrap_or_default())));
+    }
+    let left: usize = kinds.iter().skip(BRIEF).map(|(_, count)| count).sum();
+    if left > 0 {
+        text.push_str(&format!("and {left} more failures; --artifacts DIR keeps them all\n"));
+    }
+    text + "\n"
 }
 
 /// The operands, one below the other. The two sides of a comparison say what they are the value of.

@@ -1,15 +1,18 @@
 //! Plain lines: one for each cell, the failures below it.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style as Colour};
 use confgen::diagnostic::Style;
 
 use super::{Failures, Reporter};
 use crate::runner::event::Event;
-use crate::runner::outcome::{CellOutcome, Verdict};
+use crate::runner::outcome::{CellOutcome, Failure, Verdict};
 use crate::runner::plan::Plan;
 use crate::scenario::quantity::Time;
+use crate::shell::word;
 
 /// Writes lines.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ impl<W: Write> Lines<W> {
 }
 
 /// The verdict as a word of equal width, coloured by what it means for the run.
-pub(super) fn word(verdict: Verdict, style: Style) -> String {
+pub(super) fn verdict_word(verdict: Verdict, style: Style) -> String {
     let padded = format!("{:10}", verdict.word());
     let colour = match verdict {
         Verdict::Reproduced | Verdict::Healthy => AnsiColor::Green,
@@ -50,7 +53,27 @@ pub(super) fn line(outcome: &CellOutcome, style: Style) -> String {
     };
     let expected =
         if outcome.verdict.failed() { format!("  (expected: {})", outcome.expected.name()) } else { String::new() };
-    format!("{}  {}  {rest}{expected}", word(outcome.verdict, style), outcome.id)
+    format!("{}  {}  {rest}{expected}", verdict_word(outcome.verdict, style), outcome.id)
+}
+
+/// A server that is kept: why, and how to look at it.
+pub(super) fn held(plan: &Plan, cell: usize, url: &str, dir: &Path, failures: &[Failure], style: Style) -> String {
+    let Some(cell) = plan.cells.get(cell) else { return String::new() };
+    let mut text = String::new();
+    if !failures.is_empty() {
+        let _ = writeln!(text, "{} fails:\n\n{}", cell.id, Failures { style }.all(cell, failures));
+    }
+    let _ = writeln!(
+        text,
+        "{} is kept at {url}, its files are in {}; Ctrl-C ends it and removes them",
+        cell.id,
+        dir.display()
+    );
+    if !failures.is_empty() {
+        let log = dir.join("logs/error.log");
+        let _ = writeln!(text, "  look:  curl -i {url}\n         less {}", word(&log.display().to_string()));
+    }
+    text
 }
 
 /// Everything about a cell that ended.
@@ -73,9 +96,8 @@ impl<W: Write> Reporter for Lines<W> {
             Event::CellFinished { cell, outcome } => {
                 self.out.write_all(block(plan, *cell, outcome, self.style).as_bytes())?
             }
-            Event::Held { cell, url, dir } => {
-                let name = plan.cells.get(*cell).map(|cell| cell.id.to_string()).unwrap_or_default();
-                writeln!(self.out, "{name} is kept at {url}, its files are in {}; Ctrl-C ends it", dir.display())?;
+            Event::Held { cell, url, dir, failures } => {
+                self.out.write_all(held(plan, *cell, url, dir, failures, self.style).as_bytes())?;
             }
             _ => return Ok(()),
         }

@@ -60,12 +60,9 @@ impl Reporter for Live {
                 self.bar.println(lines::block(plan, *cell, outcome, self.style).trim_end_matches('\n'));
                 self.bar.inc(1);
             }
-            Event::Held { cell, url, dir } => {
-                self.bar.println(format!(
-                    "{} is kept at {url}, its files are in {}; Ctrl-C ends it",
-                    name(cell),
-                    dir.display()
-                ));
+            Event::Held { cell, url, dir, failures } => {
+                let text = lines::held(plan, *cell, url, dir, failures, self.style);
+                self.bar.println(text.trim_end_matches('\n'));
             }
             Event::RunFinished { .. } => {
                 self.bar.finish_and_clear();

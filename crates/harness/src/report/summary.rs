@@ -46,7 +46,8 @@ pub fn summary(plan: &Plan, outcome: &RunOutcome, style: Style) -> String {
         for cell in &failed {
             let repeat =
                 plan.cells.iter().find(|planned| planned.id == cell.id).map(repeat_command).unwrap_or_default();
-            let _ = writeln!(text, "  {}  {}\n              {repeat}", lines::word(cell.verdict, style), cell.id);
+            let _ =
+                writeln!(text, "  {}  {}\n              {repeat}", lines::verdict_word(cell.verdict, style), cell.id);
             if let Some(first) = cell.failures.first() {
                 let _ = writeln!(text, "              {}", first_line(&first.message));
             }

@@ -79,8 +79,8 @@ impl Context<'_> {
     }
 }
 
-/// Runs a cell; nothing comes of one that was interrupted.
-pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<CellOutcome> {
+/// Runs a cell; nothing comes of one that was interrupted. `on_hold` is called when its server is kept for somebody to look at.
+pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell, on_hold: &dyn Fn()) -> Option<CellOutcome> {
     let started = Instant::now();
     let limit = context.limit(cell, started);
     context.events.send(Event::CellStarted { cell: index });
@@ -106,8 +106,11 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell) -> Option<Ce
     if limit.is_interrupted() {
         return None;
     }
-    if context.options.hold_on_failure && fails_already(cell, &arranged, &record) {
-        hold(context, index, &mut arranged);
+    if context.options.hold_on_failure
+        && let Some(failures) = failing(cell, &arranged, &record)
+    {
+        on_hold();
+        hold(context, index, &arranged, failures);
     }
     let stopped = stop(&arranged, &mut record);
     let verdict = decide(cell, &mut arranged, &mut record, stopped.as_ref());
@@ -268,26 +271,26 @@ fn announced_end(stage: &Stage) -> Option<Failure> {
     Some(failure.note(line.raw).note("no step asked for the end of the server"))
 }
 
-/// Whether the cell will not end as expected, as far as can be said while its server runs.
-fn fails_already(cell: &Cell, arranged: &Arranged, record: &Record) -> bool {
+/// Why the cell will not end as expected, as far as can be said while its server runs.
+fn failing(cell: &Cell, arranged: &Arranged, record: &Record) -> Option<Vec<Failure>> {
+    if !record.failures.is_empty() {
+        return Some(record.failures.clone());
+    }
     let mut scope = arranged.scope.child();
     scope.set("log", log_texts(&arranged.stage));
-    !record.failures.is_empty() || !cell.judge(Vec::new(), &scope).0.passed()
+    let (verdict, failures) = cell.judge(Vec::new(), &scope);
+    (!verdict.passed()).then_some(failures)
 }
 
 /// Keeps the server until the run is interrupted or the server ends.
-fn hold(context: &Context<'_>, index: usize, arranged: &mut Arranged) {
-    context.events.send(Event::Held {
-        cell: index,
-        url: arranged.url.clone(),
-        dir: arranged.rendered.root.path().to_owned(),
-    });
+fn hold(context: &Context<'_>, index: usize, arranged: &Arranged, failures: Vec<Failure>) {
+    let (url, dir) = (arranged.url.clone(), arranged.rendered.root.path().to_owned());
+    context.events.send(Event::Held { cell: index, url, dir, failures: Arc::new(failures) });
     while !context.interrupted.load(Ordering::Relaxed)
         && arranged.stage.with_server(Instance::is_alive).unwrap_or(false)
     {
         std::thread::sleep(HOLD_SLICE);
     }
-    arranged.rendered.root.keep();
 }
 
 /// Stops the server unless a step has done so.

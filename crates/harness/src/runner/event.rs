@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::outcome::{CellOutcome, RunOutcome, StepOutcome};
+use super::outcome::{CellOutcome, Failure, RunOutcome, StepOutcome};
 use crate::scenario::schema::StepKind;
 
 /// Something that happened. `cell` is the index into the plan's cells.
@@ -57,6 +57,8 @@ pub enum Event {
         url: String,
         /// The cell's private folder.
         dir: std::path::PathBuf,
+        /// Why: what has failed, or nothing when it was asked for.
+        failures: Arc<Vec<Failure>>,
     },
     /// A cell ended, or was skipped.
     CellFinished {

@@ -55,17 +55,14 @@ pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, ev
         exhausted: &exhausted,
         deadline: options.timeout.map(|timeout| started + timeout),
     };
+    let course = Course { context: &context, plan, schedule: &schedule, finish: &finish };
     std::thread::scope(|threads| {
         // Threads that live as long as the run: the servers they start are tied to them.
         for number in 0..jobs.min(plan.order.len()) {
-            let worker = || work(&context, plan, &schedule, &finish);
-            if let Err(error) =
-                std::thread::Builder::new().name(format!("cell worker {number}")).spawn_scoped(threads, worker)
-            {
+            if spawn(threads, &course).is_err() {
                 // With fewer workers the run only takes longer; with none it is done here.
                 if number == 0 {
-                    let _ = error;
-                    work(&context, plan, &schedule, &finish);
+                    course.work(&|| ());
                 }
                 break;
             }
@@ -74,39 +71,70 @@ pub fn run(plan: &Plan, surroundings: Surroundings<'_>, options: &RunOptions, ev
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cells: Vec<CellOutcome> = results.into_iter().flatten().collect();
     let not_run = plan.cells.len() - cells.len();
-    let (elapsed, interrupted) = (started.elapsed(), options.interrupt.is_raised());
+    // An interrupt that only ended the servers which were kept after a failure has interrupted no cell.
+    let (elapsed, interrupted) = (started.elapsed(), options.interrupt.is_raised() && not_run > 0);
     let outcome = RunOutcome { stamp, cells, elapsed, interrupted, not_run };
     events.send(Event::RunFinished { outcome: Arc::new(outcome.clone()) });
     outcome
 }
 
-/// Runs cells until there are none left for this worker.
-fn work(context: &Context<'_>, plan: &Plan, schedule: &Schedule, finish: &impl Fn(usize, CellOutcome)) {
-    while let Some(ticket) = schedule.next() {
-        let Some(planned) = plan.cells.get(ticket.cell) else { continue };
-        let over = context.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if over || context.options.interrupt.is_raised() {
-            schedule.close();
-            return;
-        }
-        let began = Instant::now();
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| cell::run(context, ticket.cell, planned))).unwrap_or_else(|panic| {
-                let text = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or_else(|| panic.downcast_ref::<&str>().copied());
-                Some(cell::panicked(planned, text.unwrap_or("a panic without a message"), began.elapsed()))
-            });
-        let Some(outcome) = outcome else {
-            schedule.close();
-            return;
-        };
-        let failed = outcome.verdict.failed();
-        finish(ticket.cell, outcome);
-        if context.exhausted.load(Ordering::SeqCst) || (failed && context.options.fail_fast) {
-            context.cancelled.store(true, Ordering::Relaxed);
-            schedule.close();
+/// What all workers share.
+struct Course<'a> {
+    context: &'a Context<'a>,
+    plan: &'a Plan,
+    schedule: &'a Schedule,
+    finish: &'a (dyn Fn(usize, CellOutcome) + Sync),
+}
+
+/// Starts a worker. One that keeps a server after a failure is replaced by another one.
+fn spawn<'scope, 'env>(
+    threads: &'scope std::thread::Scope<'scope, 'env>,
+    course: &'env Course<'env>,
+) -> std::io::Result<()> {
+    let another = move || {
+        // Without it, the other workers go on.
+        let _ = spawn(threads, course);
+    };
+    let worker = move || course.work(&another);
+    std::thread::Builder::new().name("cell worker".to_owned()).spawn_scoped(threads, worker).map(drop)
+}
+
+impl Course<'_> {
+    /// Runs cells until there are none left for this worker. `replace` starts another worker.
+    fn work(&self, replace: &dyn Fn()) {
+        let Self { context, plan, schedule, finish } = self;
+        while let Some(ticket) = schedule.next() {
+            let index = ticket.cell;
+            let Some(planned) = plan.cells.get(index) else { continue };
+            let ticket = std::cell::Cell::new(Some(ticket));
+            let on_hold = || {
+                drop(ticket.take());
+                replace();
+            };
+            let over = context.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if over || context.options.interrupt.is_raised() {
+                schedule.close();
+                return;
+            }
+            let began = Instant::now();
+            let outcome = catch_unwind(AssertUnwindSafe(|| cell::run(context, index, planned, &on_hold)))
+                .unwrap_or_else(|panic| {
+                    let text = panic
+                        .downcast_ref::<String>()
+                        .map(String::as_str)
+                        .or_else(|| panic.downcast_ref::<&str>().copied());
+                    Some(cell::panicked(planned, text.unwrap_or("a panic without a message"), began.elapsed()))
+                });
+            let Some(outcome) = outcome else {
+                schedule.close();
+                return;
+            };
+            let failed = outcome.verdict.failed();
+            finish(index, outcome);
+            if context.exhausted.load(Ordering::SeqCst) || (failed && context.options.fail_fast) {
+                context.cancelled.store(true, Ordering::Relaxed);
+                schedule.close();
+            }
         }
     }
 }
@@ -126,7 +154,12 @@ pub fn up(
     let limit = Limit::new(Instant::now() + cell.timeout, &flag);
     let arranged = arrange::arrange(cell, &surroundings, limit, false).map_err(|error| error.into_parts().0)?;
     events.send(Event::ServerReady { cell: index, url: arranged.url.clone(), after: arranged.started_in });
-    events.send(Event::Held { cell: index, url: arranged.url.clone(), dir: arranged.rendered.root.path().to_owned() });
+    events.send(Event::Held {
+        cell: index,
+        url: arranged.url.clone(),
+        dir: arranged.rendered.root.path().to_owned(),
+        failures: Arc::default(),
+    });
     while !options.interrupt.is_raised() && arranged.stage.with_server(Instance::is_alive).unwrap_or(false) {
         std::thread::sleep(LOOK);
     }

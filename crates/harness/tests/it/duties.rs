@@ -429,3 +429,58 @@ fn a_large_body_takes_no_memory() {
     let most = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
     assert!(most < 150 << 10, "{most} KiB");
 }
+
+#[test]
+fn failures_that_are_alike_take_one_place() {
+    let request = "{http: {get: /none.txt}, check: {status: 200, body: hello}}";
+    let steps = format!("  - {{id: a, concurrent: {{n: 4, times: 50, each: {request}}}}}");
+    let (code, text, failures, report) = run("healthy: [a.ok]", &steps);
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(failures.len(), 400, "the report has all of them: {text}");
+    assert!(report["cells"][0]["failures"][399]["notes"].to_string().contains("client 3"));
+    assert!(text.lines().count() < 60, "{} lines:\n{text}", text.lines().count());
+    assert!(text.contains("199 more failures are like this one"), "{text}");
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the output of a program that goes on is read, which assert_cmd does not do"
+)]
+fn a_server_that_is_kept_after_a_failure_says_why_and_holds_up_nothing() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let work = folder.path().join("work");
+    fs::create_dir(&work).unwrap();
+    let file = scenario(
+        folder.path(),
+        "matrix: {mode: [daemon, embedded]}\nhealthy: [a.status == 201]",
+        "  - {id: a, http: {get: /a.txt}}",
+    );
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_harness"));
+    command
+        .args(["run", "--hold-on-failure", "--jobs", "1", "--work"])
+        .arg(&work)
+        .arg(&file)
+        .env("HOME", "/nonexistent");
+    command.env_remove("HARNESS_VENV").env_remove("HARNESS_PEER").stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut text = String::new();
+    // One slot, and two servers that are kept.
+    for mode in ["daemon", "embedded"] {
+        let last =
+            lines.by_ref().inspect(|line| text = format!("{text}{line}\n")).find(|line| line.contains("error.log"));
+        assert!(last.is_some_and(|line| line.trim_start().starts_with("less ")), "{text}");
+        assert!(text.contains(&format!("duties/default[mode={mode}] is kept at http://127.0.0.1:")), "{text}");
+    }
+    assert!(text.find("`a.status == 201` does not hold").unwrap() < text.find("is kept at").unwrap(), "{text}");
+    assert!(fs::read_dir(&work).unwrap().count() >= 2);
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    text.extend(lines.map(|line| line + "\n"));
+    // All cells have been run: what they showed counts.
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
+    assert!(text.contains("0 passed, 2 failed, 0 skipped"), "{text}");
+    assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "nothing is left");
+}

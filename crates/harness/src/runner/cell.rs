@@ -191,7 +191,8 @@ fn act(
         }
         if limit.left().is_zero() {
             let mut failure = Failure::new(FailureKind::Timeout, &step.pointer, expiry(context, cell));
-            failure.notes = stage.with_server(stacks::dump).unwrap_or_default();
+            failure.notes =
+                stage.with_server(|server| stacks::dump(server, stage.log_path(LogFile::Error))).unwrap_or_default();
             record.failures.push(failure);
             return;
         }
@@ -315,7 +316,8 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
         }
     }
     let mut notes = Vec::new();
-    let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| notes = stacks::dump(server));
+    let log = arranged.stage.log_path(LogFile::Error);
+    let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| notes = stacks::dump(server, log));
     match stopped {
         Ok(summary) => {
             record.server += summary.duration;

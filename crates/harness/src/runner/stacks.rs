@@ -1,10 +1,11 @@
 //! What processes are doing, for the report on something that took too long.
 
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use confgen::httpd::{Instance, Signal, Stat, process};
+use confgen::httpd::{Instance, LogLine, LogTail, Signal, Stat, process};
 
 use crate::steps::exec;
 use crate::steps::wire::Limit;
@@ -15,6 +16,13 @@ const WHOLE: Duration = Duration::from_secs(10);
 /// The longest time for one process.
 const EACH: Duration = Duration::from_secs(4);
 
+/// How long processes may take to log their stacks.
+const TELLING: Duration = Duration::from_secs(2);
+
+/// How the lines about stacks begin, and the last one of a process.
+const STACK_LINES: &[&str] = &["Thread ", "called from "];
+const LAST_LINE: &str = "These are all Python threads of daemon process";
+
 /// How many processes are looked at.
 const MOST_PROCESSES: usize = 6;
 
@@ -24,14 +32,23 @@ const STOPPED: char = 'T';
 /// How many lines of a debugger's output are kept per process.
 const MOST_LINES: usize = 120;
 
-/// Native and Python stacks of a server's processes. Daemon processes come first, as the application is there.
-pub(super) fn dump(server: &Instance) -> Vec<String> {
-    let mut processes: Vec<Stat> = server.daemons().into_iter().map(|daemon| daemon.stat).collect();
+/// What a server's processes are doing: Python code first, and native stacks last.
+///
+/// Our own daemon processes log what they serve and where their Python code is when they are asked to. For others py-spy is asked.
+pub(super) fn dump(server: &Instance, error_log: &Path) -> Vec<String> {
+    let daemons: Vec<Stat> = server.daemons().into_iter().map(|daemon| daemon.stat).collect();
+    let (own, others): (Vec<Stat>, Vec<Stat>) =
+        daemons.iter().filter(|stat| !stat.is_zombie()).cloned().partition(|stat| shows_stacks(stat.pid));
+    let mut lines = told_by(&own, error_log);
+    let mut processes = daemons;
     processes.extend(server.children());
     processes.extend(process::stat(server.pid()));
     processes.retain(|stat| !stat.is_zombie());
     let end = Instant::now() + WHOLE;
-    let mut lines = Vec::new();
+    let beside = others.into_iter().chain(server.children()).filter(|stat| !stat.is_zombie());
+    for stat in beside.take(MOST_PROCESSES) {
+        lines.extend(debugger("Python", "py-spy", &["dump", "--pid"], &stat, end));
+    }
     for stat in processes.iter().take(MOST_PROCESSES) {
         lines.push(format!(
             "process {} ({}), state {}, {} threads",
@@ -41,21 +58,53 @@ pub(super) fn dump(server: &Instance) -> Vec<String> {
             stat.threads
         ));
         lines.extend(kernel(stat.pid));
-        for (what, program, arguments) in [
-            (
-                "native",
-                "gdb",
-                vec!["-nx", "-batch", "-ex", "set pagination off", "-ex", "thread apply all backtrace 24", "-p"],
-            ),
-            ("Python", "py-spy", vec!["dump", "--pid"]),
-        ] {
-            lines.extend(debugger(what, program, &arguments, stat, end));
-        }
+        let arguments = ["-nx", "-batch", "-ex", "set pagination off", "-ex", "thread apply all backtrace 24", "-p"];
+        lines.extend(debugger("native", "gdb", &arguments, stat, end));
     }
     if processes.len() > MOST_PROCESSES {
         lines.push(format!("and {} more processes", processes.len() - MOST_PROCESSES));
     }
     lines
+}
+
+/// Whether a process is a daemon process of our own, which logs its stacks on SIGQUIT. Others would end.
+fn shows_stacks(pid: u32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"wsgi-daemon-"))
+}
+
+/// What processes log about themselves.
+fn told_by(processes: &[Stat], error_log: &Path) -> Vec<String> {
+    let mut log = LogTail::from_start(error_log);
+    log.skip_to(fs::metadata(error_log).map_or(0, |metadata| metadata.len()));
+    let asked: Vec<u32> = processes
+        .iter()
+        .filter(|stat| process::Handle::open(stat.pid).and_then(|handle| handle.signal(Signal::SIGQUIT)).is_ok())
+        .map(|stat| stat.pid)
+        .collect();
+    let mut lines: Vec<LogLine> = Vec::new();
+    let ended = |lines: &[LogLine], pid: u32| {
+        lines.iter().any(|line| line.pid == Some(pid) && line.message.starts_with(LAST_LINE))
+    };
+    let end = Instant::now() + TELLING;
+    while !asked.iter().all(|pid| ended(&lines, *pid)) && Instant::now() < end {
+        match log.wait_for(end.saturating_duration_since(Instant::now()), |line| line.message.starts_with(LAST_LINE)) {
+            Ok((_, more)) => lines.extend(more),
+            Err(_) => break,
+        }
+    }
+    let mut told = Vec::new();
+    for pid in asked {
+        let own = lines.iter().filter(|line| line.pid == Some(pid));
+        let own: Vec<&LogLine> =
+            own.filter(|line| STACK_LINES.iter().any(|start| line.message.starts_with(start))).collect();
+        told.push(format!("Python code of process {pid}:"));
+        told.extend(own.iter().map(|line| format!("  {}", line.message)));
+        if !ended(&lines, pid) {
+            told.push("  it did not say where its Python code is: C code may keep Python's lock, or its log leaves out notices".to_owned());
+        }
+    }
+    told
 }
 
 /// Lets a process go on that a debugger may have left stopped when it was killed while it attached itself.

@@ -484,3 +484,42 @@ fn a_server_that_is_kept_after_a_failure_says_why_and_holds_up_nothing() {
     assert!(text.contains("0 passed, 2 failed, 0 skipped"), "{text}");
     assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "nothing is left");
 }
+
+#[test]
+fn what_an_application_does_that_takes_too_long_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = module().canonicalize().unwrap();
+    let text = format!(
+        r#"schema: harness/1
+id: sleeper
+title: An application that sleeps
+timeout: 2s
+files:
+  app.wsgi: |
+    import time
+
+    def fall_asleep():
+        time.sleep(600)
+
+    def application(environ, start_response):
+        fall_asleep()
+server:
+  runtime: {{module: {module:?}}}
+  daemons: {{d: {{processes: 1, threads: 2, timeouts: {{shutdown: 1s}}}}}}
+  sites: {{main: {{apps: {{/: {{script: "${{dir}}/app.wsgi", daemon: d}}}}}}}}
+steps:
+  - {{id: a, http: {{get: /bed}}}}
+healthy: [a.ok]
+"#
+    );
+    let file = folder.path().join("sleeper.yaml");
+    fs::write(&file, text).unwrap();
+    let output = harness().arg("run").arg(file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"));
+    let request = at("of daemon process 'd' has been serving GET /bed for");
+    assert!(request < at("line 4, in fall_asleep") && at("in fall_asleep") < at("line 7, in application"), "{text}");
+    assert!(text.lines().count() < 80, "{} lines:\n{text}", text.lines().count());
+    assert!(!text.contains("clone3"), "native stacks are for the bundle: {text}");
+}

@@ -463,7 +463,7 @@ impl Interpreter {
     }
 
     /// Logs the stacks of threads: of all, or of those with these identities.
-    pub(crate) fn dump_stacks(&self, py: Python<'_>, name: impl Fn(u64) -> Option<String>) {
+    pub(crate) fn dump_stacks(&self, py: Python<'_>, level: Level, name: impl Fn(u64) -> Option<String>) {
         let dump = || -> Raise<()> {
             let sys = import(py, c"sys")?;
             let frames = call_method(&sys, c"_current_frames", &[])?;
@@ -473,7 +473,7 @@ impl Interpreter {
                 let ident = shown(&crate::object::list_item(&idents, index)?).parse().unwrap_or(0);
                 let Some(name) = name(ident) else { continue };
                 if let Some(frame) = crate::traceback::by_number(&frames, ident)?.filter(|frame| !is_none(frame)) {
-                    crate::traceback::frames(py, self, &name, frame);
+                    crate::traceback::frames(py, self, level, &name, frame);
                 }
             }
             Ok(())

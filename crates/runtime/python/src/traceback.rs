@@ -184,7 +184,7 @@ pub(crate) fn stack(py: Python<'_>, interpreter: &'static Interpreter, level: Le
 }
 
 /// Logs the stack of a frame and its callers, as the stack dumps of the timers show it.
-pub(crate) fn frames(py: Python<'_>, interpreter: &Interpreter, thread: &str, frame: Object<'_>) {
+pub(crate) fn frames(py: Python<'_>, interpreter: &Interpreter, level: Level, thread: &str, frame: Object<'_>) {
     let mut frame = frame;
     // Logged at the end, as other threads may run meanwhile and change the frames.
     let mut lines = Vec::new();
@@ -215,7 +215,7 @@ pub(crate) fn frames(py: Python<'_>, interpreter: &Interpreter, thread: &str, fr
         frame = back;
     }
     for line in &lines {
-        interpreter.setting.log_attached(py, Level::Info, line);
+        interpreter.setting.log_attached(py, level, line);
     }
 }
 

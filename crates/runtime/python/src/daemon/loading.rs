@@ -138,7 +138,7 @@ impl Loading {
 pub(super) fn dump_stacks(engine: &'static Engine) {
     let (written, wait) = channel();
     let dump = move || {
-        engine.dump_stacks(Stacks::All);
+        engine.dump_stacks(Stacks::All, Level::Info);
         let _ = written.send(());
     };
     if std::thread::Builder::new().spawn(dump).is_ok() {

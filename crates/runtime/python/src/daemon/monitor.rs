@@ -141,6 +141,11 @@ impl Monitor {
         if caught.has(libc::SIGXCPU) {
             notices.push(Notice::CpuLimit);
         }
+        if caught.has(libc::SIGQUIT)
+            && let Some(watchdog) = &self.watchdog
+        {
+            watchdog.task(Task::ShowStacks);
+        }
         if self.server.has_changed_script() {
             notices.push(Notice::ScriptChanged);
         }

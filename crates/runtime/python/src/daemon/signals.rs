@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use super::fork;
 use super::poller::{self, Wakeup};
 
-/// Handled by the timers.
-const OWN: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU];
+/// Handled by the timers; SIGQUIT has stacks logged.
+const OWN: [i32; 5] = [libc::SIGTERM, libc::SIGINT, libc::SIGUSR1, libc::SIGXCPU, libc::SIGQUIT];
 
 /// Passed on to applications that subscribe to signals.
 const PASSED_ON: [(i32, &str); 2] = [(libc::SIGHUP, "SIGHUP"), (libc::SIGUSR2, "SIGUSR2")];
@@ -58,7 +58,7 @@ pub(super) fn install(wakeup: &'static Wakeup) {
 
 /// Those of the signals handled by the timers that somebody else handles now, for example C code by `sigaction`.
 pub(super) fn taken_over() -> impl Iterator<Item = (i32, &'static str)> {
-    let names = OWN.into_iter().zip(["SIGTERM", "SIGINT", "SIGUSR1", "SIGXCPU"]);
+    let names = OWN.into_iter().zip(["SIGTERM", "SIGINT", "SIGUSR1", "SIGXCPU", "SIGQUIT"]);
     names.filter(|(signal, _)| {
         // SAFETY: a zeroed sigaction is valid, and nothing but the action is asked for.
         let action = unsafe {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wsgi_protocol::keys;
 use wsgi_protocol::launch::Daemon;
@@ -109,6 +109,18 @@ impl Status {
         if let Some(process) = self.process().filter(mine) {
             process.unread.store(u32::try_from(count).unwrap_or(u32::MAX), Ordering::Relaxed);
         }
+    }
+
+    /// The requests that threads serve: the worker from 0, method and path, and how long it has had it.
+    pub(super) fn requests(&self) -> Vec<(u32, String, Duration)> {
+        let now = wall_clock();
+        let served = (0..self.page.threads()).filter_map(|worker| {
+            let thread = self.thread(worker)?;
+            let start = thread.request_start.load(Ordering::Acquire);
+            let age = Duration::from_micros(u64::try_from(now.saturating_sub(start)).unwrap_or(0));
+            (start != 0).then(|| (worker, thread.description(), age))
+        });
+        served.collect()
     }
 
     /// Whether the process wants a successor.

@@ -4,6 +4,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use wsgi_protocol::abi::Level;
+
 use super::server::Server;
 use crate::engine::{Engine, Stacks};
 
@@ -15,6 +17,8 @@ type Signal = (i32, &'static str);
 pub(super) enum Task {
     /// Log the stacks of all Python threads.
     DumpStacks,
+    /// The same for somebody who asked for it: with what the threads serve, and where the operator sees it.
+    ShowStacks,
     /// Log the stack of this worker's request, then raise `RequestTimeout` in it.
     Interrupt {
         /// The worker, from 0.
@@ -105,7 +109,8 @@ fn run(server: &Server, engine: &'static Engine, queue: &Receiver<Task>) {
         let task = queue.recv_timeout(if server.timeouts.deadlock > 0 { period(server) } else { PERIOD });
         server.check_lifelines();
         match task {
-            Ok(Task::DumpStacks) => engine.dump_stacks(Stacks::All),
+            Ok(Task::DumpStacks) => engine.dump_stacks(Stacks::All, Level::Info),
+            Ok(Task::ShowStacks) => show_stacks(server, engine),
             Ok(Task::Interrupt { worker, start }) => interrupt(server, engine, worker, start),
             Err(RecvTimeoutError::Timeout) if server.timeouts.deadlock == 0 => {}
             Err(RecvTimeoutError::Timeout) => engine.probe_gil(),
@@ -122,6 +127,21 @@ fn probe(server: &Server, engine: &'static Engine, ended: &Receiver<()>) {
     }
 }
 
+fn show_stacks(server: &Server, engine: &'static Engine) {
+    let group = &server.group;
+    // What the threads serve is known without the GIL, which somebody may keep.
+    for (worker, request, age) in server.status.requests() {
+        let text = format!(
+            "Thread {} of daemon process '{group}' has been serving {request} for {:.1} s.",
+            worker + 1,
+            age.as_secs_f64()
+        );
+        server.log.say(Level::Notice, &text);
+    }
+    engine.dump_stacks(Stacks::All, Level::Notice);
+    server.log.say(Level::Notice, &format!("These are all Python threads of daemon process '{group}'."));
+}
+
 fn interrupt(server: &Server, engine: &'static Engine, worker: u32, start: u64) {
     let is_meant = || server.board.still_serves(worker, start);
     if !is_meant() {
@@ -133,7 +153,7 @@ fn interrupt(server: &Server, engine: &'static Engine, worker: u32, start: u64) 
         "Dumping stack trace for thread {thread} of daemon process '{group}' which has exceeded request-timeout of \
          {seconds} seconds, before injecting RequestTimeout to unwind it."
     ));
-    engine.dump_stacks(Stacks::Worker(thread));
+    engine.dump_stacks(Stacks::Worker(thread), Level::Info);
     if engine.interrupt(thread, is_meant) {
         server.status.count_interruption();
         server.say(&format!("Injected RequestTimeout into thread {thread} of daemon process '{group}'."));

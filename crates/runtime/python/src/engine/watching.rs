@@ -94,8 +94,8 @@ impl Engine {
         self.all().into_iter().find(|interpreter| interpreter.index == index)
     }
 
-    /// Logs the stacks of Python threads at INFO. Needs the GIL, so it waits as long as C code keeps it.
-    pub fn dump_stacks(&'static self, which: Stacks) {
+    /// Logs the stacks of Python threads. Needs the GIL, so it waits as long as C code keeps it.
+    pub fn dump_stacks(&'static self, which: Stacks, level: Level) {
         let workers: Vec<Arc<Record>> = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for interpreter in self.all() {
             let name = |thread: u64| {
@@ -117,14 +117,14 @@ impl Engine {
             if wanted {
                 if which == Stacks::All {
                     self.setting.log(
-                        Level::Info,
+                        level,
                         &format!(
                             "Dumping stack trace for active Python threads of {} {}.",
                             interpreter.label, self.setting.phrases.in_process
                         ),
                     );
                 }
-                self.visit(interpreter, |py| interpreter.dump_stacks(py, name));
+                self.visit(interpreter, |py| interpreter.dump_stacks(py, level, name));
             }
         }
     }

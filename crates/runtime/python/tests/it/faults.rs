@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use crate::process::{argument, passed};
 use crate::server::{Client, configuration, file, folder, journal, request, start};
+use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::{Import, Python};
 use wsgi_python::engine::Stacks;
 use wsgi_python::gateway::Outcome;
@@ -56,7 +57,7 @@ fn environment_inside() {
         let reply = request(&script, Client::group("late"));
         tell(&format!("outcome {:?}", reply.outcome));
         reply.log.iter().for_each(|line| tell(&line.text));
-        engine.dump_stacks(Stacks::All);
+        engine.dump_stacks(Stacks::All, Level::Info);
         engine.stop("");
     }
     journal("").iter().for_each(|line| tell(&line.text));

@@ -1,6 +1,7 @@
 //! Sub-interpreters, threads, signals.
 
 use crate::server::{Client, check, engine, file, journal, request, serve, with_worker};
+use wsgi_protocol::abi::Level;
 use wsgi_protocol::launch::{Python, Scope};
 use wsgi_python::engine::Stacks;
 use wsgi_python::gateway::Outcome;
@@ -112,7 +113,7 @@ fn an_interrupted_request_is_504_and_the_thread_goes_on() {
     while !engine().interrupt(number, || true) {
         std::thread::yield_now();
     }
-    engine().dump_stacks(Stacks::Worker(number));
+    engine().dump_stacks(Stacks::Worker(number), Level::Info);
     let (stuck, after) = thread.join().expect("serves");
     assert_eq!(stuck.outcome, Outcome::Status(504), "{:#?}", stuck.log);
     assert!(stuck.logged("Request interrupted by RequestTimeout; thread recovered."), "{:#?}", stuck.log);
@@ -131,7 +132,7 @@ fn stacks_of_a_stuck_request_are_shown() {
     let wait = "import builtins, time\ndef application(e, s):\n    while not hasattr(builtins, 'entered'): time.sleep(0.01)\n    \
                 builtins.entered.wait(10)\n    s('200 OK', [])\n    return []\n";
     serve(wait, Client::group("blocked"));
-    engine().dump_stacks(Stacks::All);
+    engine().dump_stacks(Stacks::All, Level::Info);
     assert!(!journal(", in stuck_here").is_empty(), "the frame is in the dump");
     assert!(
         journal("Thread ").iter().any(|line| line.text.contains(" executing file \"")),

@@ -93,7 +93,7 @@ fn send(
     };
     match bytes.drip() {
         None => {
-            connection.send(&bytes.to_bytes());
+            connection.send_from(bytes.reader());
             connection.flush(limit)?;
         }
         Some(pause) => {
@@ -169,7 +169,7 @@ fn read(
 
 /// Every response in what was received.
 fn responses(step: &Raw, received: &[u8], closed: bool) -> (Vec<u16>, Option<Response>) {
-    let head = first_bytes(step).starts_with(b"HEAD ");
+    let head = first_bytes(step).is_some_and(|bytes| bytes.starts_with(b"HEAD "));
     let mut rest = received.to_vec();
     let mut statuses = Vec::new();
     let mut first = None;
@@ -190,14 +190,15 @@ fn responses(step: &Raw, received: &[u8], closed: bool) -> (Vec<u16>, Option<Res
     (statuses, first)
 }
 
-fn first_bytes(step: &Raw) -> Vec<u8> {
+/// What is sent first.
+fn first_bytes(step: &Raw) -> Option<&Bytes> {
     let exchanged = || {
         step.exchange.iter().find_map(|exchange| match exchange {
-            Exchange::Send(bytes) => Some(bytes.to_bytes()),
+            Exchange::Send(bytes) => Some(bytes),
             _ => None,
         })
     };
-    step.send.as_ref().map(Bytes::to_bytes).or_else(exchanged).unwrap_or_default()
+    step.send.as_ref().or_else(exchanged)
 }
 
 fn produce(step: &Raw, dialogue: &Dialogue) -> Produced {

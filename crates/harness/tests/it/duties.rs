@@ -424,10 +424,43 @@ fn a_large_body_takes_no_memory() {
     let steps = format!(
         "  - {{id: a, http: {{post: /a.txt, {part}}}, soft: true}}\n  - {{id: b, http: {{post: /a.txt, bytes: 256MiB}}, soft: true}}"
     );
-    let (code, text, failures, _) = run("healthy: [a.status == 200, b.status == 200]", &steps);
+    let steps = steps
+        + "\n  - id: c\n    soft: true\n    raw:\n      exchange:\n        - send: {text: \"POST /a.txt HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: 268435456\\r\\n\\r\\n\"}\n        \
+           - send: {text: 0123456789abcdef, times: 16777216}\n        - read: response";
+    let (code, text, failures, _) = run("healthy: [a.status == 200, b.status == 200, c.status == 200]", &steps);
     assert_eq!((code, failures), (Some(0), Vec::new()), "{text}");
     let most = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();
     assert!(most < 150 << 10, "{most} KiB");
+}
+
+#[test]
+fn a_body_that_was_not_read_before_the_answer_does_not_disturb_the_next_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = module().canonicalize().unwrap();
+    let text = format!(
+        r#"schema: harness/1
+id: early
+title: An application that answers before it reads
+files:
+  app.wsgi: |
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "2")])
+        yield b"ok"
+server:
+  server: {{mpm: prefork}}
+  runtime: {{module: {module:?}}}
+  sites: {{main: {{apps: {{/: {{script: "${{dir}}/app.wsgi"}}}}}}}}
+steps:
+  - {{id: a, http: {{post: /, bytes: 16MiB, connection: one}}, check: {{status: 200, body: ok}}}}
+  - {{id: b, http: {{get: /, connection: one}}, check: {{status: 200, body: ok, retried: 0}}}}
+healthy: [a.ok, b.ok]
+"#
+    );
+    let file = folder.path().join("early.yaml");
+    fs::write(&file, text).unwrap();
+    let output = harness().arg("run").arg(file).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
 }
 
 #[test]

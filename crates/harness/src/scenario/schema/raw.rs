@@ -1,5 +1,7 @@
 //! The raw step.
 
+use std::io::{self, Read};
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -69,6 +71,23 @@ impl Bytes {
         }
     }
 
+    /// The bytes one after the other, without all of them in memory at once.
+    pub fn reader(&self) -> Box<dyn Read + Send + Sync> {
+        match self {
+            Self::Repeated(repeated) => {
+                Box::new(Repeat { text: repeated.text.clone().into_bytes(), place: 0, left: repeated.times })
+            }
+            _ => Box::new(io::Cursor::new(self.to_bytes())),
+        }
+    }
+
+    /// Whether the bytes begin with these.
+    #[must_use]
+    pub fn starts_with(&self, start: &[u8]) -> bool {
+        let mut own = Vec::new();
+        self.reader().take(start.len() as u64).read_to_end(&mut own).is_ok() && own == start
+    }
+
     /// The pause after every byte.
     #[must_use]
     pub const fn drip(&self) -> Option<Time> {
@@ -76,6 +95,33 @@ impl Bytes {
             Self::Repeated(repeated) => repeated.drip,
             _ => None,
         }
+    }
+}
+
+/// A text, again and again.
+struct Repeat {
+    text: Vec<u8>,
+    place: usize,
+    left: u32,
+}
+
+impl Read for Repeat {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.text.is_empty() {
+            return Ok(0);
+        }
+        let mut filled = 0;
+        while filled < buffer.len() && self.left > 0 {
+            let count = (self.text.len() - self.place).min(buffer.len() - filled);
+            buffer[filled..filled + count].copy_from_slice(&self.text[self.place..self.place + count]);
+            filled += count;
+            self.place += count;
+            if self.place == self.text.len() {
+                self.place = 0;
+                self.left -= 1;
+            }
+        }
+        Ok(filled)
     }
 }
 
@@ -117,4 +163,29 @@ pub enum RawEnd {
     Close,
     /// Resets the connection.
     Reset,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_the_bytes_are() {
+        let repeated = |text: &str, times| Bytes::Repeated(Repeated { text: text.to_owned(), times, drip: None });
+        for bytes in [
+            Bytes::Text("HEAD /".to_owned()),
+            Bytes::Lines(vec!["HEAD /".to_owned(), String::new()]),
+            repeated("HE", 3),
+            repeated("0123456789abcdef", 1000),
+            repeated("", 3),
+            repeated("x", 0),
+        ] {
+            let mut read = Vec::new();
+            bytes.reader().read_to_end(&mut read).unwrap();
+            assert_eq!(read, bytes.to_bytes());
+            for start in [&b"HEAD "[..], b"HEH", b""] {
+                assert_eq!(bytes.starts_with(start), read.starts_with(start), "{bytes:?} {start:?}");
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A connection that reads while it writes.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -114,7 +115,8 @@ pub struct Connection {
     stream: TcpStream,
     session: Option<Box<ClientConnection>>,
     outgoing: Vec<u8>,
-    source: Option<Source>,
+    /// What follows `outgoing`, in order: a server may answer, and get its next request, before it has taken all of a body.
+    sources: VecDeque<Source>,
     incoming: Vec<u8>,
     closed: bool,
     reset: bool,
@@ -153,7 +155,7 @@ impl Connection {
             stream,
             session,
             outgoing: Vec::new(),
-            source: None,
+            sources: VecDeque::new(),
             incoming: Vec::new(),
             closed: false,
             reset: false,
@@ -171,18 +173,22 @@ impl Connection {
 
     /// Queues bytes.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.outgoing.extend_from_slice(bytes);
+        if self.sources.is_empty() {
+            self.outgoing.extend_from_slice(bytes);
+        } else {
+            self.sources.push_back(Box::new(io::Cursor::new(bytes.to_vec())));
+        }
     }
 
     /// Queues what a source gives, which is read as the server takes it.
     pub fn send_from(&mut self, source: Source) {
-        self.source = Some(source);
+        self.sources.push_back(source);
     }
 
-    /// Gets more to send from the source once little is left.
+    /// Gets more to send from the sources once little is left.
     fn refill(&mut self) -> Result<(), WireError> {
         while self.outgoing.len() < READ_SIZE
-            && let Some(source) = &mut self.source
+            && let Some(source) = self.sources.front_mut()
         {
             let most = (READ_SIZE - self.outgoing.len()) as u64;
             let count = source
@@ -191,7 +197,7 @@ impl Connection {
                 .read_to_end(&mut self.outgoing)
                 .map_err(|error| WireError::System(error.to_string()))?;
             if count == 0 {
-                self.source = None;
+                self.sources.pop_front();
             }
         }
         Ok(())
@@ -200,7 +206,7 @@ impl Connection {
     /// Sends nothing of what is left.
     fn send_no_more(&mut self) {
         self.outgoing.clear();
-        self.source = None;
+        self.sources.clear();
     }
 
     /// Writes all that is queued, unless the server closes before.
@@ -213,7 +219,7 @@ impl Connection {
 
     fn has_output(&self) -> bool {
         !self.outgoing.is_empty()
-            || self.source.is_some()
+            || !self.sources.is_empty()
             || self.session.as_ref().is_some_and(|session| session.wants_write())
     }
 

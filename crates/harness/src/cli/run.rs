@@ -30,9 +30,12 @@ pub(crate) struct RunArgs {
     /// End with the first failed cell.
     #[arg(long)]
     fail_fast: bool,
-    /// Keep the server of a failed cell running until Ctrl-C.
+    /// Keep the server of a failed cell running until Ctrl-C, or until it is ended. Other cells go on.
     #[arg(long)]
     hold_on_failure: bool,
+    /// Leave the private folders of failed cells in place.
+    #[arg(long)]
+    keep: bool,
     /// Succeed even if every selected cell was skipped.
     #[arg(long)]
     allow_empty: bool,
@@ -123,6 +126,7 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment, output: &Output) ->
         fail_fast: args.fail_fast,
         artifacts: args.artifacts.clone(),
         hold_on_failure: args.hold_on_failure,
+        keep: args.keep,
         timeout: args.timeout.map(|timeout| timeout.0),
         interrupt: watch_for_interrupts()?,
     };

@@ -51,6 +51,7 @@ pub(crate) fn up(args: &UpArgs, environment: &Environment, output: &Output) -> i
         fail_fast: false,
         artifacts: None,
         hold_on_failure: false,
+        keep: false,
         timeout: None,
         interrupt: watch_for_interrupts()?,
     };

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use annotate_snippets::{AnnotationKind, Group, Level, Snippet, normalize_untrusted_str};
 use confgen::diagnostic::Style;
 
-use crate::runner::outcome::{CellOutcome, Failure, Operand};
+use crate::runner::bundle::NATIVE_STACKS;
+use crate::runner::outcome::{CellOutcome, Failure, FailureKind, Operand};
 use crate::runner::plan::Cell;
 use crate::scenario::problem::{first_line, renderer};
 use crate::scenario::value::Value;
@@ -14,18 +15,25 @@ use crate::shell::word;
 /// The longest text that is shown of a value.
 const SHOWN: usize = 400;
 
-/// How many lines of the error log are shown.
+/// How many lines a failed cell takes on a terminal: a screen, with the line of its verdict and the empty line below that.
+const SCREEN: usize = 24;
+const AROUND: usize = 2;
+
+/// How many lines a failed cell takes in a report file. What is alike is shown once there as well.
+const REPORT: usize = 400;
+
+/// How many lines the failures take of a server that is kept, which has lines of its own.
+const HELD: usize = 14;
+
+/// How many lines of the error log are shown, and how many of them even if the failures could use the room.
 const LOG_LINES: usize = 10;
+const LOG_KEPT: usize = 2;
 
-/// How many lines the failures of a cell may take, so that a cell does not take more than a screen; the first failure is shown in
-/// any case.
-const FAILURE_LINES: usize = 30;
+/// How many failures for which there is no room are named even if one before them could use the room.
+const NAMED: usize = 2;
 
-/// How many failures beyond that are named.
-const BRIEF: usize = 8;
-
-/// How many notes of a failure are shown.
-const NOTES: usize = 8;
+/// Where everything is that has no room.
+const EVERYTHING: &str = "--artifacts DIR keeps everything";
 
 /// Shows failures.
 #[derive(Debug, Clone, Copy)]
@@ -35,36 +43,45 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// Everything about a failed cell.
+    /// A failed cell on a terminal.
     #[must_use]
     pub fn cell(&self, cell: &Cell, outcome: &CellOutcome) -> String {
-        let mut text = self.all(cell, &outcome.failures);
-        let curl = outcome
-            .steps
-            .iter()
-            .filter(|step| !step.failures.is_empty())
-            .filter_map(|step| step.curl.as_deref())
-            .next_back();
-        if !outcome.log_tail.is_empty() {
+        self.within(cell, outcome, SCREEN - AROUND)
+    }
+
+    /// A failed cell in a report file, where there is more room.
+    #[must_use]
+    pub fn report(&self, cell: &Cell, outcome: &CellOutcome) -> String {
+        self.within(cell, outcome, REPORT)
+    }
+
+    /// The failures of a cell whose server is kept.
+    #[must_use]
+    pub fn held(&self, cell: &Cell, failures: &[Failure]) -> String {
+        self.all(cell, failures, HELD)
+    }
+
+    /// A failed cell in at most so many lines.
+    fn within(&self, cell: &Cell, outcome: &CellOutcome, room: usize) -> String {
+        let end = end(cell, outcome);
+        let room = room.saturating_sub(end.lines().count());
+        let log = outcome.log_tail.len().min(LOG_LINES);
+        // What took too long is explained by the stacks, not by the log.
+        let slow = outcome.failures.iter().any(|failure| failure.kind == FailureKind::Timeout);
+        let kept = if log > 0 && !slow { 1 + log.min(LOG_KEPT) } else { 0 };
+        let mut text = self.all(cell, &outcome.failures, room.saturating_sub(kept));
+        let left = room.saturating_sub(text.lines().count());
+        if log > 0 && left > 1 {
             text.push_str("  error log, its last lines:\n");
-            let more = outcome.log_tail.len().saturating_sub(LOG_LINES);
-            for line in &outcome.log_tail[more..] {
+            for line in &outcome.log_tail[outcome.log_tail.len() - log.min(left - 1)..] {
                 text.push_str(&format!("    {}\n", visible(line)));
             }
         }
-        if let Some(curl) = curl {
-            text.push_str(&format!("  request: {curl}\n"));
-        }
-        if let Some(artifacts) = &outcome.artifacts {
-            text.push_str(&format!("  artifacts: {}\n", artifacts.display()));
-        }
-        text.push_str(&format!("  repeat:  {}\n", repeat_command(cell)));
-        text
+        text + &end
     }
 
-    /// Failures, those that are alike shown once, as far as they go on a screen.
-    #[must_use]
-    pub fn all(&self, cell: &Cell, failures: &[Failure]) -> String {
+    /// Failures, those that are alike shown once, in at most so many lines.
+    fn all(&self, cell: &Cell, failures: &[Failure], room: usize) -> String {
         let mut kinds: Vec<(&Failure, usize)> = Vec::new();
         let mut known: HashMap<_, usize> = HashMap::new();
         for failure in failures {
@@ -77,21 +94,25 @@ impl Failures {
         }
         let mut text = String::new();
         for (position, (failure, count)) in kinds.iter().enumerate() {
+            let left = room.saturating_sub(text.lines().count());
+            let others = kinds.len() - position - 1;
+            // Those that follow are named in any case, with an empty line after them.
+            let reserved = if others > 0 { others.min(NAMED) + 1 } else { 0 };
             let mut shown = (*failure).clone();
-            let more = shown.notes.len().saturating_sub(NOTES);
-            if more > 1 {
-                shown.notes.truncate(NOTES);
-                shown.notes.push(format!("and {more} more lines like these; --artifacts DIR keeps them all"));
-            }
             if *count > 1 {
-                shown.notes.push(format!("{} more failures are like this one", count - 1));
+                shown.notes.insert(0, format!("{} more failures are like this one", count - 1));
             }
-            let block = self.failure(cell, &shown) + "\n";
-            if position > 0 && text.lines().count() + block.lines().count() > FAILURE_LINES {
-                text.push_str(&brief(&kinds[position..]));
+            let block = self.failure(cell, &shown);
+            // An empty line follows each.
+            if block.lines().count() < left.saturating_sub(reserved) {
+                text.push_str(&block);
+            } else if position == 0 {
+                text.push_str(&cut(&block, left.saturating_sub(reserved + 1)));
+            } else {
+                text.push_str(&brief(&kinds[position..], left.saturating_sub(1)));
                 break;
             }
-            text.push_str(&block);
+            text.push('\n');
         }
         text
     }
@@ -113,20 +134,49 @@ impl Failures {
         for note in &failure.notes {
             group = group.element(Level::NOTE.message(normalize_untrusted_str(note)));
         }
+        if !failure.native.is_empty() {
+            group = group
+                .element(Level::NOTE.message(format!("native stacks: {NATIVE_STACKS} of the bundle; {EVERYTHING}")));
+        }
         renderer(self.style).render(&[group]) + "\n"
     }
 }
 
-/// Failures for which there is no more room: a line for each.
-fn brief(kinds: &[(&Failure, usize)]) -> String {
+/// What stands below the failures and the log: how to see more, and how to repeat it.
+fn end(cell: &Cell, outcome: &CellOutcome) -> String {
+    let failed = outcome.steps.iter().filter(|step| !step.failures.is_empty());
     let mut text = String::new();
-    for (failure, count) in kinds.iter().take(BRIEF) {
+    if let Some(curl) = failed.filter_map(|step| step.curl.as_deref()).next_back() {
+        text.push_str(&format!("  request: {curl}\n"));
+    }
+    if let Some(folder) = &outcome.folder {
+        text.push_str(&format!("  files: {}\n", folder.display()));
+    }
+    if let Some(artifacts) = &outcome.artifacts {
+        text.push_str(&format!("  artifacts: {}\n", artifacts.display()));
+    }
+    text + &format!("  repeat:  {}\n", repeat_command(cell))
+}
+
+/// The first lines of a text that is too long.
+fn cut(text: &str, room: usize) -> String {
+    let shown = room.saturating_sub(1).max(1);
+    let more = text.lines().count().saturating_sub(shown);
+    let start: String = text.split_inclusive('\n').take(shown).collect();
+    if more == 0 { start } else { format!("{start}   … and {more} more lines; {EVERYTHING}\n") }
+}
+
+/// Failures for which there is no more room: a line for each.
+fn brief(kinds: &[(&Failure, usize)], room: usize) -> String {
+    let named = if kinds.len() <= room { kinds.len() } else { room.saturating_sub(1) };
+    let mut text = String::new();
+    for (failure, count) in &kinds[..named] {
         let times = if *count > 1 { format!("  ({count} times)") } else { String::new() };
         text.push_str(&format!("error: {}{times}\n", visible(failure.message.lines().next().unwrap_or_default())));
     }
-    let left: usize = kinds.iter().skip(BRIEF).map(|(_, count)| count).sum();
+    let left: usize = kinds[named..].iter().map(|(_, count)| count).sum();
     if left > 0 {
-        text.push_str(&format!("and {left} more failures; --artifacts DIR keeps them all\n"));
+        text.push_str(&format!("and {left} more failures; {EVERYTHING}\n"));
     }
     text + "\n"
 }

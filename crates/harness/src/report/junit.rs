@@ -64,7 +64,7 @@ fn status(plan: &Plan, cell: &CellOutcome) -> TestCaseStatus {
         status.set_message(format!("{}: {}", cell.verdict.word(), first.unwrap_or_default()));
         status.set_type(cell.verdict.word());
         if let Some(planned) = planned {
-            status.set_description(Failures { style: Style::Plain }.cell(planned, cell));
+            status.set_description(Failures { style: Style::Plain }.report(planned, cell));
         }
         status
     };

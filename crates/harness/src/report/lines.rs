@@ -56,23 +56,32 @@ pub(super) fn line(outcome: &CellOutcome, style: Style) -> String {
     format!("{}  {}  {rest}{expected}", verdict_word(outcome.verdict, style), outcome.id)
 }
 
-/// A server that is kept: why, and how to look at it.
-pub(super) fn held(plan: &Plan, cell: usize, url: &str, dir: &Path, failures: &[Failure], style: Style) -> String {
-    let Some(cell) = plan.cells.get(cell) else { return String::new() };
-    let mut text = String::new();
-    if !failures.is_empty() {
-        let _ = writeln!(text, "{} fails:\n\n{}", cell.id, Failures { style }.all(cell, failures));
+/// A server that is kept, and where.
+pub(super) struct Held<'a> {
+    pub(super) cell: usize,
+    pub(super) url: &'a str,
+    pub(super) dir: &'a Path,
+    pub(super) parent: u32,
+    pub(super) failures: &'a [Failure],
+}
+
+/// Why a server is kept, how to look at it, and how to end it.
+pub(super) fn held(plan: &Plan, held: &Held<'_>, style: Style) -> String {
+    let Held { url, dir, parent, failures, .. } = held;
+    let Some(cell) = plan.cells.get(held.cell) else { return String::new() };
+    let name = &cell.id;
+    if failures.is_empty() {
+        return format!(
+            "{name} is kept at {url}, its files are in {}; Ctrl-C ends it and removes them\n",
+            dir.display()
+        );
     }
-    let _ = writeln!(
-        text,
-        "{} is kept at {url}, its files are in {}; Ctrl-C ends it and removes them",
-        cell.id,
-        dir.display()
-    );
-    if !failures.is_empty() {
-        let log = dir.join("logs/error.log");
-        let _ = writeln!(text, "  look:  curl -i {url}\n         less {}", word(&log.display().to_string()));
-    }
+    let mut text = format!("{name} fails:\n\n{}", Failures { style }.held(cell, failures));
+    let log = word(&dir.join("logs/error.log").display().to_string());
+    let _ = writeln!(text, "{name} is kept at {url}");
+    let _ = writeln!(text, "  look:  curl -i {url}\n         less {log}");
+    let _ = writeln!(text, "  files: {} (removed at the end; --keep leaves them)", dir.display());
+    let _ = writeln!(text, "  end:   kill {parent}   (Ctrl-C ends all that are kept)");
     text
 }
 
@@ -96,8 +105,9 @@ impl<W: Write> Reporter for Lines<W> {
             Event::CellFinished { cell, outcome } => {
                 self.out.write_all(block(plan, *cell, outcome, self.style).as_bytes())?
             }
-            Event::Held { cell, url, dir, failures } => {
-                self.out.write_all(held(plan, *cell, url, dir, failures, self.style).as_bytes())?;
+            Event::Held { cell, url, dir, parent, failures } => {
+                let kept = Held { cell: *cell, url, dir, parent: *parent, failures };
+                self.out.write_all(held(plan, &kept, self.style).as_bytes())?;
             }
             _ => return Ok(()),
         }

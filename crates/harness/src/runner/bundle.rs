@@ -8,6 +8,9 @@ use super::outcome::CellOutcome;
 use super::plan::Cell;
 use super::stamp::Stamp;
 
+/// The file of a bundle with what the kernel and a debugger say of the server's processes.
+pub(crate) const NATIVE_STACKS: &str = "native-stacks.txt";
+
 /// The largest file that is kept whole.
 const LARGEST: u64 = 16 << 20;
 
@@ -39,6 +42,11 @@ pub(super) fn write(
         .map(|step| serde_json::json!({"step": step.index, "id": step.id, "result": step.result}))
         .collect();
     fs::write(bundle.join("results.json"), serde_json::to_vec_pretty(&results)?)?;
+    let native: String =
+        outcome.failures.iter().flat_map(|failure| &failure.native).flat_map(|line| [line.as_str(), "\n"]).collect();
+    if !native.is_empty() {
+        fs::write(bundle.join(NATIVE_STACKS), native)?;
+    }
     if let Some(rendered) = rendered {
         let environment = confgen::httpd::environment(&rendered.tree.environment, rendered.root.path());
         fs::write(bundle.join("environment.json"), serde_json::to_vec_pretty(&environment)?)?;

@@ -20,7 +20,7 @@ use super::perform::{Performed, Performer, logs as log_texts, skipped as skipped
 use super::plan::Cell;
 use super::remains;
 use super::space;
-use super::stacks;
+use super::stacks::{self, Stacks};
 use super::stamp::Stamp;
 use crate::scenario::Value;
 use crate::scenario::prepared::PreparedStep;
@@ -89,15 +89,15 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell, on_hold: &dy
     let mut arranged = match arranged {
         Ok(arranged) => arranged,
         Err(_) if limit.is_interrupted() => return None,
-        Err(NotArranged::Refused(refused)) if cell.start == StartRule::MayFail => {
+        Err(NotArranged::Refused(mut refused)) if cell.start == StartRule::MayFail => {
             let verdict = judge_refusal(cell, &refused, &mut record);
-            return conclude(context, cell, record, verdict, started, Some(&refused.rendered));
+            return conclude(context, cell, record, verdict, started, Some(&mut refused.rendered));
         }
         Err(error) => {
-            let (failures, rendered) = error.into_parts();
+            let (failures, mut rendered) = error.into_parts();
             record.failures = failures;
             let verdict = without_expectations(&record.failures);
-            return conclude(context, cell, record, verdict, started, rendered.as_ref());
+            return conclude(context, cell, record, verdict, started, rendered.as_mut());
         }
     };
     record.server = arranged.started_in;
@@ -106,15 +106,20 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell, on_hold: &dy
     if limit.is_interrupted() {
         return None;
     }
+    let mut held = Duration::ZERO;
+    // A server that a step has stopped, or that has died, cannot be looked at.
     if context.options.hold_on_failure
+        && arranged.stage.with_server(Instance::is_alive).unwrap_or(false)
         && let Some(failures) = failing(cell, &arranged, &record)
     {
+        let began = Instant::now();
         on_hold();
         hold(context, index, &arranged, failures);
+        held = began.elapsed();
     }
     let stopped = stop(&arranged, &mut record);
     let verdict = decide(cell, &mut arranged, &mut record, stopped.as_ref());
-    conclude(context, cell, record, verdict, started, Some(&arranged.rendered))
+    conclude(context, cell, record, verdict, started + held, Some(&mut arranged.rendered))
 }
 
 /// The verdict on a cell whose server refused to start: its steps are not done, its expressions judge what httpd said. The
@@ -191,9 +196,10 @@ fn act(
         }
         if limit.left().is_zero() {
             let mut failure = Failure::new(FailureKind::Timeout, &step.pointer, expiry(context, cell));
-            failure.notes =
-                stage.with_server(|server| stacks::dump(server, stage.log_path(LogFile::Error))).unwrap_or_default();
-            record.failures.push(failure);
+            let stacks = stage.with_server(|server| stacks::dump(server, stage.log_path(LogFile::Error)));
+            stacks.unwrap_or_default().explain(&mut failure);
+            // It is the cause of what the step complains of.
+            record.failures.insert(0, failure);
             return;
         }
         if fails {
@@ -283,11 +289,15 @@ fn failing(cell: &Cell, arranged: &Arranged, record: &Record) -> Option<Vec<Fail
     (!verdict.passed()).then_some(failures)
 }
 
-/// Keeps the server until the run is interrupted or the server ends.
+/// Keeps the server until the run is interrupted or its time is up, or until somebody ends the server.
 fn hold(context: &Context<'_>, index: usize, arranged: &Arranged, failures: Vec<Failure>) {
     let (url, dir) = (arranged.url.clone(), arranged.rendered.root.path().to_owned());
-    context.events.send(Event::Held { cell: index, url, dir, failures: Arc::new(failures) });
+    let parent = arranged.stage.parent();
+    context.events.send(Event::Held { cell: index, url, dir, parent, failures: Arc::new(failures) });
+    // Whoever looks at it may end it as well: that is no failure of the cell.
+    arranged.stage.sends(parent, Signal::SIGTERM);
     while !context.interrupted.load(Ordering::Relaxed)
+        && context.deadline.is_none_or(|deadline| Instant::now() < deadline)
         && arranged.stage.with_server(Instance::is_alive).unwrap_or(false)
     {
         std::thread::sleep(HOLD_SLICE);
@@ -315,9 +325,9 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
             record.failures.extend(ended);
         }
     }
-    let mut notes = Vec::new();
+    let mut stacks = Stacks::default();
     let log = arranged.stage.log_path(LogFile::Error);
-    let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| notes = stacks::dump(server, log));
+    let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| stacks = stacks::dump(server, log));
     match stopped {
         Ok(summary) => {
             record.server += summary.duration;
@@ -327,7 +337,7 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
                     "",
                     format!("the server did not stop within {STOP_LIMIT:?} and was killed"),
                 );
-                failure.notes = notes;
+                stacks.explain(&mut failure);
                 record.failures.push(failure);
             }
             Some(summary)
@@ -408,7 +418,7 @@ fn conclude(
     mut record: Record,
     mut verdict: Verdict,
     started: Instant,
-    rendered: Option<&Rendered>,
+    rendered: Option<&mut Rendered>,
 ) -> Option<CellOutcome> {
     if let Some(exhausted) = space::exhausted(context.surroundings.work, &record.failures) {
         // One message is enough: of cells that ran at the same time nothing is said.
@@ -429,10 +439,14 @@ fn conclude(
         elapsed: Duration::ZERO,
         server: record.server,
         log_tail: record.log_tail,
+        folder: None,
         artifacts: None,
     };
     if let Some(folder) = context.options.artifacts.as_deref().filter(|_| verdict.failed()) {
-        outcome.artifacts = keep(folder, cell, &mut outcome, context.stamp, rendered);
+        outcome.artifacts = keep(folder, cell, &mut outcome, context.stamp, rendered.as_deref());
+    }
+    if let Some(rendered) = rendered.filter(|_| context.options.keep && verdict.failed()) {
+        outcome.folder = Some(rendered.root.keep().to_owned());
     }
     outcome.elapsed = started.elapsed();
     Some(outcome)
@@ -469,6 +483,7 @@ pub(super) fn skipped(cell: &Cell, reason: &str) -> CellOutcome {
         elapsed: Duration::ZERO,
         server: Duration::ZERO,
         log_tail: Vec::new(),
+        folder: None,
         artifacts: None,
     }
 }

@@ -57,6 +57,8 @@ pub enum Event {
         url: String,
         /// The cell's private folder.
         dir: std::path::PathBuf,
+        /// The pid of the server's parent process.
+        parent: u32,
         /// Why: what has failed, or nothing when it was asked for.
         failures: Arc<Vec<Failure>>,
     },

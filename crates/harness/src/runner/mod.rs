@@ -2,7 +2,7 @@
 
 pub mod arrange;
 pub(crate) mod audit;
-mod bundle;
+pub(crate) mod bundle;
 mod cell;
 pub mod cleaner;
 mod deaths;

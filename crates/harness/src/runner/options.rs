@@ -16,6 +16,8 @@ pub struct RunOptions {
     pub artifacts: Option<PathBuf>,
     /// Whether the server of a failed cell is kept until the run is interrupted.
     pub hold_on_failure: bool,
+    /// Whether the private folders of failed cells are left in place.
+    pub keep: bool,
     /// The longest time of the whole run.
     pub timeout: Option<Duration>,
     /// Raised by SIGINT or SIGTERM.

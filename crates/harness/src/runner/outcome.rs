@@ -127,9 +127,12 @@ pub struct Failure {
     /// The values it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operands: Vec<Operand>,
-    /// Further lines: attempts of a wait, offending log lines, stacks.
+    /// Further lines: attempts of a wait, offending log lines, Python stacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What the kernel and a debugger say of the server's processes: long, and seldom of use to who wrote the application.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub native: Vec<String>,
 }
 
 impl Failure {
@@ -150,6 +153,7 @@ impl Failure {
             message: message.into(),
             operands: Vec::new(),
             notes: Vec::new(),
+            native: Vec::new(),
         }
     }
 
@@ -234,6 +238,9 @@ pub struct CellOutcome {
     pub server: Duration,
     /// The end of the error log.
     pub log_tail: Vec<String>,
+    /// Where the private folder of a failed cell is, if it was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
     /// Where the bundle of a failed cell is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<PathBuf>,

@@ -216,8 +216,8 @@ impl Performer<'_> {
     fn explain_expiry(&self, failures: &mut [Failure]) {
         let Some(first) = failures.first_mut() else { return };
         first.kind = FailureKind::Timeout;
-        if let Ok(notes) = self.stage.with_server(|server| stacks::dump(server, self.stage.log_path(LogFile::Error))) {
-            first.notes.extend(notes);
+        if let Ok(stacks) = self.stage.with_server(|server| stacks::dump(server, self.stage.log_path(LogFile::Error))) {
+            stacks.explain(first);
         }
     }
 }

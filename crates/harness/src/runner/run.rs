@@ -109,7 +109,12 @@ impl Course<'_> {
             let ticket = std::cell::Cell::new(Some(ticket));
             let on_hold = || {
                 drop(ticket.take());
-                replace();
+                if context.options.fail_fast {
+                    context.cancelled.store(true, Ordering::Relaxed);
+                    schedule.close();
+                } else {
+                    replace();
+                }
             };
             let over = context.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if over || context.options.interrupt.is_raised() {
@@ -158,6 +163,7 @@ pub fn up(
         cell: index,
         url: arranged.url.clone(),
         dir: arranged.rendered.root.path().to_owned(),
+        parent: arranged.stage.parent(),
         failures: Arc::default(),
     });
     while !options.interrupt.is_raised() && arranged.stage.with_server(Instance::is_alive).unwrap_or(false) {

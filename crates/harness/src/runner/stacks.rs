@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use confgen::httpd::{Instance, LogLine, LogTail, Signal, Stat, process};
 
+use super::outcome::Failure;
 use crate::steps::exec;
 use crate::steps::wire::Limit;
 
@@ -32,14 +33,29 @@ const STOPPED: char = 'T';
 /// How many lines of a debugger's output are kept per process.
 const MOST_LINES: usize = 120;
 
-/// What a server's processes are doing: Python code first, and native stacks last.
+/// What a server's processes are doing.
+#[derive(Debug, Default)]
+pub(super) struct Stacks {
+    python: Vec<String>,
+    native: Vec<String>,
+}
+
+impl Stacks {
+    /// Adds them to the failure that they explain.
+    pub(super) fn explain(self, failure: &mut Failure) {
+        failure.notes.extend(self.python);
+        failure.native.extend(self.native);
+    }
+}
+
+/// What a server's processes are doing.
 ///
 /// Our own daemon processes log what they serve and where their Python code is when they are asked to. For others py-spy is asked.
-pub(super) fn dump(server: &Instance, error_log: &Path) -> Vec<String> {
+pub(super) fn dump(server: &Instance, error_log: &Path) -> Stacks {
     let daemons: Vec<Stat> = server.daemons().into_iter().map(|daemon| daemon.stat).collect();
     let (own, others): (Vec<Stat>, Vec<Stat>) =
         daemons.iter().filter(|stat| !stat.is_zombie()).cloned().partition(|stat| shows_stacks(stat.pid));
-    let mut lines = told_by(&own, error_log);
+    let mut python = told_by(&own, error_log);
     let mut processes = daemons;
     processes.extend(server.children());
     processes.extend(process::stat(server.pid()));
@@ -47,8 +63,13 @@ pub(super) fn dump(server: &Instance, error_log: &Path) -> Vec<String> {
     let end = Instant::now() + WHOLE;
     let beside = others.into_iter().chain(server.children()).filter(|stat| !stat.is_zombie());
     for stat in beside.take(MOST_PROCESSES) {
-        lines.extend(debugger("Python", "py-spy", &["dump", "--pid"], &stat, end));
+        let lines = debugger("Python", "py-spy", &["dump", "--pid"], &stat, end);
+        // What keeps it from one process keeps it from the others.
+        if !lines.iter().all(|line| python.contains(line)) {
+            python.extend(lines);
+        }
     }
+    let mut lines = Vec::new();
     for stat in processes.iter().take(MOST_PROCESSES) {
         lines.push(format!(
             "process {} ({}), state {}, {} threads",
@@ -64,7 +85,7 @@ pub(super) fn dump(server: &Instance, error_log: &Path) -> Vec<String> {
     if processes.len() > MOST_PROCESSES {
         lines.push(format!("and {} more processes", processes.len() - MOST_PROCESSES));
     }
-    lines
+    Stacks { python, native: lines }
 }
 
 /// Whether a process is a daemon process of our own, which logs its stacks on SIGQUIT. Others would end.

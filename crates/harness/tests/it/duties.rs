@@ -62,7 +62,7 @@ fn a_cell_that_takes_too_long_is_ended_and_shows_what_its_processes_did() {
 fn a_step_that_takes_too_long_fails_with_stacks_of_its_own() {
     let (_, _, failures, report) = run("timeout: 60s", "  - {exec: {command: [sleep, \"60\"]}, timeout: 300ms}");
     assert_eq!(failures, ["timeout: the program timed out and was killed"]);
-    assert!(report["cells"][0]["failures"][0]["notes"].to_string().contains("system call"));
+    assert!(report["cells"][0]["failures"][0]["native"].to_string().contains("system call"));
 }
 
 #[test]
@@ -471,8 +471,10 @@ fn failures_that_are_alike_take_one_place() {
     assert_eq!(code, Some(1), "{text}");
     assert_eq!(failures.len(), 400, "the report has all of them: {text}");
     assert!(report["cells"][0]["failures"][399]["notes"].to_string().contains("client 3"));
-    assert!(text.lines().count() < 60, "{} lines:\n{text}", text.lines().count());
-    assert!(text.contains("199 more failures are like this one"), "{text}");
+    let (cell, _) = text.split_once("\n1 cells in").unwrap();
+    assert!(cell.trim_end().lines().count() <= 24, "{} lines:\n{cell}", cell.lines().count());
+    assert!(cell.contains("199 more failures are like this one"), "{text}");
+    assert!(cell.contains("error log") && cell.contains("repeat:"), "{text}");
 }
 
 #[test]
@@ -500,22 +502,56 @@ fn a_server_that_is_kept_after_a_failure_says_why_and_holds_up_nothing() {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut text = String::new();
+    let mut until = |end: &str, text: &mut String| {
+        let last = lines.by_ref().inspect(|line| *text = format!("{text}{line}\n")).find(|line| line.contains(end));
+        last.unwrap_or_else(|| panic!("no {end} in {text}"))
+    };
     // One slot, and two servers that are kept.
-    for mode in ["daemon", "embedded"] {
-        let last =
-            lines.by_ref().inspect(|line| text = format!("{text}{line}\n")).find(|line| line.contains("error.log"));
-        assert!(last.is_some_and(|line| line.trim_start().starts_with("less ")), "{text}");
+    let ends = ["daemon", "embedded"].map(|mode| {
+        let end = until("  end:   kill ", &mut text);
         assert!(text.contains(&format!("duties/default[mode={mode}] is kept at http://127.0.0.1:")), "{text}");
-    }
-    assert!(text.find("`a.status == 201` does not hold").unwrap() < text.find("is kept at").unwrap(), "{text}");
+        end
+    });
+    let order =
+        ["`a.status == 201` does not hold", "is kept at", "  look:  curl -i http://", "/logs/error.log", "  files: "];
+    let places = order.map(|part| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}")));
+    assert!(places.is_sorted(), "{text}");
     assert!(fs::read_dir(&work).unwrap().count() >= 2);
+    // One is ended by the command that is shown; that is no failure.
+    let server = ends[0].split_whitespace().nth(2).unwrap().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server), nix::sys::signal::Signal::SIGTERM).unwrap();
+    until("UNEXPECTED  duties/default[mode=daemon]", &mut text);
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     text.extend(lines.map(|line| line + "\n"));
     // All cells have been run: what they showed counts.
     assert_eq!(child.wait().unwrap().code(), Some(1), "{text}");
     assert!(text.contains("0 passed, 2 failed, 0 skipped"), "{text}");
+    assert!(!text.contains("no step asked for the end"), "{text}");
     assert_eq!(fs::read_dir(&work).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn the_folder_of_a_failed_cell_stays_if_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = folder.path().join("work");
+    fs::create_dir(&work).unwrap();
+    let steps = "  - {id: a, http: {get: /a.txt}}\n  - {stop: {}}";
+    let variants =
+        "variants: {good: {expect: healthy, set: {}}, bad: {expect: healthy, set: {}, healthy: [a.status == 201]}}";
+    let file =
+        scenario(folder.path(), &format!("healthy: [a.status == 200]\n{variants}").replace(", set: {}", ""), steps);
+    let mut command = harness();
+    // There is no server to hold any more, which is no reason to wait.
+    command.args(["run", "--keep", "--hold-on-failure", "--work"]).arg(&work).arg(&file);
+    let output = command.output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(!text.contains("is kept at"), "{text}");
+    let kept: Vec<_> = fs::read_dir(&work).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}: {text}");
+    assert!(kept[0].join("logs/error.log").exists(), "{kept:?}");
+    assert!(text.contains(&format!("  files: {}\n", kept[0].display())), "{text}");
 }
 
 #[test]
@@ -547,12 +583,18 @@ healthy: [a.ok]
     );
     let file = folder.path().join("sleeper.yaml");
     fs::write(&file, text).unwrap();
-    let output = harness().arg("run").arg(file).output().unwrap();
+    let artifacts = folder.path().join("artifacts");
+    let output = harness().arg("run").arg(file).arg("--artifacts").arg(&artifacts).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"));
     let request = at("of daemon process 'd' has been serving GET /bed for");
     assert!(request < at("line 4, in fall_asleep") && at("in fall_asleep") < at("line 7, in application"), "{text}");
-    assert!(text.lines().count() < 80, "{} lines:\n{text}", text.lines().count());
-    assert!(!text.contains("clone3"), "native stacks are for the bundle: {text}");
+    let (cell, _) = text.split_once("\n1 cells in").unwrap();
+    assert!(cell.trim_end().lines().count() <= 24, "{} lines:\n{cell}", cell.lines().count());
+    for native in ["clone3", "system call", "[<0>]"] {
+        assert!(!text.contains(native), "native stacks are for the bundle: {text}");
+    }
+    let stacks = fs::read_to_string(artifacts.join("sleeper_default/native-stacks.txt")).unwrap();
+    assert!(stacks.contains("system call"), "{stacks}");
 }

@@ -69,6 +69,7 @@ fn outcome(plan: &Plan, cell: usize, failures: Vec<Failure>) -> CellOutcome {
         elapsed: Duration::from_millis(412),
         server: Duration::from_millis(40),
         log_tail: vec!["[wsgi:error] WSGI0174: Exception".to_owned(), "with a \u{1b}[31mcolour".to_owned()],
+        folder: None,
         artifacts: None,
     }
 }
@@ -95,7 +96,42 @@ fn checks_that_do_not_hold() {
         Failure::new(FailureKind::Log, "", "an error in the log that the scenario does not allow")
             .note("WSGI0147: line"),
     );
-    insta::assert_snapshot!(Failures { style: Style::Plain }.cell(&plan.cells[0], &outcome(&plan, 0, failures)));
+    insta::assert_snapshot!(Failures { style: Style::Plain }.report(&plan.cells[0], &outcome(&plan, 0, failures)));
+}
+
+#[test]
+fn a_failed_cell_takes_a_screen() {
+    let plan = planned();
+    let failures = |count: usize, notes: usize| -> Vec<Failure> {
+        let failure = |index| {
+            let failure =
+                Failure::new(FailureKind::Check, "/steps/0/check/status", format!("status is {index}, not 200"));
+            (0..notes).fold(failure, |failure, note| failure.note(format!("note {note}\nof two lines")))
+        };
+        (0..count).map(failure).collect()
+    };
+    for (count, notes) in [(1, 0), (1, 200), (2, 0), (2, 200), (3, 1), (4, 0), (40, 0), (400, 7)] {
+        let mut outcome = outcome(&plan, 0, failures(count, notes));
+        outcome.failures.truncate(count);
+        outcome.log_tail = (0..40).map(|line| format!("line {line} of the log")).collect();
+        let shown = Failures { style: Style::Plain };
+        let mut text = Vec::new();
+        let event = Event::CellFinished { cell: 0, outcome: Arc::new(outcome.clone()) };
+        Lines::new(&mut text, Style::Plain).event(&plan, &event).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let lines = text.trim_end().lines().count();
+        assert!(lines <= 24, "{count} failures with {notes} notes: {lines} lines\n{text}");
+        for part in ["status is 0, not 200", "scenario.yaml:9:53", "line 39 of the log", "repeat:"] {
+            assert!(text.contains(part), "{count} failures with {notes} notes: no {part} in\n{text}");
+        }
+        let named = text.matches(", not 200").count();
+        assert!(named >= count.min(2), "{count} failures with {notes} notes: {named} are named\n{text}");
+        assert_eq!(text.contains("--artifacts DIR keeps everything"), notes > 7 || count > 4, "{text}");
+        let report = shown.report(&plan.cells[0], &outcome);
+        assert!(
+            report.lines().count() <= 400 && (count > 40 || report.contains(&format!("status is {}, ", count - 1)))
+        );
+    }
 }
 
 #[test]

@@ -178,6 +178,7 @@ pub fn arrange(
         access_log: root.logs().join("access.log"),
         console: root.logs().join("console.log"),
         account,
+        py_spy: surroundings.machine.py_spy(),
         allow_log: cell.allow_log.clone(),
         server: None,
     };

@@ -43,6 +43,9 @@ const ENDING: Duration = Duration::from_secs(3);
 /// Codes of the lines that a parent writes when it ends by SIGTERM or SIGWINCH: of prefork, worker and event.
 const ENDS: &[&str] = &["AH00169", "AH00170", "AH00295", "AH00296", "AH00491", "AH00492"];
 
+/// Code of the line that a parent writes when it kills a child.
+const KILLS: &str = "AH00046";
+
 /// How much of the error log a report gets.
 const TAIL_LINES: usize = 40;
 
@@ -196,7 +199,7 @@ fn act(
         }
         if limit.left().is_zero() {
             let mut failure = Failure::new(FailureKind::Timeout, &step.pointer, expiry(context, cell));
-            let stacks = stage.with_server(|server| stacks::dump(server, stage.log_path(LogFile::Error)));
+            let stacks = stage.with_server(|server| stacks::dump(server, stage));
             stacks.unwrap_or_default().explain(&mut failure);
             // It is the cause of what the step complains of.
             record.failures.insert(0, failure);
@@ -326,8 +329,9 @@ fn stop(arranged: &Arranged, record: &mut Record) -> Option<StopSummary> {
         }
     }
     let mut stacks = Stacks::default();
-    let log = arranged.stage.log_path(LogFile::Error);
-    let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| stacks = stacks::dump(server, log));
+    let stopped = arranged.stage.stop_with(Signal::SIGTERM, STOP_LIMIT, |server| {
+        stacks = stacks::dump(server, &arranged.stage);
+    });
     match stopped {
         Ok(summary) => {
             record.server += summary.duration;
@@ -389,8 +393,10 @@ fn decide(cell: &Cell, arranged: &mut Arranged, record: &mut Record, stopped: Op
         lines: &everything,
     };
     let unexpected = reasons.unexpected(stopped);
-    // The cause stands before what followed from it.
-    let position = usize::from(dead);
+    // The cause stands before what followed from it: httpd kills a child that does not come to its end.
+    let slow = record.failures.first().is_some_and(|failure| failure.kind == FailureKind::Timeout);
+    let killed = everything.iter().any(|line| line.code.as_deref() == Some(KILLS));
+    let position = usize::from(dead || (slow && killed));
     record.failures.splice(position..position, unexpected);
     record.log_tail = lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| line.raw.clone()).collect();
     arranged.scope.set("log", log_texts(&arranged.stage));

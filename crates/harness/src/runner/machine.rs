@@ -119,6 +119,13 @@ impl Machine {
         PythonTag { major: self.python.0, minor: self.python.1, free_threaded: false }
     }
 
+    /// The program that shows the Python code of a process: that of the environment, else one on the search path.
+    #[must_use]
+    pub fn py_spy(&self) -> PathBuf {
+        let own = self.venv.as_ref().map(|venv| venv.join("bin/py-spy"));
+        own.filter(|program| program.exists()).unwrap_or_else(|| PathBuf::from("py-spy"))
+    }
+
     /// Whether a program is on the search path.
     #[must_use]
     pub fn has_command(&self, name: &str) -> bool {

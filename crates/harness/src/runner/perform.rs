@@ -216,7 +216,7 @@ impl Performer<'_> {
     fn explain_expiry(&self, failures: &mut [Failure]) {
         let Some(first) = failures.first_mut() else { return };
         first.kind = FailureKind::Timeout;
-        if let Ok(stacks) = self.stage.with_server(|server| stacks::dump(server, self.stage.log_path(LogFile::Error))) {
+        if let Ok(stacks) = self.stage.with_server(|server| stacks::dump(server, self.stage)) {
             stacks.explain(first);
         }
     }

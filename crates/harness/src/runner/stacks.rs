@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use confgen::httpd::{Instance, LogLine, LogTail, Signal, Stat, process};
 
 use super::outcome::Failure;
-use crate::steps::exec;
+use crate::scenario::schema::LogFile;
 use crate::steps::wire::Limit;
+use crate::steps::{Stage, exec};
 
 /// The longest time that looking may take, for all processes together.
 const WHOLE: Duration = Duration::from_secs(10);
@@ -51,11 +52,11 @@ impl Stacks {
 /// What a server's processes are doing.
 ///
 /// Our own daemon processes log what they serve and where their Python code is when they are asked to. For others py-spy is asked.
-pub(super) fn dump(server: &Instance, error_log: &Path) -> Stacks {
+pub(super) fn dump(server: &Instance, stage: &Stage) -> Stacks {
     let daemons: Vec<Stat> = server.daemons().into_iter().map(|daemon| daemon.stat).collect();
     let (own, others): (Vec<Stat>, Vec<Stat>) =
         daemons.iter().filter(|stat| !stat.is_zombie()).cloned().partition(|stat| shows_stacks(stat.pid));
-    let mut python = told_by(&own, error_log);
+    let mut python = told_by(&own, stage.log_path(LogFile::Error));
     let mut processes = daemons;
     processes.extend(server.children());
     processes.extend(process::stat(server.pid()));
@@ -63,10 +64,10 @@ pub(super) fn dump(server: &Instance, error_log: &Path) -> Stacks {
     let end = Instant::now() + WHOLE;
     let beside = others.into_iter().chain(server.children()).filter(|stat| !stat.is_zombie());
     for stat in beside.take(MOST_PROCESSES) {
-        let lines = debugger("Python", "py-spy", &["dump", "--pid"], &stat, end);
+        let Some(code) = python_code(stage.py_spy(), &stat, end) else { continue };
         // What keeps it from one process keeps it from the others.
-        if !lines.iter().all(|line| python.contains(line)) {
-            python.extend(lines);
+        if !python.contains(&code) {
+            python.push(code);
         }
     }
     let mut lines = Vec::new();
@@ -79,8 +80,7 @@ pub(super) fn dump(server: &Instance, error_log: &Path) -> Stacks {
             stat.threads
         ));
         lines.extend(kernel(stat.pid));
-        let arguments = ["-nx", "-batch", "-ex", "set pagination off", "-ex", "thread apply all backtrace 24", "-p"];
-        lines.extend(debugger("native", "gdb", &arguments, stat, end));
+        lines.extend(native_code("gdb", stat, end));
     }
     if processes.len() > MOST_PROCESSES {
         lines.push(format!("and {} more processes", processes.len() - MOST_PROCESSES));
@@ -117,13 +117,13 @@ fn told_by(processes: &[Stat], error_log: &Path) -> Vec<String> {
     let mut told = Vec::new();
     for pid in asked {
         let own = lines.iter().filter(|line| line.pid == Some(pid));
-        let own: Vec<&LogLine> =
-            own.filter(|line| STACK_LINES.iter().any(|start| line.message.starts_with(start))).collect();
-        told.push(format!("Python code of process {pid}:"));
-        told.extend(own.iter().map(|line| format!("  {}", line.message)));
+        let own = own.filter(|line| STACK_LINES.iter().any(|start| line.message.starts_with(start)));
+        let mut code: Vec<String> = vec![format!("Python code of process {pid}:")];
+        code.extend(own.map(|line| format!("  {}", line.message)));
         if !ended(&lines, pid) {
-            told.push("  it did not say where its Python code is: C code may keep Python's lock, or its log leaves out notices".to_owned());
+            code.push("  it did not say where its Python code is: C code may keep Python's lock, or its log leaves out notices".to_owned());
         }
+        told.push(code.join("\n"));
     }
     told
 }
@@ -160,29 +160,62 @@ fn kernel(pid: u32) -> Vec<String> {
     lines
 }
 
-fn debugger(what: &str, program: &str, arguments: &[&str], stat: &Stat, end: Instant) -> Vec<String> {
+/// The Python code of a process, or why it cannot be seen; nothing for a process that runs none.
+fn python_code(py_spy: &Path, stat: &Stat, end: Instant) -> Option<String> {
+    let told = match ask(py_spy, &["dump", "--full-filenames", "--pid"], stat, end) {
+        Ok(told) => told,
+        Err(error) => return Some(format!("no Python stacks: {error}")),
+    };
+    let mut code = vec![format!("Python code of process {}:", stat.pid)];
+    let mut thread = None;
+    for line in &told {
+        if line.starts_with("Thread ") {
+            thread = Some(line);
+        } else if line.starts_with(' ') {
+            // A thread without frames runs no Python code.
+            code.extend(thread.take().map(|thread| format!("  {thread}")));
+            code.push(line.clone());
+        }
+    }
+    (code.len() > 1).then(|| code.join("\n"))
+}
+
+/// What a debugger shows of the native code of a process.
+fn native_code(program: &str, stat: &Stat, end: Instant) -> Vec<String> {
+    let arguments = ["-nx", "-batch", "-ex", "set pagination off", "-ex", "thread apply all backtrace 24", "-p"];
+    match ask(Path::new(program), &arguments, stat, end) {
+        Ok(told) => std::iter::once("  native stacks:".to_owned())
+            .chain(told.iter().take(MOST_LINES).map(|line| format!("    {line}")))
+            .collect(),
+        Err(error) => vec![format!("  no native stacks: {error}")],
+    }
+}
+
+/// What a program says of a process, whose pid is its last argument.
+fn ask(program: &Path, arguments: &[&str], stat: &Stat, end: Instant) -> Result<Vec<String>, String> {
     let left = end.saturating_duration_since(Instant::now()).min(EACH);
     if left.is_zero() {
-        return vec![format!("  {what} stacks: no time left")];
+        return Err("no time left".to_owned());
     }
-    let mut command = exec::command(program);
+    let mut command = exec::command(&program.to_string_lossy());
     command.args(arguments).arg(stat.pid.to_string());
     let never = AtomicBool::new(false);
     let ended = exec::finish(command, None, Limit::new(Instant::now() + left, &never));
     if let Some(error) = ended.error {
         resume(stat);
-        return vec![format!("  no {what} stacks: {error}")];
+        return Err(error);
     }
     let text = String::from_utf8_lossy(&ended.stdout).into_owned();
-    let told: Vec<&str> =
-        text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with("[New LWP")).collect();
+    let told: Vec<String> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with("[New LWP"))
+        .map(str::to_owned)
+        .collect();
     if told.is_empty() {
         let error = String::from_utf8_lossy(&ended.stderr).lines().next_back().unwrap_or("it said nothing").to_owned();
-        return vec![format!("  no {what} stacks: {program}: {error}")];
+        return Err(format!("{}: {error}", program.display()));
     }
-    std::iter::once(format!("  {what} stacks:"))
-        .chain(told.iter().take(MOST_LINES).map(|line| format!("    {line}")))
-        .collect()
+    Ok(told)
 }
 
 #[cfg(test)]
@@ -198,7 +231,10 @@ mod tests {
     #[test]
     fn a_debugger_that_is_not_there_is_named() {
         let own = process::stat(std::process::id()).unwrap();
-        let lines = debugger("Python", "no-such-debugger", &[], &own, Instant::now() + Duration::from_secs(5));
-        assert!(lines[0].starts_with("  no Python stacks: cannot run no-such-debugger"), "{lines:?}");
+        let end = Instant::now() + Duration::from_secs(5);
+        let code = python_code(Path::new("no-such-debugger"), &own, end).unwrap();
+        assert!(code.starts_with("no Python stacks: cannot run no-such-debugger"), "{code}");
+        let lines = native_code("no-such-debugger", &own, end);
+        assert!(lines[0].starts_with("  no native stacks: cannot run no-such-debugger"), "{lines:?}");
     }
 }

@@ -32,6 +32,7 @@ pub struct Stage {
     access_log: PathBuf,
     console: PathBuf,
     account: Account,
+    py_spy: PathBuf,
     parent: u32,
     server: Mutex<Option<Server>>,
     stopped: Mutex<Option<StopReport>>,
@@ -61,6 +62,8 @@ pub struct StageParts {
     pub console: PathBuf,
     /// Who serves.
     pub account: Account,
+    /// The program that shows the Python code of a process.
+    pub py_spy: PathBuf,
     /// Lines of the log that the scenario names.
     pub allow_log: Vec<LogAllowance>,
     /// The running server; none before it starts.
@@ -77,6 +80,7 @@ impl StageParts {
             access_log: self.access_log.clone(),
             console: self.console.clone(),
             account: self.account.clone(),
+            py_spy: self.py_spy.clone(),
             allow_log: self.allow_log.clone(),
             server: None,
             ..*self
@@ -106,7 +110,7 @@ struct Marks {
 impl Stage {
     /// Sets the stage.
     pub fn new(parts: StageParts) -> Self {
-        let StageParts { dir, http, https, error_log, access_log, console, account, allow_log, server } = parts;
+        let StageParts { dir, http, https, error_log, access_log, console, account, py_spy, allow_log, server } = parts;
         Self {
             dir,
             http,
@@ -115,6 +119,7 @@ impl Stage {
             access_log,
             console,
             account,
+            py_spy,
             parent: server.as_ref().map_or(0, |server| server.pid()),
             server: Mutex::new(server),
             stopped: Mutex::new(None),
@@ -152,6 +157,11 @@ impl Stage {
     /// Who serves.
     pub const fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The program that shows the Python code of a process.
+    pub fn py_spy(&self) -> &Path {
+        &self.py_spy
     }
 
     /// Gives a file to the serving user.

@@ -563,16 +563,18 @@ fn what_an_application_does_that_takes_too_long_comes_first() {
 id: sleeper
 title: An application that sleeps
 timeout: 2s
+matrix: {{mode: [daemon, embedded]}}
 files:
   app.wsgi: |
     import time
 
     def fall_asleep():
-        time.sleep(600)
+        while True: time.sleep(0.05)
 
     def application(environ, start_response):
         fall_asleep()
 server:
+  server: {{mpm: prefork}}
   runtime: {{module: {module:?}}}
   daemons: {{d: {{processes: 1, threads: 2, timeouts: {{shutdown: 1s}}}}}}
   sites: {{main: {{apps: {{/: {{script: "${{dir}}/app.wsgi", daemon: d}}}}}}}}
@@ -587,14 +589,29 @@ healthy: [a.ok]
     let output = harness().arg("run").arg(file).arg("--artifacts").arg(&artifacts).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part} in {text}"));
-    let request = at("of daemon process 'd' has been serving GET /bed for");
-    assert!(request < at("line 4, in fall_asleep") && at("in fall_asleep") < at("line 7, in application"), "{text}");
-    let (cell, _) = text.split_once("\n1 cells in").unwrap();
-    assert!(cell.trim_end().lines().count() <= 24, "{} lines:\n{cell}", cell.lines().count());
+    let (cells, _) = text.split_once("\n2 cells in").unwrap();
+    let (_, cells) = cells.split_once("UNEXPECTED  ").unwrap();
+    let mut modes = Vec::new();
+    for cell in cells.split("UNEXPECTED  ") {
+        assert!(cell.trim_end().lines().count() <= 24, "{} lines:\n{cell}", cell.lines().count());
+        let at = |part: &str| cell.find(part).unwrap_or_else(|| panic!("no {part} in {cell}"));
+        assert!(at("error: the cell took longer than 2s") < at("Python code of process"), "{cell}");
+        if cell.starts_with("sleeper/default[mode=daemon]") {
+            modes.push("daemon");
+            let request = at("of daemon process 'd' has been serving GET /bed for");
+            let sleeps = at("line 4, in fall_asleep");
+            assert!(request < sleeps && sleeps < at("line 7, in application"), "{cell}");
+        } else {
+            modes.push("embedded");
+            assert!(at("fall_asleep (") < at("application ("), "{cell}");
+            assert!(cell.contains("app.wsgi:4)") && cell.contains("app.wsgi:7)"), "{cell}");
+        }
+    }
+    modes.sort_unstable();
+    assert_eq!(modes, ["daemon", "embedded"], "{text}");
     for native in ["clone3", "system call", "[<0>]"] {
         assert!(!text.contains(native), "native stacks are for the bundle: {text}");
     }
-    let stacks = fs::read_to_string(artifacts.join("sleeper_default/native-stacks.txt")).unwrap();
+    let stacks = fs::read_to_string(artifacts.join("sleeper_default_mode=embedded/native-stacks.txt")).unwrap();
     assert!(stacks.contains("system call"), "{stacks}");
 }

@@ -532,6 +532,24 @@ fn a_server_that_is_kept_after_a_failure_says_why_and_holds_up_nothing() {
 }
 
 #[test]
+fn the_limits_of_a_run_hold_for_servers_that_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = "variants: {one: {expect: healthy}, two: {expect: healthy}}\nhealthy: [a.status == 201]";
+    let file = scenario(folder.path(), keys, "  - {id: a, http: {get: /a.txt}}");
+    let json = folder.path().join("r.json");
+    let mut command = harness();
+    command.args(["run", "--hold-on-failure", "--fail-fast", "--timeout", "4s", "--jobs", "1", "--json"]);
+    let output = command.arg(&json).arg(&file).timeout(std::time::Duration::from_secs(60)).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.matches("is kept at").count(), 1, "the first failure ends the run: {text}");
+    assert!(text.contains("1 cells were not run"), "{text}");
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(json).unwrap()).unwrap();
+    let (run, cell) = (report["summary"]["seconds"].as_f64().unwrap(), report["cells"][0]["elapsed"].as_f64().unwrap());
+    assert!(run >= 4.0 && cell < run - 1.0, "the cell took {cell} of {run} seconds, without the time it was kept");
+}
+
+#[test]
 fn the_folder_of_a_failed_cell_stays_if_that_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let work = folder.path().join("work");

@@ -205,9 +205,15 @@ impl Launch {
 
     /// Starts it and waits until it is ready. One that is not ready in time is ended, with all its processes.
     pub fn start(self) -> Result<Server, LaunchError> {
+        self.start_unless(|| false)
+    }
+
+    /// The same, but gives up as soon as nobody wants the server any more.
+    pub fn start_unless(self, unwanted: impl Fn() -> bool) -> Result<Server, LaunchError> {
         let (limit, readiness) = (self.limit, self.readiness);
         let interrupted = self.interrupted.clone();
-        let interrupted = || interrupted.as_ref().is_some_and(|signals| signals.load(Ordering::SeqCst) > 0);
+        let interrupted =
+            || unwanted() || interrupted.as_ref().is_some_and(|signals| signals.load(Ordering::SeqCst) > 0);
         let deadline = Instant::now() + limit;
         let mut error_log = LogTail::from_end(&self.error_log);
         let mut console = LogTail::from_end(&self.console());

@@ -243,7 +243,8 @@ fn launch(
         // A single process announces nothing.
         launch = launch.single_process().ready_when(Readiness::Accepts(listener));
     }
-    if keep_after_us { launch } else { launch.tied_to_thread() }.start()
+    let launch = if keep_after_us { launch } else { launch.tied_to_thread() };
+    launch.start_unless(|| limit.is_interrupted())
 }
 
 /// Does the steps before the start.

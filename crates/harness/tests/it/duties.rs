@@ -532,6 +532,22 @@ fn a_server_that_is_kept_after_a_failure_says_why_and_holds_up_nothing() {
 }
 
 #[test]
+fn a_server_that_does_not_come_up_delays_no_end_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    // What says that the second server is ready is lost.
+    let server = "{raw: [{at: server.end, text: ErrorLog /dev/null}]}";
+    let variants = format!("variants: {{one: {{expect: healthy}}, two: {{expect: healthy, server: {server}}}}}");
+    let keys = format!("timeout: 50s\n{variants}\nhealthy: [a.status == 201]");
+    let file = scenario(folder.path(), &keys, "  - {id: a, http: {get: /a.txt}}");
+    let started = std::time::Instant::now();
+    let output = harness().args(["run", "--fail-fast", "--jobs", "2"]).arg(file).output().unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("UNEXPECTED  duties/one") && text.contains("1 cells were not run"), "{text}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(40), "{text}");
+}
+
+#[test]
 fn the_limits_of_a_run_hold_for_servers_that_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let keys = "variants: {one: {expect: healthy}, two: {expect: healthy}}\nhealthy: [a.status == 201]";

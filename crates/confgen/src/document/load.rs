@@ -46,21 +46,29 @@ pub struct LoadError {
     pub code: Code,
     /// Where.
     pub span: Span,
+    /// A fact that helps to understand it.
+    pub note: Option<String>,
+    /// What to do.
+    pub help: Option<&'static str>,
 }
 
 impl LoadError {
     pub(super) fn syntax(message: impl Into<String>, span: Span) -> Self {
-        Self { message: message.into(), code: Code::Syntax, span }
+        Self { message: message.into(), code: Code::Syntax, span, note: None, help: None }
     }
 
     pub(super) fn duplicate(key: &str, span: Span) -> Self {
-        Self { message: format!("the key `{key}` is given twice"), code: Code::DuplicateKey, span }
+        let message = format!("the key `{key}` is given twice");
+        Self { message, code: Code::DuplicateKey, span, note: None, help: None }
     }
 }
 
 impl From<LoadError> for Diagnostic {
     fn from(error: LoadError) -> Self {
-        Self::error(error.code, error.message).at(error.span, "")
+        let mut diagnostic = Self::error(error.code, error.message).at(error.span, "");
+        diagnostic.notes.extend(error.note);
+        diagnostic.help.extend(error.help.map(str::to_owned));
+        diagnostic
     }
 }
 

@@ -19,14 +19,43 @@ pub(super) fn parse(source: &Arc<Source>) -> Result<Node, LoadError> {
     }
     let raw: Raw = serde_yaml::from_str_with_options(&source.text, options).map_err(|error| {
         let span = error.location().map_or_else(|| Span::new(source, 0..0), |location| span(source, &location));
-        let message = first_line(&error.without_snippet().to_string());
-        match message.to_ascii_lowercase().contains("duplicate") {
-            true => LoadError::duplicate(span.clone().text(), span),
-            false => LoadError::syntax(message, span),
-        }
+        explained(&first_line(&error.without_snippet().to_string()), span)
     })?;
     Ok(raw.into_node(source))
 }
+
+/// What the library says of mistakes that people make, with our words and what to do.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "multiple yaml documents",
+        "there is more than one document in the file",
+        "keep one, and put each of the others into a file of its own",
+    ),
+    ("recursive reference", "an alias stands inside the value that it stands for", "write the value out"),
+    ("unknown anchor", "there is no anchor of this name before the alias", "`&NAME` in front of a value makes one"),
+    ("tabs disallowed", "a tab cannot indent", "use blanks"),
+    ("merge value must be", "`<<` takes a map, or a list of maps", "name an anchor of a map: `<<: *NAME`"),
+    (TOO_MANY, "the document has too many values", "those behind an alias count each time that it is used"),
+    (OWN_TOO_LARGE, "the integer is too large", "quote it to have text"),
+];
+
+/// A mistake in our own words.
+fn explained(message: &str, span: Span) -> LoadError {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("duplicate") {
+        return LoadError::duplicate(span.clone().text(), span);
+    }
+    match MISTAKES.iter().find(|(said, ..)| lower.contains(said)) {
+        Some((_, ours, help)) => LoadError { help: Some(help), ..LoadError::syntax(*ours, span) },
+        None => LoadError {
+            note: Some(format!("the reader says: {message}")),
+            ..LoadError::syntax("this is no well-formed YAML", span)
+        },
+    }
+}
+
+/// What [`RawVisitor`] says of an integer that is too large.
+const OWN_TOO_LARGE: &str = "the integer is too large";
 
 /// What the library says when a document, with its aliases followed, has more values than anybody writes.
 const TOO_MANY: &str = "budget breached";
@@ -34,9 +63,6 @@ const TOO_MANY: &str = "budget breached";
 /// The library adds the position and advice in further lines; the position is shown by the caret already.
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    if line.contains(TOO_MANY) {
-        return "the document has too many values; those behind an alias count each time that it is used".to_owned();
-    }
     let line = line.split_once(" at line ").map_or(line, |(before, _)| before);
     line.trim_start_matches("error: ").to_owned()
 }
@@ -111,7 +137,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<RawValue, E> {
         i64::try_from(value)
             .map(|value| RawValue::Scalar(Value::Int(value)))
-            .map_err(|_| E::custom("the integer is too large"))
+            .map_err(|_| E::custom(OWN_TOO_LARGE))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<RawValue, E> {

@@ -35,7 +35,7 @@ pub use process::{Handle, ProcessId, Signal, Stat};
 pub use ready::Readiness;
 pub use registry::{Record, Registry, RegistryError, SpecSource, State};
 pub use relay::{Output, Relay, RelayedLines};
-pub use root::{RootError, SOCKET_PATH_LIMIT, ServerRoot};
+pub use root::{LOGS_MODE, RootError, SOCKET_PATH_LIMIT, ServerRoot};
 pub use server::{Leak, Server, StopReport, end_all};
 pub use tail::LogTail;
 pub use tls::tls_session;

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+/// Permissions of the folder with the logs: they tell of visitors, and what applications write.
+pub const LOGS_MODE: u32 = 0o750;
+
 /// The longest path of a UNIX socket, in bytes.
 pub const SOCKET_PATH_LIMIT: usize = 107;
 
@@ -77,7 +80,8 @@ impl ServerRoot {
                 self.made.extend(missing.into_iter().rev());
             }
             fs::create_dir_all(&folder).map_err(failed)?;
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+            let mode = if folder == self.logs() { LOGS_MODE } else { 0o755 };
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).map_err(failed)?;
         }
         Ok(())
     }
@@ -140,11 +144,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_temporary_root_is_open_to_other_users_and_goes_away() {
+    fn a_temporary_root_is_open_to_other_users_but_for_its_logs_and_goes_away() {
         let root = ServerRoot::temporary(None).unwrap();
         let path = root.path().to_owned();
-        for folder in [path.clone(), root.logs(), root.run()] {
-            assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o755);
+        for (folder, mode) in [(path.clone(), 0o755), (root.logs(), LOGS_MODE), (root.run(), 0o755)] {
+            assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, mode);
         }
         drop(root);
         assert!(!path.exists());
@@ -159,7 +163,7 @@ mod tests {
         fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
         let root = ServerRoot::at(&shared).unwrap();
         assert_eq!(mode(&shared), 0o1777);
-        assert_eq!((mode(&root.logs()), mode(&root.run())), (0o755, 0o755));
+        assert_eq!((mode(&root.logs()), mode(&root.run())), (LOGS_MODE, 0o755));
     }
 
     #[test]

@@ -195,6 +195,7 @@ impl<'a> Builder<'a> {
                 error_log,
                 single_process: false,
             },
+            world_readable_logs: self.spec.server.log.world_readable,
             root: self.spec.root.clone(),
         })
     }

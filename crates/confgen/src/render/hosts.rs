@@ -15,6 +15,9 @@ const INTERMEDIATE_CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES1
 ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:\
 DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305";
 
+/// What stands for the star where a site has wildcards only.
+const OF_WILDCARD: &str = "wildcard";
+
 /// The name of the host that answers for names which no site has; reserved, so that nobody asks for it.
 const CATCH_ALL: &str = "default.invalid";
 
@@ -23,7 +26,7 @@ pub(super) fn views(builder: &mut Builder<'_>, raws: &[(Place, RawView)]) -> Vec
     let spec = builder.spec;
     // A wildcard must not come before the name that it covers; the site for all names comes first, where httpd looks for it.
     let mut sites: Vec<(&Name, &Site)> = spec.sites.iter().collect();
-    sites.sort_by_key(|(_, site)| (!site.hosts.is_empty(), site.hosts.iter().any(is_wildcard)));
+    sites.sort_by_key(|(_, site)| (!site.hosts.is_empty(), site.hosts.iter().any(HostName::is_wildcard)));
     let open = sites.iter().any(|(_, site)| site.hosts.is_empty());
     let http = server::ports(spec, false);
     let https = server::ports(spec, true);
@@ -65,10 +68,6 @@ pub(super) fn views(builder: &mut Builder<'_>, raws: &[(Place, RawView)]) -> Vec
         }
     }
     views
-}
-
-fn is_wildcard(host: &HostName) -> bool {
-    host.as_str().starts_with('*')
 }
 
 /// The answer for names that no site has.
@@ -191,15 +190,21 @@ fn host(
         Some(port) => format!(":{port}"),
         None => String::new(),
     };
+    let mut aliases = names.clone().skip(1);
     let (own, own_key) = match site.hosts.get(names.start) {
-        Some(host) => (host.as_str(), hosts_key.join(names.start)),
-        None => (server::server_name(builder.spec), key.clone()),
+        // `ServerName` takes no wildcard: it is one of the names that the site has anyway.
+        Some(host) if host.is_wildcard() => {
+            aliases = names.clone().skip(0);
+            (host.as_str().replacen('*', OF_WILDCARD, 1), hosts_key.join(names.start))
+        }
+        Some(host) => (host.to_string(), hosts_key.join(names.start)),
+        None => (server::server_name(builder.spec).to_owned(), key.clone()),
     };
     HostView {
         block: builder.origins.block(&key),
         addresses: addresses(builder, ports),
         name: builder.arg(&own_key, format!("{own}{suffix}")),
-        aliases: names.skip(1).map(|index| builder.arg(&hosts_key.join(index), &site.hosts[index])).collect(),
+        aliases: aliases.map(|index| builder.arg(&hosts_key.join(index), &site.hosts[index])).collect(),
         tls: None,
         content,
     }
@@ -251,19 +256,19 @@ fn check(builder: &mut Builder<'_>) {
                 names.push((lower, own));
             }
         }
-        if site.hosts.first().is_some_and(is_wildcard) {
-            builder.error(
-                Code::Form,
-                &key.join("hosts").join(0),
-                "the first host is the canonical one and cannot be a wildcard",
-            );
+        let first = site.hosts.first().is_some_and(HostName::is_wildcard);
+        if first && site.redirect() == Redirect::CanonicalHttps {
+            let message = "the first host is the one that all others are redirected to; it cannot be a wildcard";
+            let diagnostic = Diagnostic::error(Code::Form, message);
+            builder.report(&key.join("hosts").join(0), "", diagnostic.help("put another name first"));
         }
-        if site.redirect() == Redirect::Https && site.hosts.iter().any(is_wildcard) {
+        if site.redirect() == Redirect::Https && site.hosts.iter().any(HostName::is_wildcard) {
             let diagnostic = Diagnostic::error(
                 Code::NotSupported,
                 "redirecting a wildcard host to https is known, not supported yet",
             );
-            builder.report(&key.join("redirect"), "", diagnostic.help("use `canonical-https`"));
+            let help = if first { "use `none`" } else { "use `canonical-https` or `none`" };
+            builder.report(&key.join("redirect"), "", diagnostic.help(help));
         }
         if site.hosts.is_empty() {
             if let Some(first) = &open {

@@ -114,6 +114,11 @@ impl Modules {
         modules
     }
 
+    /// What is needed so far.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     pub(super) fn need(&mut self, name: &str) {
         if name.is_empty() || !self.names.insert(name.to_owned()) {
             return;

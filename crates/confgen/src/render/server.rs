@@ -242,8 +242,9 @@ pub(super) fn server_name(spec: &Spec) -> &str {
     spec.server.server_name.as_ref().map_or("localhost", |name| name.as_str())
 }
 
-fn lines(builder: &Builder<'_>) -> Vec<Line> {
-    let server = &builder.spec.server;
+fn lines(builder: &mut Builder<'_>) -> Vec<Line> {
+    let spec = builder.spec;
+    let server = &spec.server;
     let key = Path::of(["server"]);
     let mut lines = Vec::new();
     if let Some(timeout) = server.timeout {
@@ -263,7 +264,28 @@ fn lines(builder: &Builder<'_>) -> Vec<Line> {
     if let Some(requests) = server.max_keep_alive_requests {
         lines.push(Line::bare("MaxKeepAliveRequests", [builder.arg(&key.join("max-keep-alive-requests"), requests)]));
     }
+    lines.extend(read_timeout(builder));
+    lines.push(Line::bare("TraceEnable", [builder.arg(&key.join("trace"), settings::switch(server.trace))]));
+    lines.push(Line::bare("ServerTokens", [builder.arg(&key.join("server-tokens"), server.server_tokens.name())]));
     lines
+}
+
+/// Slow requests are given up, unless that is not wanted or httpd lacks the module.
+fn read_timeout(builder: &mut Builder<'_>) -> Option<Line> {
+    let key = Path::of(["server", "request-read-timeout"]);
+    let wanted = builder.spec.server.request_read_timeout;
+    if wanted == Some(false) {
+        // The module has limits of its own, which a site's `limits` would bring in.
+        let loaded = builder.modules.names().any(|name| name == "reqtimeout");
+        return loaded
+            .then(|| Line::bare("RequestReadTimeout", [builder.arg(&key, "header=0"), builder.arg(&key, "body=0")]));
+    }
+    if builder.facts.module_file("reqtimeout").is_none() && wanted.is_none() {
+        return None;
+    }
+    builder.modules.need("reqtimeout");
+    let limits = ["header=20-40,MinRate=500", "body=20,MinRate=500"];
+    Some(Line::bare("RequestReadTimeout", limits.map(|limit| builder.arg(&key, limit))))
 }
 
 fn mpm_lines(builder: &mut Builder<'_>, mpm: Mpm) -> Vec<Line> {

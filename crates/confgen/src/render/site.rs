@@ -11,7 +11,7 @@ use super::{access, app, files, handlers, settings, upstreams};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Path;
 use crate::quote;
-use crate::spec::{HealthBy, Name, Site, Static};
+use crate::spec::{HealthBy, Links, Name, Site, Static};
 
 /// What is worth compressing.
 const TEXT_TYPES: &[&str] = &[
@@ -259,11 +259,35 @@ fn statics(builder: &mut Builder<'_>, site: &Site, mounts: &Mounts<'_>, key: &Pa
             place,
             directory: builder.arg(&target_key, quote::literal(&directory)),
             only: only.map(|name| builder.arg(&target_key, quote::literal(&name))),
-            listing: files.listing,
+            options: builder.arg(&own.join("links"), options(files)),
+            closed: (!files.hidden).then(|| builder.arg(&own.join("hidden"), hidden(&directory))),
         };
         views.push((view, location));
     }
     views
+}
+
+/// The features that a directory has.
+fn options(files: &Static) -> String {
+    let links = match files.links {
+        Links::SameOwner => Some("SymLinksIfOwnerMatch"),
+        Links::All => Some("FollowSymLinks"),
+        Links::None => None,
+    };
+    let words: Vec<&str> = files.listing.then_some("Indexes").into_iter().chain(links).collect();
+    if words.is_empty() { "None".to_owned() } else { words.join(" ") }
+}
+
+/// The expression that holds for what has a hidden name below a directory. A section `<If>` counts last: no location opens it again.
+fn hidden(directory: &str) -> String {
+    let mut path = String::new();
+    for byte in directory.trim_end_matches('/').bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'_' | b'-' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    format!("%{{REQUEST_FILENAME}} =~ m#^{path}/(?:.*/)?\\.(?!well-known(?:/|$))#")
 }
 
 /// What holds for the URLs of files.

@@ -24,6 +24,8 @@ pub struct Tree {
     pub warnings: Vec<Diagnostic>,
     /// What was chosen.
     pub choice: Choice,
+    /// Whether everybody may read the logs.
+    pub(super) world_readable_logs: bool,
     /// The tree of the spec, for places.
     pub(super) root: Node,
 }

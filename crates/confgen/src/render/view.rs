@@ -208,7 +208,9 @@ pub(super) struct StaticView {
     pub(super) place: Place,
     pub(super) directory: Arg,
     pub(super) only: Option<Arg>,
-    pub(super) listing: bool,
+    pub(super) options: Arg,
+    /// The expression for what is not served, if there is anything.
+    pub(super) closed: Option<Arg>,
 }
 
 /// What is passed on to another server, or kept from it.

@@ -16,7 +16,11 @@ use super::tree::{Content, File, SecretLine, Tree};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Node;
 use crate::environment::Environment;
+use crate::httpd::LOGS_MODE;
 use crate::spec::{SecretSource, Spec};
+
+/// Permissions of a folder that everybody may look into.
+const OPEN_FOLDER: u32 = 0o755;
 
 /// How a tree is written.
 #[derive(Clone, Debug, Default)]
@@ -157,9 +161,8 @@ impl Tree {
         if !refused.is_empty() {
             return Err(refused);
         }
-        for name in ["logs", "run"] {
-            write.ensure_folder_of_server(name)?;
-        }
+        write.ensure_folder_of_server("logs", if self.world_readable_logs { OPEN_FOLDER } else { LOGS_MODE })?;
+        write.ensure_folder_of_server("run", OPEN_FOLDER)?;
         let mut written = Written::default();
         let mut manifest = Manifest::new(hash_of_node(&self.root), self.environment.clone());
         let mut secrets = BTreeMap::new();
@@ -507,13 +510,21 @@ impl Write {
     }
 
     /// A folder that httpd writes to: made if it is missing. One's own link may stand for it.
-    fn ensure_folder_of_server(&mut self, name: &str) -> Result<(), Vec<Diagnostic>> {
+    fn ensure_folder_of_server(&mut self, name: &str, mode: u32) -> Result<(), Vec<Diagnostic>> {
         let name = OsStr::new(name);
         if self.root.entry(name).map_err(io)?.is_some() {
             let owner = self.root.owner(name).map_err(io)?;
-            return self.ensure_owner(name, owner);
+            self.ensure_owner(name, owner)?;
+            // Of a folder that was there already, only what confgen itself chose is opened.
+            if mode == OPEN_FOLDER
+                && let Some(folder) = self.root.sub(name).map_err(io)?
+                && folder.stat().map_err(io)?.st_mode & 0o7777 == LOGS_MODE
+            {
+                folder.set_mode(mode).map_err(io)?;
+            }
+            return Ok(());
         }
-        self.root.make(name, 0o755).map_err(io)?;
+        self.root.make(name, mode).map_err(io)?;
         self.made.beneath.push((Rc::clone(&self.root), name.to_owned()));
         Ok(())
     }

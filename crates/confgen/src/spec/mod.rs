@@ -29,11 +29,11 @@ pub use scalar::{
 };
 pub use server::{
     AccessFormat, AccessLog, CustomFormat, Endpoint, EndpointAddress, Endpoints, KeepAlive, Layout, Level, Listen, Log,
-    LogFiles, LogLevels, LogTarget, Mpm, MpmSettings, PublicPorts, Rotate, Scalar, Server,
+    LogFiles, LogLevels, LogTarget, Mpm, MpmSettings, PublicPorts, Rotate, Scalar, Server, ServerTokens,
 };
 pub use site::{
-    App, Handler, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, MapHead, Proxies, Redirect, Site, Static,
-    Tls, TlsProfile, Upstream,
+    App, Handler, Health, HealthBy, Interpreter, KeyFile, KeySource, Limits, Links, MapHead, Proxies, Redirect, Site,
+    Static, Tls, TlsProfile, Upstream,
 };
 
 /// The version of the format.

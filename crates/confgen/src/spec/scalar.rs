@@ -58,12 +58,6 @@ text!(
     Name, "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$", "a name of letters, digits, `_`, `-`, `.` and `:`"
 );
 text!(
-    /// A host name; `*.` in front stands for every name below it.
-    HostName,
-    r"^(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*$",
-    "a host name such as www.example.com"
-);
-text!(
     /// A URL path at which something is mounted; `~` in front makes it a regular expression.
     UrlPath, "^(/[^?#]*|~ ?[^ ].*)$", "a path that begins with `/`, or `~` and a regular expression"
 );
@@ -134,6 +128,72 @@ text!(
     /// The address of another server.
     UpstreamUrl, r"^(http|https|h2|h2c|ws|wss)://[^\s]+$|^unix:/[^\s|]+$", "a URL such as http://127.0.0.1:9001"
 );
+
+/// A host name; `*.` in front stands for every name below it. Names with other letters than ASCII's are those that a browser makes
+/// of them (IDNA), and a dot at the end means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The text, as clients send it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it stands for every name below it.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with('*')
+    }
+
+    /// Reads a name.
+    fn parse(text: &str) -> Result<Self, String> {
+        let plain = text.strip_suffix('.').unwrap_or(text);
+        if plain.is_ascii() {
+            return Ok(Self(plain.to_owned()));
+        }
+        let (star, name) = plain.strip_prefix("*.").map_or(("", plain), |name| ("*.", name));
+        let ascii = idna::domain_to_ascii(name)
+            .map_err(|_| format!("`{text}` is no host name: it has letters that names on the internet cannot have"))?;
+        Ok(Self(format!("{star}{ascii}")))
+    }
+}
+
+impl AsRef<str> for HostName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for HostName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for HostName {
+    fn schema_name() -> Cow<'static, str> {
+        "HostName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // Letters beyond ASCII's are looked at when the name is read.
+        let label = "[A-Za-z0-9_\u{a1}-\u{fffd}]([A-Za-z0-9_\u{a1}-\u{fffd}-]{0,61}[A-Za-z0-9_\u{a1}-\u{fffd}])?";
+        json_schema!({
+            "type": "string",
+            "description": "A host name; `*.` in front stands for every name below it.",
+            "pattern": format!("^(\\*\\.)?{label}(\\.{label})*\\.?$"),
+            "x-expected": "a host name such as www.example.com",
+            "x-help": "write the name alone, as in www.example.com: ports stand in `server.listen`; for requests to an address, leave out `hosts`",
+        })
+    }
+}
 
 impl FilePath {
     /// The path.

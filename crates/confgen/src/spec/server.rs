@@ -35,12 +35,53 @@ pub struct Server {
     pub max_keep_alive_requests: Option<u32>,
     /// How long httpd waits for a client or a daemon to read or write. Default: httpd's (60s).
     pub timeout: Option<Seconds>,
+    /// Whether slow requests are given up, so that they cannot occupy all connections: 20 to 40 seconds for the header, 20 for the body, longer as
+    /// long as 500 bytes a second come (`RequestReadTimeout`). Default: true, where httpd has mod_reqtimeout. `sites.NAME.limits` has a site's
+    /// own times.
+    pub request_read_timeout: Option<bool>,
+    /// Whether the method TRACE is answered (`TraceEnable`). Default: false.
+    pub trace: bool,
+    /// How much the `Server` header says of the server (`ServerTokens`). Default: `prod`, its name alone.
+    pub server_tokens: ServerTokens,
     /// The user that serves requests, when started as root. Default: the distribution's (`www-data`, `apache`, …).
     pub user: Option<Account>,
     /// The group that serves requests, when started as root. Default: the user's.
     pub group: Option<Account>,
     /// Modules of httpd to load beyond those that the spec needs, without `mod_`.
     pub modules: Vec<ModuleName>,
+}
+
+/// How much the `Server` header says of the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerTokens {
+    /// `Apache`
+    #[default]
+    Prod,
+    /// `Apache/2`
+    Major,
+    /// `Apache/2.4`
+    Minor,
+    /// `Apache/2.4.62`
+    Minimal,
+    /// `Apache/2.4.62 (Debian)`
+    Os,
+    /// That and what the modules say of themselves.
+    Full,
+}
+
+impl ServerTokens {
+    /// The word of httpd.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prod => "Prod",
+            Self::Major => "Major",
+            Self::Minor => "Minor",
+            Self::Minimal => "Minimal",
+            Self::Os => "OS",
+            Self::Full => "Full",
+        }
+    }
 }
 
 /// A scalar that becomes text.
@@ -255,6 +296,8 @@ pub struct Log {
     pub access: Option<AccessLog>,
     /// Rotation of files by size.
     pub rotate: Option<Rotate>,
+    /// Whether every user of the machine may read the logs of `files`. Default: false; the folder `logs` is open to its owner and group.
+    pub world_readable: bool,
 }
 
 /// Where logs go.

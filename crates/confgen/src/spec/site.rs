@@ -252,12 +252,30 @@ pub struct Static {
     pub compress: bool,
     /// Whether a directory without an index is listed.
     pub listing: bool,
+    /// Whether files and directories are served whose name begins with a dot, such as `.env`, `.git` and `.htpasswd`. Default: false;
+    /// `.well-known` is served in any case.
+    pub hidden: bool,
+    /// Which symbolic links below the directory are followed.
+    pub links: Links,
     /// One of the site's `handlers`, which serves whatever lies below the path.
     pub handler: Option<HandlerName>,
     /// A script that says of each request whether it may come in (`allow_access`).
     pub access: Option<Decider>,
     /// Users and their passwords, or `none`.
     pub auth: Option<Auth>,
+}
+
+/// Which symbolic links are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Links {
+    /// Those whose target belongs to the owner of the link (`SymLinksIfOwnerMatch`).
+    #[default]
+    SameOwner,
+    /// All of them (`FollowSymLinks`), wherever they lead.
+    All,
+    /// None.
+    None,
 }
 
 /// A script that serves resources which are no scripts themselves (`handle_request`).

@@ -2,6 +2,7 @@
 
 mod against_httpd;
 mod cli;
+mod closed;
 mod documents;
 mod everywhere;
 mod fixture;

@@ -46,20 +46,21 @@ impl Backend {
 }
 
 /// A running server with one site for each name.
-struct Site {
-    root: ServerRoot,
+pub(crate) struct Site {
+    pub(crate) root: ServerRoot,
     server: Server,
     address: SocketAddr,
 }
 
 impl Site {
     /// `DIR` in the sites stands for the folder with `app.wsgi` and `files/`.
-    fn start(folder: &std::path::Path, sites: &Value, more: &Value) -> Self {
+    pub(crate) fn start(folder: &std::path::Path, sites: &Value, more: &Value) -> Self {
         let root = ServerRoot::temporary(None).unwrap();
         let port = HeldPort::loopback().unwrap();
         let mut spec = json!({"server": {"listen": {"http": port.address().to_string()}}, "sites": sites});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let text = spec.to_string().replace("DIR", folder.to_str().unwrap());
+        let text =
+            spec.to_string().replace("DIR", folder.to_str().unwrap()).replace("LISTEN", &port.address().to_string());
         let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
         let tree = rendered(&text, &this_machine(), &options).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
         tree.write(&WriteOptions::default()).unwrap();
@@ -72,14 +73,15 @@ impl Site {
     }
 
     /// Status and body.
-    fn get(&self, host: &str, path: &str) -> (String, String) {
-        let (status, _, body) = self.ask(host, path);
+    pub(crate) fn get(&self, host: &str, path: &str) -> (String, String) {
+        let (status, _, body) = self.ask("GET", host, path);
         (status, body)
     }
 
-    fn ask(&self, host: &str, path: &str) -> (String, String, String) {
+    /// Status, head and body.
+    pub(crate) fn ask(&self, method: &str, host: &str, path: &str) -> (String, String, String) {
         let mut connection = TcpStream::connect(self.address).unwrap();
-        write!(connection, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+        write!(connection, "{method} {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer).unwrap();
         let answer = String::from_utf8(answer).unwrap();
@@ -88,7 +90,7 @@ impl Site {
         (status, head.to_owned(), body.to_owned())
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.server.stop(Signal::SIGTERM, GENEROUS, |_| {}).unwrap();
         drop(self.root);
     }
@@ -223,7 +225,7 @@ fn the_longest_path_wins_whatever_it_serves() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // What files say of themselves does not hold for an application or a server below them.
     for (path, cached) in [("/s/x", true), ("/s/app/zz", false), ("/s/up/zz", false), ("/s/app/in/x", false)] {
-        let (_, head, _) = site.ask("a.example", path);
+        let (_, head, _) = site.ask("GET", "a.example", path);
         assert_eq!(head.contains("Expires:"), cached, "{path}\n{head}");
     }
     site.end();
@@ -262,4 +264,29 @@ fn what_would_never_be_reached_is_refused() {
         rendered(text, &crate::fixture::machine(), &RenderOptions::default())
             .unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     }
+}
+
+#[test]
+fn names_are_those_that_clients_send() {
+    let folder = folder();
+    let sites = json!({
+        "idna": {"hosts": ["münchen.example", "*.bücher.example"], "static": {"/": {"dir": "DIR/files/in"}}},
+        "dot": {"hosts": ["Dot.example."], "apps": {"/": {"script": "DIR/app.wsgi"}}},
+        "wild": {"hosts": ["*.shop.example", "*.other.example"], "static": {"/": {"dir": "DIR/files"}}},
+        "exact": {"hosts": ["one.shop.example"], "apps": {"/": {"script": "DIR/app.wsgi"}}},
+    });
+    let site = Site::start(folder.path(), &sites, &json!({}));
+    for (host, path, body) in [
+        ("xn--mnchen-3ya.example", "/x", "file files/in/x"),
+        ("a.xn--bcher-kva.example", "/x", "file files/in/x"),
+        ("dot.example", "/x", "app |/x"),
+        ("any.shop.example", "/x", "file files/x"),
+        ("deep.any.other.example", "/x", "file files/x"),
+        ("one.shop.example", "/x", "app |/x"),
+    ] {
+        assert_eq!(site.get(host, path), ("200".to_owned(), body.to_owned()), "{host}");
+    }
+    // The domain itself is none of the names below it.
+    assert_ne!(site.get("shop.example", "/x").0, "200");
+    site.end();
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path as FsPath, PathBuf};
 
 use clap::Args;
@@ -112,6 +113,17 @@ fn ensure_site(name: &str, root: &Node) -> Result<(), Failure> {
     Err(Failure::new(Exit::Spec, diagnostic.at(root.span.clone(), "").help(help)))
 }
 
+/// A pipe with a name may never get a writer. Those that a shell makes (`/dev/fd/63`) have one.
+fn refuse_pipe(path: &FsPath) -> Result<(), Failure> {
+    let of_shell = path.starts_with("/dev") || path.starts_with("/proc");
+    if of_shell || !fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return Ok(());
+    }
+    let message = format!("{} is a pipe, to which nobody may ever write", path.display());
+    let help = format!("let the shell open it: `confgen … - < {}`", path.display());
+    Err(Failure::new(Exit::Spec, Diagnostic::error(Code::Form, message).help(help)))
+}
+
 /// The longest spec that is read, in bytes. A device such as `/dev/zero` never ends.
 const LONGEST_SPEC: u64 = 16 * 1024 * 1024;
 
@@ -121,6 +133,7 @@ fn read(path: &FsPath) -> Result<(String, String), Failure> {
             .map_err(|error| Failure::io("read", FsPath::new("standard input"), &error))?;
         ("<stdin>".to_owned(), bytes)
     } else {
+        refuse_pipe(path)?;
         let bytes = fs::File::open(path).and_then(bounded).map_err(|error| Failure::io("read", path, &error))?;
         (path.display().to_string(), bytes)
     };

@@ -264,6 +264,7 @@ impl Start {
             .config(&tree.config())
             .environment(tree.environment.clone())
             .within(self.timeout())
+            .proxy_protocol(tree.choice.proxy_protocol)
             .unless_interrupted(signals.ends())
             .tied_to_thread();
         launch = match &tree.choice.error_log {
@@ -426,6 +427,7 @@ impl Started<'_> {
             shown: true,
             pythons: python::Pythons::of(self.spec(), self.facts),
             spec: !self.wanted.short,
+            proxied: self.tree.choice.proxy_protocol,
         };
         Preflight::new(applications, lines, (!debugged).then_some(limit), settings)
     }

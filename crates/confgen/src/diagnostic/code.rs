@@ -151,6 +151,15 @@ codes! {
     Option = "CG140", "the option does not apply",
         "An option of the command line does not apply to the form of the command that it was given with. It is refused rather than ignored.",
         "Leave the option out, or use the form of the command that the message names.";
+    /// A daemon without a use.
+    UnusedDaemon = "CG150", "nothing is sent to a daemon",
+        "The daemon is defined, and no application, handler or import names it: its processes run and serve nothing.",
+        "Give an application `daemon: NAME`, or remove the daemon.";
+    /// Everybody is trusted as a proxy.
+    TrustsEveryone = "CG151", "every client is trusted",
+        "The network holds every address, so that any client may say with a header which address it comes from. Rules and logs by address are \
+         worth nothing then.",
+        "Name the addresses or networks of the proxies themselves.";
     /// Applications in one interpreter that nobody chose.
     SharedInterpreter = "CG155", "applications share an interpreter",
         "Two applications run in the main interpreter of the same processes, and not both of them name it. They share imported modules, \

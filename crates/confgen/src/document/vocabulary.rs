@@ -7,17 +7,16 @@ use serde_json::Value as Json;
 use super::node::{Node, Value};
 
 pub(super) fn type_is(name: &str, node: &Node) -> bool {
-    match (name, &node.value) {
+    matches!(
+        (name, &node.value),
         ("null", Value::Null)
-        | ("boolean", Value::Bool(_))
-        | ("integer", Value::Int(_))
-        | ("number", Value::Int(_) | Value::Float(_))
-        | ("string", Value::String(_))
-        | ("array", Value::Seq(_))
-        | ("object", Value::Map(_)) => true,
-        ("integer", Value::Float(value)) => value.fract() == 0.0 && value.abs() < 1e15,
-        _ => false,
-    }
+            | ("boolean", Value::Bool(_))
+            | ("integer", Value::Int(_))
+            | ("number", Value::Int(_) | Value::Float(_))
+            | ("string", Value::String(_))
+            | ("array", Value::Seq(_))
+            | ("object", Value::Map(_))
+    )
 }
 
 pub(super) fn required(schema: &Json) -> impl Iterator<Item = &str> {

@@ -135,9 +135,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<RawValue, E> {
-        i64::try_from(value)
-            .map(|value| RawValue::Scalar(Value::Int(value)))
-            .map_err(|_| E::custom(OWN_TOO_LARGE))
+        i64::try_from(value).map(|value| RawValue::Scalar(Value::Int(value))).map_err(|_| E::custom(OWN_TOO_LARGE))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<RawValue, E> {

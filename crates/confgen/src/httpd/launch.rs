@@ -47,6 +47,7 @@ pub struct Launch {
     tied: bool,
     watched: bool,
     readiness: Option<Readiness>,
+    proxied: bool,
     limit: Duration,
 }
 
@@ -121,6 +122,7 @@ impl Launch {
             tied: false,
             watched: false,
             readiness: None,
+            proxied: false,
             limit: READY_LIMIT,
         }
     }
@@ -191,6 +193,13 @@ impl Launch {
         self
     }
 
+    /// Connections begin with a header of the PROXY protocol, or not.
+    #[must_use]
+    pub fn proxy_protocol(mut self, on: bool) -> Self {
+        self.proxied = on;
+        self
+    }
+
     /// What has to happen before the server counts as started; without it `start` returns once the process runs.
     pub fn ready_when(mut self, readiness: Readiness) -> Self {
         self.readiness = Some(readiness);
@@ -210,7 +219,7 @@ impl Launch {
 
     /// The same, but gives up as soon as nobody wants the server any more.
     pub fn start_unless(self, unwanted: impl Fn() -> bool) -> Result<Server, LaunchError> {
-        let (limit, readiness) = (self.limit, self.readiness);
+        let (limit, readiness, proxied) = (self.limit, self.readiness, self.proxied);
         let interrupted = self.interrupted.clone();
         let interrupted =
             || unwanted() || interrupted.as_ref().is_some_and(|signals| signals.load(Ordering::SeqCst) > 0);
@@ -219,7 +228,7 @@ impl Launch {
         let mut console = LogTail::from_end(&self.console());
         let mut server = self.spawn()?;
         let Some(readiness) = readiness else { return Ok(server) };
-        match readiness.wait(deadline, error_log.clone(), || !interrupted() && server.is_running()) {
+        match readiness.wait(deadline, proxied, error_log.clone(), || !interrupted() && server.is_running()) {
             Outcome::Ready => Ok(server),
             Outcome::Died if server.is_running() => {
                 server.kill();

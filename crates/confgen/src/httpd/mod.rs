@@ -33,6 +33,7 @@ pub use log::{Level, LogLine};
 pub use port::{HeldPort, Holder, PortError, holders};
 pub use process::{Handle, ProcessId, Signal, Stat};
 pub use ready::Readiness;
+pub(crate) use ready::proxy_header;
 pub use registry::{Record, Registry, RegistryError, SpecSource, State};
 pub use relay::{Output, Relay, RelayedLines};
 pub use root::{LOGS_MODE, RootError, SOCKET_PATH_LIMIT, ServerRoot};

@@ -39,8 +39,15 @@ pub(super) enum Outcome {
 }
 
 impl Readiness {
-    /// Waits until the server is ready, has ended, or the time is up. `log` is the error log from before the start.
-    pub(super) fn wait(self, deadline: Instant, mut log: LogTail, mut alive: impl FnMut() -> bool) -> Outcome {
+    /// Waits until the server is ready, has ended, or the time is up. `log` is the error log from before the start, `proxied`
+    /// says that connections begin with a header of the PROXY protocol.
+    pub(super) fn wait(
+        self,
+        deadline: Instant,
+        proxied: bool,
+        mut log: LogTail,
+        mut alive: impl FnMut() -> bool,
+    ) -> Outcome {
         let (Self::Accepts(address) | Self::Answers(address) | Self::Announces(address)) = self;
         if matches!(self, Self::Announces(_)) {
             loop {
@@ -69,7 +76,7 @@ impl Readiness {
             }
             match TcpStream::connect_timeout(&address, left) {
                 Ok(_) if !matches!(self, Self::Answers(_)) => return Outcome::Ready,
-                Ok(connection) => match answer(connection, deadline, &mut alive) {
+                Ok(connection) => match answer(connection, deadline, proxied, &mut alive) {
                     Ok(Outcome::Ready) => return Outcome::Ready,
                     Ok(Outcome::Died) => return Outcome::Died,
                     // A connection that closes without an answer: the child that took it went away. Another one comes.
@@ -81,9 +88,24 @@ impl Readiness {
     }
 }
 
+/// The header of the PROXY protocol (version 1) for a connection that comes through no proxy.
+pub(crate) fn proxy_header(connection: &TcpStream) -> io::Result<String> {
+    let (from, to) = (connection.local_addr()?, connection.peer_addr()?);
+    let family = if to.is_ipv4() { "TCP4" } else { "TCP6" };
+    Ok(format!("PROXY {family} {} {} {} {}\r\n", from.ip(), to.ip(), from.port(), to.port()))
+}
+
 /// Sends a request and waits for the first bytes of a response.
-fn answer(mut connection: TcpStream, deadline: Instant, alive: &mut impl FnMut() -> bool) -> io::Result<Outcome> {
+fn answer(
+    mut connection: TcpStream,
+    deadline: Instant,
+    proxied: bool,
+    alive: &mut impl FnMut() -> bool,
+) -> io::Result<Outcome> {
     connection.set_read_timeout(Some(ANSWER_SLICE))?;
+    if proxied {
+        connection.write_all(proxy_header(&connection)?.as_bytes())?;
+    }
     connection.write_all(b"OPTIONS * HTTP/1.0\r\nHost: localhost\r\nUser-Agent: confgen\r\n\r\n")?;
     let mut start = [0; 5];
     let mut filled = 0;

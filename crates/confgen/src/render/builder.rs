@@ -132,6 +132,7 @@ impl<'a> Builder<'a> {
         let serving_user = server::serving_user(&mut self);
         reach::check(&mut self, &serving_user);
         let daemons = daemons::views(&mut self);
+        daemons::check_used(&mut self);
         let hosts = hosts::views(&mut self, &raws);
         sharing::check(&mut self);
         let logs = server::logs(&mut self);
@@ -186,6 +187,7 @@ impl<'a> Builder<'a> {
                 httpd: self.facts.httpd.binary.clone(),
                 httpd_version: self.facts.httpd.version.clone(),
                 mpm: mpm.name().to_owned(),
+                proxy_protocol: server::proxy_protocol(self.spec),
                 module,
                 engines: match self.spec.runtime.module {
                     ModuleChoice::ModWsgi => Vec::new(),

@@ -1,5 +1,6 @@
 //! Groups of daemon processes.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use askama::Template;
@@ -10,7 +11,7 @@ use super::tree::{Content, File, SecretLine};
 use super::view::{DaemonView, ImportView, Monitor, OptionView};
 use super::{accounts, files, server};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::document::Path;
+use crate::document::{Node, Path, Value};
 use crate::spec::{Daemon, EnvValue, Interpreter, Name, Reload, SecretSource};
 
 /// Apache's own processes, or the first interpreter of a process.
@@ -28,6 +29,48 @@ pub(super) fn application_group(interpreter: &Interpreter) -> &str {
 pub(super) fn views(builder: &mut Builder<'_>) -> Vec<DaemonView> {
     let spec = builder.spec;
     spec.daemons.iter().map(|(name, daemon)| view(builder, name, daemon)).collect()
+}
+
+/// Warns of daemons that nothing is sent to.
+pub(super) fn check_used(builder: &mut Builder<'_>) {
+    let spec = builder.spec;
+    let mut named = BTreeSet::new();
+    for part in ["sites", "runtime"] {
+        spec.root.get(part).into_iter().for_each(|node| names_of_daemons(node, &mut named));
+    }
+    for (name, daemon) in &spec.daemons {
+        let word = |text: &str| text.split(|c: char| !is_of_name(c)).any(|word| word == name.as_str());
+        // A group that is chosen for each request has its names in variables.
+        let dynamic = |text: &str| text.contains("process-group=%{") || text.contains("WSGIProcessGroup %{");
+        let used = named.contains(name.as_str())
+            || !daemon.import.is_empty()
+            || spec.raw.iter().any(|raw| word(&raw.text) || dynamic(&raw.text));
+        if !used {
+            let diagnostic = Diagnostic::warning(Code::UnusedDaemon, format!("nothing is sent to the daemon `{name}`"));
+            let help = format!("give an application `daemon: {name}`, or remove the daemon");
+            builder.report(&Path::of(["daemons", name.as_str()]), "", diagnostic.help(help));
+        }
+    }
+}
+
+fn is_of_name(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "_.:-".contains(character)
+}
+
+/// The names that stand at keys called `daemon`.
+fn names_of_daemons<'n>(node: &'n Node, into: &mut BTreeSet<&'n str>) {
+    match &node.value {
+        Value::Map(map) => {
+            for entry in &map.entries {
+                match &entry.value.value {
+                    Value::String(name) if entry.key == "daemon" => drop(into.insert(name)),
+                    _ => names_of_daemons(&entry.value, into),
+                }
+            }
+        }
+        Value::Seq(items) => items.iter().for_each(|item| names_of_daemons(item, into)),
+        _ => {}
+    }
 }
 
 fn view(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon) -> DaemonView {

@@ -190,11 +190,11 @@ fn host(
         Some(port) => format!(":{port}"),
         None => String::new(),
     };
-    let mut aliases = names.clone().skip(1);
+    let mut aliases = names.start + 1..names.end.max(names.start + 1);
     let (own, own_key) = match site.hosts.get(names.start) {
         // `ServerName` takes no wildcard: it is one of the names that the site has anyway.
         Some(host) if host.is_wildcard() => {
-            aliases = names.clone().skip(0);
+            aliases = names.start..names.end;
             (host.as_str().replacen('*', OF_WILDCARD, 1), hosts_key.join(names.start))
         }
         Some(host) => (host.to_string(), hosts_key.join(names.start)),

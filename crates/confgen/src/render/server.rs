@@ -9,7 +9,7 @@ use super::settings;
 use super::view::{AccessView, EndpointView, Line, LogsView, MimeTypes, RawView, RuntimeView, ServerView};
 use super::{accounts, embedded, files};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::document::Path;
+use crate::document::{Path, Value};
 use crate::facts::venv_version;
 use crate::httpd::SOCKET_PATH_LIMIT;
 use crate::spec::{
@@ -72,6 +72,11 @@ pub(super) fn check(builder: &mut Builder<'_>) {
         let diagnostic = Diagnostic::error(Code::NotSupported, "this layout is known, not supported yet");
         builder.report(&layout_key, "", diagnostic.help("use `single`"));
     }
+    let http = Path::of(["server", "listen", "http"]);
+    if spec.server.listen.https.is_none() && http.find(&spec.root).is_some_and(|node| node.value == Value::Null) {
+        let diagnostic = Diagnostic::error(Code::Conflict, "`http: null` leaves no port to listen on");
+        builder.report(&http, "", diagnostic.help("give `http` a port, or `server.listen.https` one"));
+    }
     let mut seen: Vec<(Endpoint, bool)> = Vec::new();
     for tls in [false, true] {
         for (endpoint, key) in endpoints(spec, tls) {
@@ -98,6 +103,14 @@ pub(super) fn check(builder: &mut Builder<'_>) {
             }
             seen.push((endpoint, tls));
         }
+    }
+    if spec.server.log.world_readable && spec.server.log.to != LogTarget::Files {
+        let key = Path::of(["server", "log", "world-readable"]);
+        let diagnostic = Diagnostic::error(
+            Code::Conflict,
+            "`world-readable` is about the folder `logs`, which these logs are not in",
+        );
+        builder.report(&key, "", diagnostic.help("leave it out, or write the logs `to: files`"));
     }
     if let LogTarget::At(log) = &spec.server.log.to {
         let key = Path::of(["server", "log", "to", "at"]);
@@ -265,6 +278,11 @@ fn lines(builder: &mut Builder<'_>) -> Vec<Line> {
         lines.push(Line::bare("MaxKeepAliveRequests", [builder.arg(&key.join("max-keep-alive-requests"), requests)]));
     }
     lines.extend(read_timeout(builder));
+    if server.listen.proxy_protocol {
+        builder.modules.need("remoteip");
+        let on = builder.arg(&key.join("listen").join("proxy-protocol"), settings::switch(true));
+        lines.push(Line::bare("RemoteIPProxyProtocol", [on]));
+    }
     lines.push(Line::bare("TraceEnable", [builder.arg(&key.join("trace"), settings::switch(server.trace))]));
     lines.push(Line::bare("ServerTokens", [builder.arg(&key.join("server-tokens"), server.server_tokens.name())]));
     lines
@@ -409,6 +427,16 @@ fn rotated(builder: &mut Builder<'_>, file: &str, size: u64, keep: u32) -> Strin
     }
     // rotatelogs wants whole kilobytes, and rotates the file itself plus so many numbered ones.
     format!("|{program} -n {keep} {file} {}K", size.div_ceil(1024).max(1))
+}
+
+/// Whether connections to the server begin with a header of the PROXY protocol.
+pub(super) fn proxy_protocol(spec: &Spec) -> bool {
+    let turns_on = |line: &str| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case("RemoteIPProxyProtocol"))
+            && words.next().is_some_and(|word| word.eq_ignore_ascii_case("On"))
+    };
+    spec.server.listen.proxy_protocol || spec.raw.iter().any(|raw| raw.text.lines().any(turns_on))
 }
 
 /// The environment that httpd is started with.

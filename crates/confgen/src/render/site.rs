@@ -84,6 +84,11 @@ fn lines(builder: &mut Builder<'_>, site: &Site, key: &Path) -> Vec<Line> {
         for (index, network) in proxies.trust.iter().enumerate() {
             if !network.is_valid() {
                 builder.error(Code::Form, &trust.join(index), format!("{network} is no IP address or network"));
+            } else if network.is_everything() {
+                let message =
+                    format!("{network} is every address: any client may choose the address that it comes from");
+                let diagnostic = Diagnostic::warning(Code::TrustsEveryone, message);
+                builder.report(&trust.join(index), "", diagnostic.help("name the proxies, such as 10.0.0.0/8"));
             } else if network.has_host_bits() {
                 builder.warn(Code::Form, &trust.join(index), format!("{network} has bits set beyond its prefix"));
             }

@@ -40,6 +40,8 @@ pub struct Choice {
     pub httpd_version: String,
     /// The multi-processing module.
     pub mpm: String,
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The wsgi module.
     pub module: PathBuf,
     /// The versions of Python whose engines are there; empty with the C module.

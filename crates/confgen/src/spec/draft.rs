@@ -1,7 +1,7 @@
 //! A spec with mistakes in it: what is wrong is taken out, so that the rest can be judged too and everything that is wrong
 //! is reported at once.
 
-use super::{Model, Spec};
+use super::{MODEL_SCHEMA, Model, Spec};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Node, Path, Segment, Span, Value, schema};
 
@@ -22,10 +22,9 @@ pub struct Draft {
 impl Draft {
     /// Reads a tree.
     pub fn new(root: Node) -> Self {
-        let model_schema = schema::of::<Model>();
         let mut found = Vec::new();
         control_characters(&root, &Path::root(), &mut found);
-        let unfit = schema::find(&model_schema, &root);
+        let unfit = schema::find(&MODEL_SCHEMA, &root);
         found.extend(
             unfit.into_iter().filter(|(path, _)| !found.iter().any(|(known, _)| known == path)).collect::<Vec<_>>(),
         );
@@ -46,7 +45,7 @@ impl Draft {
                 readable.remove(path);
             }
             removed.extend(paths);
-            found = schema::find(&model_schema, &readable);
+            found = schema::find(&MODEL_SCHEMA, &readable);
         }
         match crate::document::from_node::<Model>(&readable) {
             Ok(model) => Self { spec: Spec { model, root: readable }, errors, removed },

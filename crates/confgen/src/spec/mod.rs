@@ -107,6 +107,10 @@ pub struct Raw {
     pub text: String,
 }
 
+/// The schema of specs, made once.
+pub(crate) static MODEL_SCHEMA: std::sync::LazyLock<serde_json::Value> =
+    std::sync::LazyLock::new(crate::document::schema::of::<Model>);
+
 /// A spec: the typed model together with the tree that it was read from, so that everything found later has its place.
 #[derive(Clone, Debug)]
 pub struct Spec {

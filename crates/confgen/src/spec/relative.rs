@@ -4,7 +4,7 @@ use std::path::{Component, Path as FsPath, PathBuf};
 
 use serde_json::Value as Json;
 
-use super::Model;
+use super::{MODEL_SCHEMA, Model};
 use crate::document::{Node, Path, Segment, Value, schema};
 
 /// What the schema calls a value that has to be an absolute path. [`super::scalar::FilePath`] says so.
@@ -14,7 +14,7 @@ const EXPECTED: &str = "an absolute path";
 /// a folder they stay as they are, and are refused later.
 #[must_use]
 pub fn resolved(mut root: Node, folder: impl Fn(&str) -> Option<PathBuf>) -> Node {
-    for (path, diagnostic) in schema::find(&schema::of::<Model>(), &root) {
+    for (path, diagnostic) in schema::find(&MODEL_SCHEMA, &root) {
         let texts = diagnostic.labels.iter().map(|label| &label.text).chain(&diagnostic.notes).chain(&diagnostic.help);
         if !texts.chain([&diagnostic.message]).any(|text| text.contains(EXPECTED)) {
             continue;

@@ -231,6 +231,11 @@ impl Network {
         prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= most))
     }
 
+    /// Whether every address is in it.
+    pub fn is_everything(&self) -> bool {
+        self.0.rsplit_once('/').is_some_and(|(_, prefix)| prefix.parse() == Ok(0u8))
+    }
+
     /// Bits of the address beyond the prefix that are set: `10.0.0.1/8` is probably a slip.
     pub fn has_host_bits(&self) -> bool {
         let Some((address, prefix)) = self.0.split_once('/') else { return false };

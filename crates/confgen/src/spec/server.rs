@@ -200,6 +200,9 @@ pub struct Listen {
     pub http: Option<Endpoints>,
     /// HTTPS: the same.
     pub https: Option<Endpoints>,
+    /// Whether connections begin with a header of the PROXY protocol, as those of a load balancer do (`RemoteIPProxyProtocol`). Others are
+    /// closed. Default: false.
+    pub proxy_protocol: bool,
 }
 
 /// The ports that clients connect to: redirects name them.

@@ -7,6 +7,8 @@ mod documents;
 mod everywhere;
 mod fixture;
 mod httpd;
+mod inputs;
+mod keys;
 mod mapping;
 mod options;
 mod place;

@@ -66,6 +66,7 @@ impl Site {
         tree.write(&WriteOptions::default()).unwrap();
         let server = Launch::new(&tree.choice.httpd, root.path())
             .ready_when(Readiness::Answers(port.address()))
+            .proxy_protocol(tree.choice.proxy_protocol)
             .within(GENEROUS)
             .start()
             .unwrap();
@@ -76,6 +77,16 @@ impl Site {
     pub(crate) fn get(&self, host: &str, path: &str) -> (String, String) {
         let (status, _, body) = self.ask("GET", host, path);
         (status, body)
+    }
+
+    /// What is answered to these bytes.
+    pub(crate) fn talk(&self, bytes: &str) -> String {
+        let mut connection = TcpStream::connect(self.address).unwrap();
+        connection.write_all(bytes.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A server that refuses may reset.
+        let _ = connection.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
     }
 
     /// Status, head and body.
@@ -289,4 +300,26 @@ fn names_are_those_that_clients_send() {
     // The domain itself is none of the names below it.
     assert_ne!(site.get("shop.example", "/x").0, "200");
     site.end();
+}
+
+#[test]
+fn connections_through_a_load_balancer_name_their_client() {
+    let folder = folder();
+    let application = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [environ['REMOTE_ADDR'].encode()]\n";
+    fs::write(folder.path().join("app.wsgi"), application).unwrap();
+    let sites = json!({"s": {"apps": {"/": {"script": "DIR/app.wsgi"}}}});
+    let by_key = json!({"server": {"listen": {"http": "LISTEN", "proxy-protocol": true}}});
+    let by_raw = json!({
+        "server": {"listen": {"http": "LISTEN"}, "modules": ["remoteip"]},
+        "raw": [{"at": "server.end", "text": "RemoteIPProxyProtocol On"}],
+    });
+    for more in [by_key, by_raw] {
+        // It would never be ready if it were asked without the header.
+        let site = Site::start(folder.path(), &sites, &more);
+        let request = "GET / HTTP/1.0\r\nHost: x\r\n\r\n";
+        let answer = site.talk(&format!("PROXY TCP4 192.0.2.7 127.0.0.1 1234 80\r\n{request}"));
+        assert!(answer.ends_with("\r\n\r\n192.0.2.7"), "{answer}");
+        assert!(!site.talk(request).starts_with("HTTP/"), "without the header");
+        site.end();
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use confgen::httpd::{Instance, LogLine, LogTail, Signal, Stat, process};
+use confgen::httpd::{Instance, LogLine, LogTail, Signal, process};
 
 use super::arrange::{self, Arranged, NotArranged, Refused, Rendered, Surroundings};
 use super::audit::Allowed;
@@ -37,8 +37,8 @@ const DYING: Duration = Duration::from_millis(300);
 /// How long programs of steps may take to leave once the server has gone.
 const LEAVING: Duration = Duration::from_secs(1);
 
-/// How long a parent whose children have ended may take to end, too.
-const ENDING: Duration = Duration::from_secs(3);
+/// How long a parent that seems to end may take.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Codes of the lines that a parent writes when it ends by SIGTERM or SIGWINCH: of prefork, worker and event.
 const ENDS: &[&str] = &["AH00169", "AH00170", "AH00295", "AH00296", "AH00491", "AH00492"];
@@ -258,14 +258,23 @@ fn unasked_end(stage: &Stage, pointer: &str, patience: Duration) -> Option<Failu
     Some(Failure::new(FailureKind::Death, pointer, message).note("no step asked for the end of the server"))
 }
 
-/// Waits for the end of the parent. It takes some time over its children; as long as it has none, more than a moment is
-/// waited.
+/// Waits for the end of the parent. It takes some time over its children; as long as fewer are there than at first, or it or one
+/// of them is busy, more than a moment is waited: prefork says that it ends only when its children have ended.
 fn wait_for_end(server: &Instance, patience: Duration) {
     let began = Instant::now();
-    let childless = || server.children().iter().all(Stat::is_zombie);
-    while !server.handle().wait(HOLD_SLICE / 4)
-        && (began.elapsed() < patience || (began.elapsed() < ENDING && childless()))
-    {}
+    let living =
+        || server.children().into_iter().filter(|stat| !stat.is_zombie()).map(|stat| stat.pid).collect::<Vec<_>>();
+    let before = living();
+    let ends = || {
+        let now = living();
+        now.is_empty()
+            || now.len() < before.len()
+            || now.iter().chain([&server.pid()]).any(|pid| !process::is_asleep(*pid))
+            || process::is_pending(server.pid(), Signal::SIGTERM)
+    };
+    while !server.handle().wait(HOLD_SLICE / 4) && (began.elapsed() < patience || (began.elapsed() < ENDING && ends()))
+    {
+    }
 }
 
 /// Whether the last thing that was done may have sent a signal to the parent, of which nothing shows yet.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::applications::Route;
-use crate::httpd::tls_session;
+use crate::httpd::{proxy_header, tls_session};
 
 /// The most requests at the same time.
 const MOST: usize = 32;
@@ -44,15 +44,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Sends the requests, each under a number of the caller's.
-    pub(super) fn new(routes: Vec<(usize, Route)>) -> Self {
+    /// Sends the requests, each under a number of the caller's. `proxied`: connections begin with a header of the PROXY protocol.
+    pub(super) fn new(routes: Vec<(usize, Route)>, proxied: bool) -> Self {
         let (sender, replies) = channel();
         let given_up = Arc::new(AtomicBool::new(false));
         let threads = routes.len().min(MOST);
         let queue = Arc::new(Mutex::new(VecDeque::from(routes)));
         for _ in 0..threads {
             let (sender, given_up, queue) = (sender.clone(), Arc::clone(&given_up), Arc::clone(&queue));
-            std::thread::spawn(move || work(&queue, &sender, &given_up));
+            std::thread::spawn(move || work(&queue, proxied, &sender, &given_up));
         }
         Self { replies, given_up }
     }
@@ -69,12 +69,17 @@ impl Drop for Asked {
     }
 }
 
-fn work(queue: &Mutex<VecDeque<(usize, Route)>>, replies: &Sender<(usize, Reply)>, given_up: &AtomicBool) {
+fn work(
+    queue: &Mutex<VecDeque<(usize, Route)>>,
+    proxied: bool,
+    replies: &Sender<(usize, Reply)>,
+    given_up: &AtomicBool,
+) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((number, route)) = next else { return };
         while !given_up.load(Ordering::SeqCst) {
-            match ask(&route, given_up) {
+            match ask(&route, proxied, given_up) {
                 Ok(reply) => {
                     // Nobody waits for it any more when this fails.
                     let _ = replies.send((number, reply));
@@ -88,10 +93,13 @@ fn work(queue: &Mutex<VecDeque<(usize, Route)>>, replies: &Sender<(usize, Reply)
 }
 
 /// Sends one request and waits for the first line of the answer, for as long as it is wanted.
-fn ask(route: &Route, given_up: &AtomicBool) -> io::Result<Reply> {
+fn ask(route: &Route, proxied: bool, given_up: &AtomicBool) -> io::Result<Reply> {
     let mut connection = TcpStream::connect(route.address)?;
     connection.set_read_timeout(Some(SLICE))?;
     let client = connection.local_addr()?;
+    if proxied {
+        connection.write_all(proxy_header(&connection)?.as_bytes())?;
+    }
     let request = request(route);
     let line = if route.tls {
         let Ok(mut session) = tls_session(&route.host) else { return Ok(Reply::Refused) };

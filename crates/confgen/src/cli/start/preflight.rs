@@ -88,6 +88,8 @@ pub(super) struct Settings {
     pub(super) pythons: Pythons,
     /// Whether it is a spec that is served.
     pub(super) spec: bool,
+    /// Whether connections begin with a header of the PROXY protocol.
+    pub(super) proxied: bool,
 }
 
 /// What became of the applications.
@@ -112,7 +114,7 @@ impl Preflight {
         settings: Settings,
     ) -> Self {
         let routes = applications.iter().enumerate().filter_map(|(index, app)| Some((index, app.route.clone()?)));
-        let asked = Asked::new(routes.collect());
+        let asked = Asked::new(routes.collect(), settings.proxied);
         Self {
             applications: applications.into_iter().map(|application| (application, State::Waiting)).collect(),
             asked,

@@ -120,21 +120,22 @@ impl MachineArgs {
         Ok(())
     }
 
-    /// Looks at the machine.
+    /// Looks at the machine; what it lacks is shown.
     pub(crate) fn probe(&self, environment: &Environment, output: &Output) -> Result<(Machine, Facts), Exit> {
-        self.require(environment).map_err(|error| {
+        self.look(environment).map_err(|error| {
             output.complain(&format!("error: {error}"));
             Exit::Environment
-        })?;
+        })
+    }
+
+    fn look(&self, environment: &Environment) -> Result<(Machine, Facts), String> {
+        self.require(environment)?;
         let options = ProbeOptions {
             httpd: self.httpd.clone(),
             folder: own_folder(),
             ..ProbeOptions::from_environment(environment)
         };
-        let mut facts = Facts::probe(&options).map_err(|error| {
-            output.complain(&format!("error: {error}"));
-            Exit::Environment
-        })?;
+        let mut facts = Facts::probe(&options).map_err(|error| error.to_string())?;
         let machine =
             Machine::probe(&MachineOptions { venv: self.venv.clone(), peer: self.peer.clone() }, environment, &facts);
         facts.wsgi.mod_wsgi.clone_from(&machine.peer);
@@ -177,7 +178,8 @@ impl CatalogueArgs {
         paths
     }
 
-    /// Loads the scenarios, with all problems of all files: one that is wrong does not hide what is wrong with the others.
+    /// Loads the scenarios, with all problems of all files: one that is wrong does not hide what is wrong with the others. Those
+    /// that have mistakes are among them, as far as they can be read.
     pub(crate) fn load(&self) -> (Vec<Arc<Loaded>>, Vec<Problem>) {
         let files = match load::discover(&self.places()) {
             Ok(files) => files,
@@ -186,8 +188,11 @@ impl CatalogueArgs {
         let mut problems = Vec::new();
         let mut scenarios = Vec::new();
         for file in files {
-            match load::load(&file) {
-                Ok(loaded) => scenarios.push(Arc::new(loaded)),
+            match load::read(&file) {
+                Ok(loaded) => {
+                    problems.extend(loaded.mistakes.iter().cloned());
+                    scenarios.push(Arc::new(loaded));
+                }
                 Err(found) => problems.extend(found),
             }
         }
@@ -220,7 +225,7 @@ impl CatalogueArgs {
         };
         let (scenarios, problems) = self.load();
         if !problems.is_empty() {
-            return Err(show(problems));
+            return Err(show(with_servers(problems, &scenarios, &self.machine, environment)));
         }
         let selection = self.selection().map_err(|problem| show(vec![problem]))?;
         let (machine, facts) = self.machine.probe(environment, output)?;
@@ -247,6 +252,28 @@ impl CatalogueArgs {
             return;
         }
         output.complain("error: no cell is selected");
+    }
+}
+
+/// The problems of scenarios together with those of their servers, as far as the machine lets them be judged.
+fn with_servers(
+    mut problems: Vec<Problem>,
+    scenarios: &[Arc<Loaded>],
+    machine: &MachineArgs,
+    environment: &Environment,
+) -> Vec<Problem> {
+    if let Ok((machine, _)) = machine.look(environment) {
+        problems.extend(of_servers(scenarios, &machine));
+        load::sort(&mut problems);
+    }
+    problems
+}
+
+/// What is wrong with the cells of scenarios and their servers.
+pub(crate) fn of_servers(scenarios: &[Arc<Loaded>], machine: &Machine) -> Vec<Problem> {
+    match plan::plan(scenarios, machine, &Selection::default(), &History::default()) {
+        Ok(plan) => plan::check_servers(&plan, machine),
+        Err(wrong) => wrong,
     }
 }
 

@@ -5,11 +5,9 @@ use std::io;
 use clap::{Args, ValueEnum};
 use confgen::environment::Environment;
 
-use super::catalogue::{CatalogueArgs, count_of};
+use super::catalogue::{CatalogueArgs, count_of, of_servers};
 use super::output::Output;
 use crate::exit::Exit;
-use crate::runner::history::History;
-use crate::runner::plan::{self, Selection};
 use crate::scenario::load;
 use crate::scenario::problem::Problem;
 
@@ -38,12 +36,9 @@ pub(crate) fn lint(args: &LintArgs, environment: &Environment, output: &Output) 
             Err(exit) => return Ok(exit),
         };
         let mut found: Vec<Problem> = loaded.iter().flat_map(|scenario| scenario.warnings.clone()).collect();
-        match plan::plan(&loaded, &machine, &Selection::default(), &History::default()) {
-            Ok(plan) => found.extend(plan::check_servers(&plan, &machine)),
-            Err(wrong) => found.extend(wrong),
-        }
-        load::sort(&mut found);
+        found.extend(of_servers(&loaded, &machine));
         problems.extend(found);
+        load::sort(&mut problems);
     }
     let wrong = problems.iter().any(Problem::is_error);
     match args.format {

@@ -25,6 +25,8 @@ pub struct Loaded {
     pub folder: Option<PathBuf>,
     /// What is odd, but does not keep it from running.
     pub warnings: Vec<Problem>,
+    /// What keeps it from running. The rest of it is here, so that everything that is wrong is found at once.
+    pub mistakes: Vec<Problem>,
 }
 
 /// The schema of scenarios; made once, as a catalogue has many.
@@ -102,39 +104,63 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>, problems: &mut Vec<Problem>)
     }
 }
 
-/// Reads a scenario.
+/// Reads a scenario that can run.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
+    read(path).and_then(without_mistakes)
+}
+
+fn without_mistakes(loaded: Loaded) -> Result<Loaded, Vec<Problem>> {
+    if loaded.mistakes.is_empty() { Ok(loaded) } else { Err(loaded.mistakes) }
+}
+
+/// Reads a scenario with its mistakes.
+///
+/// # Errors
+/// Where nothing can be read of it.
+pub fn read(path: &Path) -> Result<Loaded, Vec<Problem>> {
     let file = if path.is_dir() { path.join(FILE_OF_FOLDER) } else { path.to_path_buf() };
     let text = fs::read_to_string(&file).map_err(|error| {
         vec![Problem::error(Code::Unreadable, format!("failed to read {}: {error}", file.display()))]
     })?;
     let folder = (file.file_name().is_some_and(|name| name == FILE_OF_FOLDER))
         .then(|| file.parent().unwrap_or(Path::new(".")).to_path_buf());
-    load_text(&file, text, folder)
+    read_text(&file, text, folder)
 }
 
-/// Reads a scenario from a text. `file` is what errors call it.
+/// Reads a scenario that can run from a text. `file` is what errors call it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<Loaded, Vec<Problem>> {
+    read_text(file, text, folder).and_then(without_mistakes)
+}
+
+fn read_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<Loaded, Vec<Problem>> {
     let name = file.display().to_string();
     let document = Document::parse(name, text, Format::of(&file.display().to_string()))
         .map_err(|error| vec![Problem::from(confgen::diagnostic::Diagnostic::from(error))])?;
     let root = document.root;
-    let mut problems: Vec<Problem> = document_schema::check(&SCHEMA, &root)
+    let unfit: Vec<_> = document_schema::find(&SCHEMA, &root)
         .into_iter()
         // A hole may stand for a value of any type; what fills it is checked when the step runs.
-        .filter(|diagnostic| !diagnostic.span().is_some_and(|span| span.text().contains("${{")))
-        .map(Problem::from)
+        .filter(|(_, diagnostic)| !diagnostic.span().is_some_and(|span| span.text().contains("${{")))
         .collect();
+    // From the end, so that earlier items of a list keep their numbers while later ones go.
+    let mut readable = root.clone();
+    let mut paths: Vec<_> = unfit.iter().map(|(path, _)| path.clone()).collect();
+    paths.sort();
+    paths.dedup();
+    for path in paths.iter().rev() {
+        readable.remove(path);
+    }
+    let mut problems: Vec<Problem> = unfit.into_iter().map(|(_, diagnostic)| Problem::from(diagnostic)).collect();
     problems.extend(untyped_steps(&root, problems.is_empty()));
     let (found, warnings): (Vec<_>, Vec<_>) = examine::examine(&root).into_iter().partition(Problem::is_error);
     problems.extend(found);
-    let scenario = match from_node::<Scenario>(&root) {
+    let scenario = match from_node::<Scenario>(&readable) {
         Ok(scenario) => Some(scenario),
         Err(error) if problems.is_empty() => {
             let problem = Problem::error(Code::Form, error.message);
@@ -148,17 +174,19 @@ pub fn load_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<L
     };
     sort(&mut problems);
     match scenario {
-        Some(scenario) if problems.is_empty() => {
-            Ok(Loaded { scenario, root, file: file.to_path_buf(), folder, warnings })
+        Some(scenario) => {
+            Ok(Loaded { scenario, root: readable, file: file.to_path_buf(), folder, warnings, mistakes: problems })
         }
-        _ => Err(problems),
+        None => Err(problems),
     }
 }
 
-/// In the order of the text, each once.
+/// In the order of the files and their texts, each once.
 pub(crate) fn sort(problems: &mut Vec<Problem>) {
-    let position = |problem: &Problem| problem.span().map_or(0, |span| span.range.start);
-    problems.sort_by_key(position);
+    let position = |problem: &Problem| {
+        problem.span().map_or_else(Default::default, |span| (span.source.name.clone(), span.range.start))
+    };
+    problems.sort_by_cached_key(position);
     let mut unique: Vec<Problem> = Vec::new();
     for problem in problems.drain(..) {
         let known = unique.iter().any(|known| known.message == problem.message && known.labels == problem.labels);

@@ -247,3 +247,50 @@ fn completions_and_manual_pages() {
         assert!(folder.path().join(page).is_file(), "{page}");
     }
 }
+
+/// One mistake of each kind: none hides another.
+const WRONG: &str = r#"schema: harness/1
+id: h20
+title: lint
+titel: x
+vars: {where: "${dir}/x"}
+server:
+  daemons: {d: {processes: 1, thraeds: 2}}
+  sites: {main: {apps: {/: {script: "${dir}/a.wsgi", daemon: e}}}}
+steps:
+  - {id: a, http: {get: "/${{ client }}"}, check: {statsu: 200, json.x: 1, nope: 2}}
+  - {id: b, process: {daemon: e, count: 1}}
+  - {id: c, http: {get: /}, check: {duration: "< 1000"}}
+  - {id: d, log: {contains: x}, check: {lines: 2, foo: 1}}
+healthy: [a.duration < 1000, a.statu == 200, d.zzz == 1]
+"#;
+
+#[test]
+fn every_mistake_of_a_scenario_is_found_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.yaml");
+    fs::write(&file, WRONG).unwrap();
+    for command in ["lint", "run"] {
+        let text = out(harness().arg(command).arg(&file), 2);
+        for (message, place) in [
+            ("error[HS103]: unknown key `titel`", "4:1"),
+            ("error[HS207]: texts in `vars` are taken as they are", "5:15"),
+            ("error[CG103]: unknown key `thraeds`", "7:31"),
+            ("error[HS305]: the server has no daemon group `e`", "8:62"),
+            ("error[HS207]: `client` has a value only inside of concurrent steps", "10:31"),
+            ("error[HS203]: the result of http has no `statsu` to check", "10:52"),
+            ("error[HS305]: the server has no daemon group `e`", "11:31"),
+            ("error[HS206]: a duration cannot be compared with a number", "12:47"),
+            ("error[HS203]: the result of log has no `foo` to check", "13:51"),
+            ("error[HS206]: a duration cannot be compared with a number", "14:11"),
+            ("error[HS203]: the result of `d` (log) has no `zzz`", "14:48"),
+        ] {
+            let shown = format!("wrong.yaml:{place}");
+            let found = text
+                .match_indices(message)
+                .any(|(at, _)| text[at..].lines().nth(1).is_some_and(|line| line.ends_with(&shown)));
+            assert!(found, "no {message} at {place} in\n{text}");
+        }
+        assert!(text.contains("13 errors"), "{text}");
+    }
+}

@@ -57,7 +57,7 @@ pub(super) struct Names {
 }
 
 /// Members whose values are durations, and methods that keep them so.
-const DURATIONS: &[&str] = &["duration", "first-byte"];
+pub(super) const DURATIONS: &[&str] = &["duration", "first-byte"];
 const KEEPERS: &[&str] = &["min", "max", "mean", "sum", "first", "last"];
 
 impl Names {

@@ -1,8 +1,8 @@
 //! Steps: their kinds, their contents, their checks.
 
-use confgen::document::{Entry, Node, Span, from_node};
+use confgen::document::{Entry, Node, Span, Value, from_node};
 
-use super::names::{Names, Shape};
+use super::names::{DURATIONS, Names, Shape};
 use super::{expression, regex, template, templates};
 use crate::scenario::problem::{Code, Problem};
 use crate::scenario::schema::{FileStep, Http, Operator, STEPS, StepDefinition, StepKind};
@@ -271,9 +271,12 @@ fn check(node: &Node, names: &Names, shape: &Shape, problems: &mut Vec<Problem>)
                 templates(&field.value, names, problems);
                 matcher(&field.value, problems);
             }),
-            _ => {
+            key => {
                 templates(&entry.value, names, problems);
                 matcher(&entry.value, problems);
+                if key.rsplit('.').next().is_some_and(|last| DURATIONS.contains(&last)) && !key.starts_with("json.") {
+                    durations(&entry.value, problems);
+                }
             }
         }
         let needs = match entry.key.as_str() {
@@ -292,6 +295,21 @@ fn check(node: &Node, names: &Names, shape: &Shape, problems: &mut Vec<Problem>)
             problems.push(problem.at(entry.key_span.clone(), "").did_you_mean(&entry.key, &known));
         }
     }
+}
+
+/// A matcher of a duration compares with times, not with numbers.
+fn durations(node: &Node, problems: &mut Vec<Problem>) {
+    let number = |text: &str| text.trim_start_matches(['<', '>', '=', '!', ' ']).parse::<f64>().is_ok();
+    let wrong = match &node.value {
+        Value::Int(_) | Value::Float(_) => true,
+        Value::String(text) => number(text),
+        _ => false,
+    };
+    if wrong {
+        let problem = Problem::error(Code::Comparison, "a duration cannot be compared with a number");
+        problems.push(problem.at(node.span.clone(), "").help("write the unit, as in `\"< 1000ms\"`"));
+    }
+    entries(node).iter().for_each(|entry| durations(&entry.value, problems));
 }
 
 /// Examines a matcher: operators and other keys are not mixed, patterns are patterns.

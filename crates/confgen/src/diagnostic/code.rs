@@ -160,6 +160,16 @@ codes! {
         "The network holds every address, so that any client may say with a header which address it comes from. Rules and logs by address are \
          worth nothing then.",
         "Name the addresses or networks of the proxies themselves.";
+    /// An application forks where that is refused.
+    ForkRefused = "CG152", "a fork that is refused",
+        "The code forks processes (os.fork, multiprocessing), and it runs in an interpreter of its own, or beside one: CPython cannot fork there, and \
+         the call raises RuntimeError.",
+        "Give the application a daemon of its own with `interpreter: main`, use subprocess, or multiprocessing with the method spawn.";
+    /// An application takes what only one process can have.
+    TakenAtImport = "CG153", "a port or a lock taken at import",
+        "The code takes a port or a lock when it is imported. At a graceful restart the next process imports it while the one before still has it, so \
+         that one of the two does without.",
+        "Set `handover: sequential` on the daemon: the process before ends first, while requests wait.";
     /// Applications in one interpreter that nobody chose.
     SharedInterpreter = "CG155", "applications share an interpreter",
         "Two applications run in the main interpreter of the same processes, and not both of them name it. They share imported modules, \

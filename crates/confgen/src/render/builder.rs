@@ -8,7 +8,7 @@ use super::modules::Modules;
 use super::origin::{Arg, Origins};
 use super::tree::{Choice, Content, File, Tree};
 use super::view::{HttpdConf, ModuleView};
-use super::{RenderOptions, ctl, daemons, hosts, raw, reach, server, sharing, support};
+use super::{RenderOptions, ctl, daemons, hazards, hosts, raw, reach, server, sharing, support};
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::document::Path;
 use crate::facts::Facts;
@@ -135,6 +135,7 @@ impl<'a> Builder<'a> {
         daemons::check_used(&mut self);
         let hosts = hosts::views(&mut self, &raws);
         sharing::check(&mut self);
+        hazards::check(&mut self);
         let logs = server::logs(&mut self);
         let runtime = server::runtime(&mut self, &module);
         let imports = daemons::imports(&mut self);

@@ -14,6 +14,7 @@ mod embedded;
 mod exceptions;
 pub(crate) mod files;
 mod handlers;
+mod hazards;
 mod hosts;
 mod manifest;
 mod modules;

@@ -1,13 +1,14 @@
 //! Whether an application's module can be found, without running anything of it.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path as FsPath, PathBuf};
 
 use super::builder::Builder;
 use crate::diagnostic::{Code, Diagnostic, closest};
 use crate::document::Path;
 use crate::facts::venv_version;
-use crate::spec::{Daemon, ModuleReference};
+use crate::spec::{App, Daemon, ModuleReference};
 
 /// Where modules are looked for.
 struct SearchPath {
@@ -230,4 +231,27 @@ fn add_site(search: &mut SearchPath, directory: PathBuf) {
         }
     }
     search.directories.push(directory);
+}
+/// How much of a script is looked at.
+const LONGEST_SCRIPT: u64 = 256 << 10;
+
+/// The code of an application, where its file can be read.
+pub(super) fn code_of(builder: &Builder<'_>, app: &App) -> Option<String> {
+    if !builder.check_files {
+        return None;
+    }
+    let file = match (&app.script, &app.module) {
+        (Some(script), _) => script.as_path().to_owned(),
+        (None, Some(reference)) => {
+            let daemon = app.daemon.as_ref().and_then(|name| builder.original.daemons.get(name));
+            module_file(builder, reference, daemon)?
+        }
+        (None, None) => return None,
+    };
+    if !file.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    std::fs::File::open(file).ok()?.take(LONGEST_SCRIPT).read_to_string(&mut text).ok()?;
+    Some(text)
 }

@@ -1,15 +1,10 @@
 //! Applications that share an interpreter because nobody chose one for them.
 
-use std::io::Read;
-
 use super::builder::Builder;
 use super::python;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Path;
-use crate::spec::{App, Interpreter, Name};
-
-/// How much of a script is read. Scripts that select Django's settings are a few lines long.
-const LONGEST_SCRIPT: u64 = 256 << 10;
+use crate::spec::{Interpreter, Name};
 
 /// An application in the main interpreter of its processes.
 struct Tenant<'a> {
@@ -40,7 +35,7 @@ pub(super) fn check(builder: &mut Builder<'_>) {
                 continue;
             }
             let chosen = key.join("interpreter").find(&spec.root).is_some_and(|node| !node.is_null());
-            let django = django_settings(builder, app);
+            let django = python::code_of(builder, app).as_deref().and_then(selected_settings);
             let tenant = Tenant { key, daemon: app.daemon.as_ref(), chosen, code, django };
             // One finding for each application that was not given an interpreter, against the first that it meets.
             let other = tenants.iter().find(|other| {
@@ -88,27 +83,6 @@ fn report(builder: &mut Builder<'_>, tenant: &Tenant<'_>, other: &Tenant<'_>) {
     builder.push(diagnostic.at(span, "shares it").at(first, "with this one").help(format!(
         "{cure}, or a name as its `interpreter`; `interpreter: main` on both says that sharing is meant"
     )));
-}
-
-/// The settings module that an application's code selects for Django, where its file can be read.
-fn django_settings(builder: &Builder<'_>, app: &App) -> Option<String> {
-    if !builder.check_files {
-        return None;
-    }
-    let file = match (&app.script, &app.module) {
-        (Some(script), _) => script.as_path().to_owned(),
-        (None, Some(reference)) => {
-            let daemon = app.daemon.as_ref().and_then(|name| builder.original.daemons.get(name));
-            python::module_file(builder, reference, daemon)?
-        }
-        (None, None) => return None,
-    };
-    if !file.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    std::fs::File::open(file).ok()?.take(LONGEST_SCRIPT).read_to_string(&mut text).ok()?;
-    selected_settings(&text)
 }
 
 /// The literal that follows the variable's name: `setdefault("DJANGO_SETTINGS_MODULE", "x")` or `environ["…"] = "x"`. The last one

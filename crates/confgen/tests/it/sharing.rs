@@ -73,3 +73,34 @@ fn two_django_projects_in_the_default_interpreter_are_refused() {
     let same = judged("", "script: DIR/again.wsgi").unwrap_or_else(|errors| panic!("{errors}"));
     assert!(same.contains("warning[CG155]"), "{same}");
 }
+
+#[test]
+fn code_that_its_place_does_not_go_with_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let write =
+        |name: &str, code: &str| fs::write(folder.path().join(name), format!("{code}\napplication = None\n")).unwrap();
+    write("fork.wsgi", "import os\ndef run():\n    os.fork()");
+    write("lock.wsgi", "import fcntl\nfcntl.flock(open('/tmp/x', 'w'), fcntl.LOCK_EX)");
+    write("plain.wsgi", "import os");
+    let dir = folder.path().display().to_string();
+    let options = RenderOptions { server_root: None, check_files: Some(true) };
+    let warnings = |daemon: &str, apps: &str| {
+        let text = format!("daemons: {{d: {{{daemon}}}}}\nsites: {{s: {{apps: {{{apps}}}}}}}").replace("DIR", &dir);
+        shown(&rendered(&text, &machine(), &options).unwrap_or_else(|errors| panic!("{errors}")).warnings)
+    };
+    let fork = "/: {script: DIR/fork.wsgi, daemon: d}";
+    assert_eq!(warnings("", fork), "");
+    let own = warnings("", "/: {script: DIR/fork.wsgi, daemon: d, interpreter: x}");
+    assert!(
+        own.contains("warning[CG152]") && own.contains("`os.fork(`") && own.contains("in an interpreter of its own"),
+        "{own}"
+    );
+    let beside = warnings("", &format!("{fork}, /b: {{script: DIR/plain.wsgi, daemon: d, interpreter: b}}"));
+    assert!(beside.contains("warning[CG152]") && beside.contains("another application has an interpreter"), "{beside}");
+    let lock = "/: {script: DIR/lock.wsgi, daemon: d}";
+    let overlap = warnings("", lock);
+    assert!(overlap.contains("warning[CG153]") && overlap.contains("`daemons.d.handover: sequential`"), "{overlap}");
+    assert_eq!(warnings("handover: sequential", lock), "");
+    let embedded = warnings("", "/: {script: DIR/lock.wsgi}, /p: {script: DIR/plain.wsgi, daemon: d}");
+    assert!(embedded.contains("warning[CG153]") && embedded.contains("give it a daemon"), "{embedded}");
+}

@@ -367,7 +367,7 @@ class Scenarios(Checkout):
         done = self.script("scenarios.sh", "--jobs", "1")
         self.assertEqual(done.returncode, 7, done.stderr)
         self.assertIn("in %s/target/dist as " % self.folder, done.stdout)
-        self.assertTrue(done.stdout.endswith("with %s/target/venv: run scenarios --jobs 1\n" % self.folder), done.stdout)
+        self.assertTrue(done.stdout.endswith("with %s/target/venv: run --jobs 1\n" % self.folder), done.stdout)
 
     @unittest.skipUnless(os.geteuid() == 0, "only servers that root starts change their user")
     def test_a_closed_home_is_named_and_a_readable_copy_is_used(self):

@@ -21,17 +21,23 @@ impl Explain {
             |info: &CodeInfo| json!({"code": info.id, "title": info.title, "cause": info.cause, "fix": info.fix});
         let Some(id) = &self.code else {
             match context.json {
-                true => context.print_json(&CODES.iter().map(as_json).collect()),
-                false => context
-                    .print(&CODES.iter().map(|info| format!("{}  {}\n", info.id, info.title)).collect::<String>()),
+                true => context.print_json(&CODES.iter().map(|code| as_json(code.info())).collect()),
+                false => context.print(
+                    &CODES.iter().map(|code| format!("{}  {}\n", code.id(), code.info().title)).collect::<String>(),
+                ),
             }
             return Ok(Exit::Ok);
         };
-        let Some(code) = Code::from_id(id) else {
-            let diagnostic = Diagnostic::error(Code::UnknownValue, format!("there is no code `{id}`"));
+        let Some(code) = Code::find(CODES, id) else {
+            let mut diagnostic = Diagnostic::error(Code::UnknownValue, format!("there is no code `{id}`"));
+            let upper = id.to_uppercase();
+            if upper.starts_with("HS") {
+                diagnostic =
+                    diagnostic.note(format!("codes with HS are those of the harness: `harness explain {upper}`"));
+            }
             return Err(Failure::new(
                 Exit::Spec,
-                diagnostic.did_you_mean(&id.to_uppercase(), CODES.iter().map(|info| info.id)),
+                diagnostic.did_you_mean(&id.to_uppercase(), CODES.iter().map(|code| code.id())),
             ));
         };
         let info = code.info();

@@ -1,26 +1,11 @@
-//! The codes. Each stands in one table with its cause and its cure, which `confgen explain` prints.
+//! The codes. Each stands in a table with its cause and its cure, which `explain` prints.
 
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $name:ident = $id:literal, $title:literal, $cause:literal, $fix:literal;)+) => {
-        /// A stable code. Its entry in [`CODES`] explains it.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code {
-            $($(#[doc = $doc])+ $name,)+
-        }
-
-        /// Every code, in order.
-        pub const CODES: &[CodeInfo] = &[
-            $(CodeInfo { code: Code::$name, id: $id, title: $title, cause: $cause, fix: $fix },)+
-        ];
-    };
-}
+use std::fmt;
 
 /// What is to be known about a code.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct CodeInfo {
-    /// The code.
-    pub code: Code,
-    /// Its name in messages, `CGnnn`.
+    /// Its name in messages, such as `CG103`.
     pub id: &'static str,
     /// What it is called.
     pub title: &'static str,
@@ -30,7 +15,59 @@ pub struct CodeInfo {
     pub fix: &'static str,
 }
 
+/// A stable code of a finding. Each program that reports findings has a table of its own codes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Code(&'static CodeInfo);
+
+impl Code {
+    /// A code of a table.
+    pub const fn new(info: &'static CodeInfo) -> Self {
+        Self(info)
+    }
+
+    /// The table entry.
+    pub const fn info(self) -> &'static CodeInfo {
+        self.0
+    }
+
+    /// The name in messages.
+    pub const fn id(self) -> &'static str {
+        self.0.id
+    }
+
+    /// The code of a table with a name, in any case of letters.
+    pub fn find(codes: &[Self], id: &str) -> Option<Self> {
+        codes.iter().copied().find(|code| code.id().eq_ignore_ascii_case(id))
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+/// A table of codes: constants of a type, and a list of all of them.
+#[macro_export]
+macro_rules! codes {
+    ($space:ident, $list:ident: $($(#[doc = $doc:literal])+ $name:ident = $id:literal, $title:literal, $cause:literal, $fix:literal;)+) => {
+        #[expect(non_upper_case_globals, reason = "they read like the variants of an enumeration")]
+        impl $space {
+            $(
+                $(#[doc = $doc])+
+                pub const $name: $crate::diagnostic::Code = $crate::diagnostic::Code::new(
+                    &$crate::diagnostic::CodeInfo { id: $id, title: $title, cause: $cause, fix: $fix },
+                );
+            )+
+        }
+
+        /// Every code of the table, in order.
+        pub const $list: &[$crate::diagnostic::Code] = &[$($space::$name),+];
+    };
+}
+
 codes! {
+    Code, CODES:
     /// The text is not well-formed.
     Syntax = "CG101", "not well-formed",
         "The file is not well-formed YAML, TOML or JSON, so nothing in it could be read.",
@@ -282,35 +319,18 @@ codes! {
         "Look for requests or threads that do not end. `--grace` and `--timeout` allow more time.";
 }
 
-impl Code {
-    /// The table entry.
-    pub fn info(self) -> &'static CodeInfo {
-        &CODES[self as usize]
-    }
-
-    /// The name in messages.
-    pub fn id(self) -> &'static str {
-        self.info().id
-    }
-
-    /// The code with a name, in any case of letters.
-    pub fn from_id(id: &str) -> Option<Self> {
-        CODES.iter().find(|info| info.id.eq_ignore_ascii_case(id)).map(|info| info.code)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_table_is_in_order_and_complete() {
-        for (position, info) in CODES.iter().enumerate() {
-            assert_eq!(info.code as usize, position);
-            assert_eq!(Code::from_id(&info.id.to_lowercase()), Some(info.code));
+        for code in CODES {
+            let info = code.info();
+            assert_eq!(Code::find(CODES, &info.id.to_lowercase()), Some(*code));
             assert!(info.id.starts_with("CG") && info.id.len() == 5);
             assert!(info.cause.ends_with('.') && info.fix.ends_with(['.', '`']), "{}", info.id);
         }
-        assert!(CODES.is_sorted_by(|a, b| a.id < b.id));
+        assert!(CODES.is_sorted_by(|a, b| a.id() < b.id()));
     }
 }

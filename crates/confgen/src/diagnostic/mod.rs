@@ -1,10 +1,14 @@
-//! What confgen reports: a code, a message, the places that it is about, notes and a way out.
+//! Findings of every program here: a code, a message, the places that it is about, notes and a way out.
 
 mod code;
 mod report;
+mod sarif;
 
 pub use code::{CODES, Code, CodeInfo};
-pub use report::{Style, render_all, render_json};
+pub use report::{Style, render_all, render_json, renderer, visible};
+pub use sarif::render_sarif;
+
+use std::fmt;
 
 use crate::document::Span;
 
@@ -32,7 +36,7 @@ pub struct Label {
 /// One finding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
-    /// The stable code, which `confgen explain` knows.
+    /// The stable code, which `explain` knows.
     pub code: Code,
     /// How bad it is.
     pub severity: Severity,
@@ -85,6 +89,23 @@ impl Diagnostic {
         self
     }
 
+    /// Adds a way out if there is one.
+    #[must_use]
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help.extend(help);
+        self
+    }
+
+    /// Adds `did you mean …?` when a known word is close to the one that was written, else the list of known ones.
+    #[must_use]
+    pub fn known(self, written: &str, known: &[&str]) -> Self {
+        match closest(written, known.iter().copied()) {
+            Some(word) => self.help(format!("did you mean `{word}`?")),
+            None if known.is_empty() => self,
+            None => self.help(format!("known are {}", known.join(", "))),
+        }
+    }
+
     /// Adds `did you mean …?` when a known word is close to the one that was written.
     #[must_use]
     pub fn did_you_mean<'a>(self, written: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
@@ -102,6 +123,15 @@ impl Diagnostic {
     /// Where to look.
     pub fn span(&self) -> Option<&Span> {
         self.labels.first().map(|label| &label.span)
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(span) = self.span() {
+            write!(f, "{span}: ")?;
+        }
+        write!(f, "[{}] {}", self.code.id(), self.message)
     }
 }
 

@@ -17,10 +17,6 @@ pub enum Style {
 impl Diagnostic {
     /// The finding as text, without a line end after it.
     pub fn render(&self, style: Style) -> String {
-        let renderer = match style {
-            Style::Plain => Renderer::plain().decor_style(DecorStyle::Ascii),
-            Style::Coloured => Renderer::styled(),
-        };
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -45,7 +41,7 @@ impl Diagnostic {
         for help in &self.help {
             group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
         }
-        renderer.render(&[group])
+        renderer(style).render(&[group])
     }
 
     /// The distinct sources of the labels, in order of first use.
@@ -86,8 +82,16 @@ impl Diagnostic {
     }
 }
 
-/// A caret needs something to stand under, and one line is enough to find the place.
-fn visible(span: &crate::document::Span) -> std::ops::Range<usize> {
+/// How snippets are drawn: with ASCII alone where there are no colours.
+pub fn renderer(style: Style) -> Renderer {
+    match style {
+        Style::Plain => Renderer::plain().decor_style(DecorStyle::Ascii),
+        Style::Coloured => Renderer::styled(),
+    }
+}
+
+/// The part of a place that a caret stands under: something is needed, and one line is enough.
+pub fn visible(span: &crate::document::Span) -> std::ops::Range<usize> {
     let text = span.text();
     let line = text.find('\n').map_or(span.range.end, |newline| span.range.start + newline);
     let end = line.max(span.range.start);

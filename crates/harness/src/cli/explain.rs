@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use clap::Args;
+use confgen::diagnostic::closest;
 use confgen::document::{Document, Format, Node, merge_patch};
 use confgen::environment::Environment;
 use confgen::render::{RenderOptions, render};
@@ -13,7 +14,7 @@ use super::catalogue::{CatalogueArgs, Prepared};
 use super::output::Output;
 use crate::exit::Exit;
 use crate::runner::plan::Cell;
-use crate::scenario::problem::Problem;
+use crate::scenario::problem::{Code, Problem};
 use crate::scenario::quantity::Time;
 use crate::scenario::template::Places;
 
@@ -29,8 +30,13 @@ pub(crate) struct ExplainArgs {
 
 pub(crate) fn explain(args: &ExplainArgs, environment: &Environment, output: &Output) -> io::Result<Exit> {
     if args.catalogue.what.is_empty() {
-        output.complain("error: name the scenario to explain, by its id or its path");
+        output.complain("error: name the scenario to explain, by its id or its path, or a code such as HS203");
         return Ok(Exit::Scenario);
+    }
+    if let [word] = args.catalogue.what.as_slice()
+        && is_code(word)
+    {
+        return code(word, output);
     }
     let prepared = match args.catalogue.prepare(environment, output) {
         Ok(prepared) => prepared,
@@ -63,6 +69,27 @@ pub(crate) fn explain(args: &ExplainArgs, environment: &Environment, output: &Ou
     output.print(&text)?;
     output.problems(&wrong);
     Ok(if wrong.is_empty() { Exit::Expected } else { Exit::Scenario })
+}
+
+/// Whether a word has the form of a code, such as HS203.
+fn is_code(word: &str) -> bool {
+    let (letters, digits) = word.split_at_checked(2).unwrap_or_default();
+    ["hs", "cg"].contains(&letters.to_ascii_lowercase().as_str())
+        && !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Explains a code of the harness or of confgen.
+fn code(id: &str, output: &Output) -> io::Result<Exit> {
+    let Some(code) = Code::find(id) else {
+        let upper = id.to_uppercase();
+        let meant = closest(&upper, Code::ids()).map(|word| format!(": did you mean `{word}`?")).unwrap_or_default();
+        output.complain(&format!("error: there is no code `{upper}`{meant}"));
+        return Ok(Exit::Scenario);
+    };
+    let info = code.info();
+    output.print(&format!("{}: {}\n\nCause: {}\n\nFix: {}\n", info.id, info.title, info.cause, info.fix))?;
+    Ok(Exit::Expected)
 }
 
 /// What a scenario is, and its cells.
@@ -123,11 +150,9 @@ fn server(text: &mut String, cell: &Cell, prepared: &Prepared, no_config: bool) 
         let _ = writeln!(text, "httpd.conf of {}: cannot be rendered here: {reason}\n", cell.id);
         return Vec::new();
     }
-    let problems =
-        |found: Vec<confgen::diagnostic::Diagnostic>| found.into_iter().map(Problem::of_server).collect::<Vec<_>>();
     let spec = match Spec::from_node(patched(node)) {
         Ok(spec) => spec,
-        Err(found) => return problems(found),
+        Err(found) => return found,
     };
     let options = RenderOptions { server_root: Some("/tmp/CELL".into()), check_files: Some(false) };
     match render(&spec, &prepared.facts, &options) {
@@ -140,7 +165,7 @@ fn server(text: &mut String, cell: &Cell, prepared: &Prepared, no_config: bool) 
             text.push('\n');
             Vec::new()
         }
-        Err(found) => problems(found),
+        Err(found) => found,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use clap::{Args, ValueEnum};
+use confgen::diagnostic::render_sarif;
 use confgen::environment::Environment;
 
 use super::catalogue::{CatalogueArgs, count_of, of_servers};
@@ -25,6 +26,7 @@ pub(crate) struct LintArgs {
 enum Format {
     Text,
     Json,
+    Sarif,
 }
 
 pub(crate) fn lint(args: &LintArgs, environment: &Environment, output: &Output) -> io::Result<Exit> {
@@ -45,6 +47,10 @@ pub(crate) fn lint(args: &LintArgs, environment: &Environment, output: &Output) 
         Format::Json => {
             let found: Vec<_> = problems.iter().map(Problem::to_json).collect();
             output.print(&format!("{:#}\n", serde_json::json!({"problems": found})))?;
+        }
+        Format::Sarif => {
+            let log = render_sarif("harness", env!("CARGO_PKG_VERSION"), &problems);
+            output.print(&format!("{log:#}\n"))?;
         }
         Format::Text => {
             for problem in &problems {

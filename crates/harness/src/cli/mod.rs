@@ -36,7 +36,7 @@ enum Command {
     Run(run::RunArgs),
     /// List scenarios and their cells.
     List(list::ListArgs),
-    /// Show what a scenario comes to: its cells, the merged server, the rendered httpd.conf.
+    /// Show what a scenario comes to (its cells, the merged server, the rendered httpd.conf), or what a code such as HS203 means.
     Explain(explain::ExplainArgs),
     /// Check scenarios without running them.
     Lint(lint::LintArgs),

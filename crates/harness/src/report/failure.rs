@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Snippet, normalize_untrusted_str};
-use confgen::diagnostic::Style;
+use confgen::diagnostic::{Style, renderer, visible};
 
 use crate::runner::bundle::NATIVE_STACKS;
 use crate::runner::outcome::{CellOutcome, Failure, FailureKind, Operand};
 use crate::runner::plan::Cell;
-use crate::scenario::problem::{first_line, renderer};
 use crate::scenario::value::Value;
 use crate::shell::word;
 
@@ -74,7 +73,7 @@ impl Failures {
         if log > 0 && left > 1 {
             text.push_str("  error log, its last lines:\n");
             for line in &outcome.log_tail[outcome.log_tail.len() - log.min(left - 1)..] {
-                text.push_str(&format!("    {}\n", visible(line)));
+                text.push_str(&format!("    {}\n", printable(line)));
             }
         }
         text + &end
@@ -123,7 +122,7 @@ impl Failures {
         let mut group = Group::with_title(Level::ERROR.primary_title(normalize_untrusted_str(&failure.message)));
         let span = failure.span(&cell.scenario);
         if let Some(span) = &span {
-            let annotation = AnnotationKind::Primary.span(first_line(span));
+            let annotation = AnnotationKind::Primary.span(visible(span));
             let snippet =
                 Snippet::source(span.source.text.as_str()).path(span.source.name.as_str()).annotation(annotation);
             group = group.element(snippet);
@@ -172,7 +171,7 @@ fn brief(kinds: &[(&Failure, usize)], room: usize) -> String {
     let mut text = String::new();
     for (failure, count) in &kinds[..named] {
         let times = if *count > 1 { format!("  ({count} times)") } else { String::new() };
-        text.push_str(&format!("error: {}{times}\n", visible(failure.message.lines().next().unwrap_or_default())));
+        text.push_str(&format!("error: {}{times}\n", printable(failure.message.lines().next().unwrap_or_default())));
     }
     let left: usize = kinds[named..].iter().map(|(_, count)| count).sum();
     if left > 0 {
@@ -219,7 +218,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// A line of a log without control characters, which could change the terminal.
-fn visible(line: &str) -> String {
+fn printable(line: &str) -> String {
     line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use confgen::document::{Document, Format, Node, Span, from_node, schema as document_schema};
 
 use super::examine;
-use super::problem::{Code, Problem};
+use super::problem::{Code, Problem, of_document};
 use super::schema::{Scenario, Step};
 use super::span;
 
@@ -141,7 +141,7 @@ pub fn load_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<L
 fn read_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<Loaded, Vec<Problem>> {
     let name = file.display().to_string();
     let document = Document::parse(name, text, Format::of(&file.display().to_string()))
-        .map_err(|error| vec![Problem::from(confgen::diagnostic::Diagnostic::from(error))])?;
+        .map_err(|error| vec![of_document(error.into())])?;
     let root = document.root;
     let unfit: Vec<_> = document_schema::find(&SCHEMA, &root)
         .into_iter()
@@ -156,7 +156,7 @@ fn read_text(file: &Path, text: String, folder: Option<PathBuf>) -> Result<Loade
     for path in paths.iter().rev() {
         readable.remove(path);
     }
-    let mut problems: Vec<Problem> = unfit.into_iter().map(|(_, diagnostic)| Problem::from(diagnostic)).collect();
+    let mut problems: Vec<Problem> = unfit.into_iter().map(|(_, diagnostic)| of_document(diagnostic)).collect();
     problems.extend(untyped_steps(&root, problems.is_empty()));
     let (found, warnings): (Vec<_>, Vec<_>) = examine::examine(&root).into_iter().partition(Problem::is_error);
     problems.extend(found);

@@ -294,3 +294,29 @@ fn every_mistake_of_a_scenario_is_found_before_anything_runs() {
         assert!(text.contains("13 errors"), "{text}");
     }
 }
+
+#[test]
+fn codes_of_both_programs_are_explained() {
+    let text = out(harness().args(["explain", "hs203"]), 0);
+    assert!(text.starts_with("HS203: unknown member\n\nCause: ") && text.contains("\n\nFix: "), "{text}");
+    assert!(out(harness().args(["explain", "CG103"]), 0).starts_with("CG103: unknown key"));
+    assert!(out(harness().args(["explain", "HS293"]), 2).contains("did you mean `HS203`?"));
+}
+
+#[test]
+fn findings_as_sarif() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wrong.yaml");
+    fs::write(&file, WRONG).unwrap();
+    let output = harness().arg("lint").arg(&file).args(["--format", "sarif"]).output().unwrap();
+    let log: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &log["runs"][0];
+    assert_eq!(run["results"].as_array().unwrap().len(), 13);
+    for result in run["results"].as_array().unwrap() {
+        let rule = &run["tool"]["driver"]["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+        assert_eq!(rule["id"], result["ruleId"]);
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], format!("file://{}", file.display()));
+        assert!(place["region"]["startLine"].as_u64().unwrap() >= 1, "{place}");
+    }
+}

@@ -22,7 +22,7 @@ pub(super) fn check(cell: &Cell, problems: &mut Vec<Problem>) {
             return;
         }
         let found = Problem::error(Code::Daemon, format!("the server has no daemon group `{name}`"));
-        let found = problem(found.did_you_mean(name, &known));
+        let found = problem(found.known(name, &known));
         if problems.iter().all(|other| other.message != found.message || other.labels != found.labels) {
             problems.push(found.note(format!("in the cell {}", cell.id)));
         }

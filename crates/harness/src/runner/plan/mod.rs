@@ -141,7 +141,7 @@ pub fn check_servers(plan: &Plan, machine: &Machine) -> Vec<Problem> {
             Err(_) => continue,
             Ok(node) => confgen::spec::Spec::from_node(node).err().unwrap_or_default(),
         };
-        for problem in found.into_iter().map(Problem::of_server) {
+        for problem in found {
             let known = problems.iter().any(|known| known.message == problem.message && known.labels == problem.labels);
             if !known {
                 problems.push(problem.note(format!("in the cell {}", cell.id)));
@@ -174,7 +174,7 @@ fn unknown_names(scenarios: &[Arc<Loaded>], selection: &Selection) -> Vec<Proble
             problems.push(unknown(format!("there is no scenario `{id}`")).maybe_help(help));
         } else if let Some(variant) = variant.filter(|variant| !own.iter().any(|name| glob(variant, name))) {
             let own: Vec<&str> = own.iter().map(String::as_str).collect();
-            problems.push(unknown(format!("`{id}` has no variant `{variant}`")).did_you_mean(variant, &own));
+            problems.push(unknown(format!("`{id}` has no variant `{variant}`")).known(variant, &own));
         }
         wanted.extend(found);
     }
@@ -190,7 +190,7 @@ fn unknown_names(scenarios: &[Arc<Loaded>], selection: &Selection) -> Vec<Proble
         && !own.contains(variant)
     {
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
-        problems.push(unknown(format!("no selected scenario has a variant `{variant}`")).did_you_mean(variant, &own));
+        problems.push(unknown(format!("no selected scenario has a variant `{variant}`")).known(variant, &own));
     }
     problems
 }

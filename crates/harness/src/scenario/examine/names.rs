@@ -135,7 +135,7 @@ impl Names {
                         problems.push(
                             Problem::error(Code::UnknownMember, message)
                                 .at(place(part), "")
-                                .did_you_mean(member, &shape.members),
+                                .known(member, &shape.members),
                         );
                     }
                     continue;
@@ -165,7 +165,7 @@ impl Names {
                     problems.push(
                         Problem::error(Code::UnknownName, format!("there is no `{name}` here"))
                             .at(place(part), "")
-                            .did_you_mean(name, &known),
+                            .known(name, &known),
                     );
                     continue;
                 }
@@ -177,7 +177,7 @@ impl Names {
                 problems.push(
                     Problem::error(Code::UnknownMember, format!("`{name}` has no `{member}`"))
                         .at(place(part), "")
-                        .did_you_mean(member, &known),
+                        .known(member, &known),
                 );
             }
         }

@@ -201,7 +201,7 @@ fn details(kind: StepKind, own: &Entry, names: &Names, problems: &mut Vec<Proble
                 && !names.has_result(id)
             {
                 let problem = Problem::error(Code::Reference, format!("no step before this one has the id `{id}`"));
-                problems.push(problem.at(since.span.clone(), "").did_you_mean(id, &names.result_ids()));
+                problems.push(problem.at(since.span.clone(), "").known(id, &names.result_ids()));
             }
             if let Some(count) = node.get("count") {
                 matcher(count, problems);
@@ -292,7 +292,7 @@ fn check(node: &Node, names: &Names, shape: &Shape, problems: &mut Vec<Problem>)
             known.extend(CHECK_WORDS.iter().filter(|word| !known.contains(word)).copied().collect::<Vec<_>>());
             let problem =
                 Problem::error(Code::UnknownMember, format!("the result of {} has no `{member}` to check", shape.kind));
-            problems.push(problem.at(entry.key_span.clone(), "").did_you_mean(&entry.key, &known));
+            problems.push(problem.at(entry.key_span.clone(), "").known(&entry.key, &known));
         }
     }
 }
@@ -324,7 +324,7 @@ fn matcher(node: &Node, problems: &mut Vec<Problem>) {
             problems.push(
                 problem
                     .at(entry.key_span.clone(), "")
-                    .did_you_mean(&entry.key, &known)
+                    .known(&entry.key, &known)
                     .note("to compare with an object that has such members, write {eq: {…}}"),
             );
         }

@@ -7,7 +7,9 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
-use super::{check, completions, explain, facts, graceful, man, render, restart, schema, secrets, start, status, stop};
+use super::{
+    check, completions, explain, facts, fmt, graceful, man, render, restart, schema, secrets, start, status, stop,
+};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::Environment;
 
@@ -16,7 +18,7 @@ use crate::environment::Environment;
 #[command(
     name = "confgen",
     version,
-    after_help = "Exit status:\n  0  success\n  1  no such server, or it does not run\n  2  the command line or the spec is invalid\n  3  httpd rejected the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n  6  an application does not load\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
+    after_help = "Exit status:\n  0  success\n  1  no such server, or it does not run; `fmt --check`: a file would change\n  2  the command line or the spec is invalid\n  3  httpd rejected the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n  6  an application does not load\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
 )]
 pub(super) struct Arguments {
     /// Answer in JSON.
@@ -50,6 +52,7 @@ enum Command {
     Schema(schema::Schema),
     Explain(explain::Explain),
     Facts(facts::Facts),
+    Fmt(fmt::Fmt),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -68,6 +71,7 @@ impl Command {
             Self::Schema(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Facts(command) => command.run(context),
+            Self::Fmt(command) => command.run(context),
             Self::Completions(command) => command.run(context),
             Self::Man(command) => command.run(context),
         }

@@ -9,7 +9,7 @@ use crate::diagnostic::{Code, Diagnostic};
 pub enum Exit {
     /// Success.
     Ok = 0,
-    /// No such server, or it does not run.
+    /// No such server, or it does not run; a file is not formatted.
     Differs = 1,
     /// The command line or the spec is invalid.
     Spec = 2,

@@ -7,6 +7,7 @@ mod context;
 mod exit;
 mod explain;
 mod facts;
+mod fmt;
 mod graceful;
 mod input;
 mod instances;

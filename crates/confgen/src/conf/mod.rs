@@ -7,12 +7,14 @@
 //! httpd reads bytes, not characters: a file may hold UTF-8, Latin-1 or both, and everything here works on bytes.
 
 pub mod edit;
+pub mod format;
 pub mod line;
 pub mod reader;
 pub mod tree;
 pub mod word;
 
 pub use edit::{Edit, apply};
+pub use format::format;
 pub use line::{Line, lines};
 pub use tree::{Directive, File, Item, Problem, ProblemKind, Section, parse};
 pub use word::{Quote, Word, words};

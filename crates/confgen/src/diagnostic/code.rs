@@ -217,6 +217,11 @@ codes! {
         "Two applications with different DJANGO_SETTINGS_MODULE run in the main interpreter of the same processes. Django reads its settings \
          once, so one of them would serve the pages and use the database of the other.",
         "Give each application its own daemon, or a name as its `interpreter`.";
+    /// Sections of a configuration file do not fit together.
+    ConfSections = "CG160", "sections that do not fit together",
+        "A section of a configuration file is not closed, or the end of one stands where none is open. httpd refuses such a file unless it skips \
+         the place.",
+        "Close every section with the name that it was opened with, the inner ones first.";
     /// httpd refuses the rendered tree.
     HttpdRefused = "CG401", "httpd refuses the configuration",
         "`httpd -t` found a mistake in the rendered tree. The caret shows the key that the line was made from.",

@@ -6,6 +6,7 @@ mod closed;
 mod documents;
 mod everywhere;
 mod fixture;
+mod fmt;
 mod httpd;
 mod inputs;
 mod keys;

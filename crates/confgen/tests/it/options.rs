@@ -41,6 +41,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("schema", &["schema"]),
     ("explain", &["explain"]),
     ("facts", &["facts"]),
+    ("fmt", &["fmt", "apache.conf"]),
     ("completions", &["completions"]),
     ("man", &["man"]),
 ];
@@ -145,6 +146,9 @@ const CASES: &[Case] = &[
     ("facts", "facts", &["--facts", "none.json"], Shows("none.json")),
     ("facts", "httpd", &["--httpd", "/nonexistent/httpd"], Shows("/nonexistent/httpd")),
     ("facts", "json", &["--json"], Shows("\"schema\": \"confgen-facts/1\"")),
+    ("fmt", "files", &[], Shows("formatted apache.conf")),
+    ("fmt", "check", &["--check"], Shows("+    ServerName x")),
+    ("fmt", "json", &["--json"], Shows("\"changed\": true")),
     ("completions", "shell", &["bash"], Shows("_confgen()")),
     ("completions", "json", &["fish", "--json"], Shows("\"shell\": \"fish\"")),
     ("man", "output", &["--output", "pages", "--json"], Shows("\"directory\": \"pages\"")),
@@ -167,6 +171,7 @@ fn check(case: &Case) {
     let place = Place::new();
     let held = port();
     fs::write(place.site().join("spec.yaml"), spec(&place, held.port())).unwrap();
+    fs::write(place.site().join("apache.conf"), "<ifmodule x>\nservername x\n</ifmodule>\n").unwrap();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = (busy.local_addr().unwrap().port().to_string(), busy);
     let facts = workspace().join("examples/two-sites.facts.json").display().to_string();

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 
 /// The table as the module's package writes it.
-const TABLE: &str = include_str!("../../runtime/apache/directives.json");
+const TABLE: &str = include_str!("../../../runtime/apache/directives.json");
 
 /// A directive, a container or an option.
 #[derive(Clone, Debug, Deserialize)]

@@ -14,4 +14,5 @@ pub mod facts;
 pub mod httpd;
 pub mod quote;
 pub mod render;
+pub mod source;
 pub mod spec;

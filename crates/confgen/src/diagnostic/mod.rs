@@ -10,7 +10,7 @@ pub use sarif::render_sarif;
 
 use std::fmt;
 
-use crate::document::Span;
+use crate::source::Span;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]

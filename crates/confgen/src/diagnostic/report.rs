@@ -45,8 +45,8 @@ impl Diagnostic {
     }
 
     /// The distinct sources of the labels, in order of first use.
-    fn sources(&self) -> Vec<&crate::document::Source> {
-        let mut sources: Vec<&crate::document::Source> = Vec::new();
+    fn sources(&self) -> Vec<&crate::source::Source> {
+        let mut sources: Vec<&crate::source::Source> = Vec::new();
         for label in &self.labels {
             if !sources.iter().any(|source| **source == *label.span.source) {
                 sources.push(&label.span.source);
@@ -91,7 +91,7 @@ pub fn renderer(style: Style) -> Renderer {
 }
 
 /// The part of a place that a caret stands under: something is needed, and one line is enough.
-pub fn visible(span: &crate::document::Span) -> std::ops::Range<usize> {
+pub fn visible(span: &crate::source::Span) -> std::ops::Range<usize> {
     let text = span.text();
     let line = text.find('\n').map_or(span.range.end, |newline| span.range.start + newline);
     let end = line.max(span.range.start);
@@ -118,7 +118,7 @@ pub fn render_json(diagnostics: &[Diagnostic]) -> serde_json::Value {
 mod tests {
     use super::*;
     use crate::diagnostic::Code;
-    use crate::document::{Source, Span};
+    use crate::source::{Source, Span};
 
     #[test]
     fn a_caret_under_the_place() {

@@ -106,7 +106,7 @@ fn uri(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Source, Span};
+    use crate::source::{Source, Span};
 
     #[test]
     fn a_finding_with_two_places() {

@@ -5,8 +5,9 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::node::{Entry, Node, Span, Value};
+use super::node::{Entry, Node, Value};
 use super::path::first_span;
+use crate::source::Span;
 
 /// Why a tree does not fit a type.
 #[derive(Debug, thiserror::Error)]

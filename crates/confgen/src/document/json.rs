@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::load::LoadError;
-use super::node::{Entry, Map, Node, Source, Span, Value};
+use super::node::{Entry, Map, Node, Value};
+use crate::source::{Source, Span};
 
 /// Deeper nesting than this is a mistake, and recursion has to end somewhere.
 const MAX_DEPTH: usize = 128;

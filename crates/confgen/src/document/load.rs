@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::node::{Node, Source, Span};
+use super::node::Node;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::source::{Source, Span};
 
 /// The formats that a document may be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

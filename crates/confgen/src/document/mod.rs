@@ -28,5 +28,7 @@ mod yaml;
 pub use de::{DeserializeError, from_node};
 pub use load::{Document, Format, LoadError};
 pub use merge::merge_patch;
-pub use node::{Entry, Map, Node, Source, Span, Value};
+pub use node::{Entry, Map, Node, Value};
+
+pub use crate::source::{Source, Span};
 pub use path::{ParsePathError, Path, Segment};

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::node::{Node, Span, Value};
+use super::node::{Node, Value};
+use crate::source::Span;
 
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

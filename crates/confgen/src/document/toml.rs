@@ -6,7 +6,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::load::LoadError;
-use super::node::{Entry, Map, Node, Source, Span, Value};
+use super::node::{Entry, Map, Node, Value};
+use crate::source::{Source, Span};
 
 pub(super) fn parse(source: &Arc<Source>) -> Result<Node, LoadError> {
     let table = DeTable::parse(&source.text).map_err(|error| {

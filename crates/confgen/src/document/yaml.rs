@@ -7,7 +7,8 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_yaml::{Location, Spanned};
 
 use super::load::LoadError;
-use super::node::{Entry, Map, Node, Source, Span, Value};
+use super::node::{Entry, Map, Node, Value};
+use crate::source::{Source, Span};
 
 pub(super) fn parse(source: &Arc<Source>) -> Result<Node, LoadError> {
     let options = serde_yaml::options! {

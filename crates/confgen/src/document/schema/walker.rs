@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
-use super::super::node::{Entry, Node, Span, Value};
+use super::super::node::{Entry, Node, Value};
 use super::super::path::{Path, first_span};
 use super::super::vocabulary::{list, type_is, words_of};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::source::Span;
 
 /// A node with the key that holds it.
 pub(super) struct Place<'a> {

@@ -159,7 +159,11 @@ impl CatalogueArgs {
     /// Splits what was given into paths and ids. Without a path it is about the catalogue.
     fn split(&self) -> (Vec<PathBuf>, Vec<String>) {
         let looks_like_path = |text: &String| {
+            // An id has a slash before its variant only.
+            let folder = text.split_once('/').is_some_and(|(first, _)| std::path::Path::new(first).is_dir());
             std::path::Path::new(text).exists()
+                || folder
+                || text.split('[').next().unwrap_or_default().matches('/').count() > 1
                 || text.ends_with(".yaml")
                 || text.ends_with(".yml")
                 || text.starts_with(['.', '/'])

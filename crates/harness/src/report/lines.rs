@@ -62,12 +62,13 @@ pub(super) struct Held<'a> {
     pub(super) url: &'a str,
     pub(super) dir: &'a Path,
     pub(super) parent: u32,
+    pub(super) request: Option<&'a str>,
     pub(super) failures: &'a [Failure],
 }
 
 /// Why a server is kept, how to look at it, and how to end it.
 pub(super) fn held(plan: &Plan, held: &Held<'_>, style: Style) -> String {
-    let Held { url, dir, parent, failures, .. } = held;
+    let Held { url, dir, parent, request, failures, .. } = held;
     let Some(cell) = plan.cells.get(held.cell) else { return String::new() };
     let name = &cell.id;
     if failures.is_empty() {
@@ -79,7 +80,8 @@ pub(super) fn held(plan: &Plan, held: &Held<'_>, style: Style) -> String {
     let mut text = format!("{name} fails:\n\n{}", Failures { style }.held(cell, failures));
     let log = word(&dir.join("logs/error.log").display().to_string());
     let _ = writeln!(text, "{name} is kept at {url}");
-    let _ = writeln!(text, "  look:  curl -i {url}\n         less {log}");
+    let asked = request.map_or_else(|| format!("curl -i {url}"), str::to_owned);
+    let _ = writeln!(text, "  look:  {asked}\n         less {log}");
     let _ = writeln!(text, "  files: {} (removed at the end; --keep leaves them)", dir.display());
     let _ = writeln!(text, "  end:   kill {parent}   (Ctrl-C ends all that are kept)");
     text
@@ -105,8 +107,9 @@ impl<W: Write> Reporter for Lines<W> {
             Event::CellFinished { cell, outcome } => {
                 self.out.write_all(block(plan, *cell, outcome, self.style).as_bytes())?
             }
-            Event::Held { cell, url, dir, parent, failures } => {
-                let kept = Held { cell: *cell, url, dir, parent: *parent, failures };
+            Event::Held { cell, url, dir, parent, request, failures } => {
+                let request = request.as_deref();
+                let kept = Held { cell: *cell, url, dir, parent: *parent, request, failures };
                 self.out.write_all(held(plan, &kept, self.style).as_bytes())?;
             }
             _ => return Ok(()),

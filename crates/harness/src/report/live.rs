@@ -60,8 +60,9 @@ impl Reporter for Live {
                 self.bar.println(lines::block(plan, *cell, outcome, self.style).trim_end_matches('\n'));
                 self.bar.inc(1);
             }
-            Event::Held { cell, url, dir, parent, failures } => {
-                let kept = lines::Held { cell: *cell, url, dir, parent: *parent, failures };
+            Event::Held { cell, url, dir, parent, request, failures } => {
+                let request = request.as_deref();
+                let kept = lines::Held { cell: *cell, url, dir, parent: *parent, request, failures };
                 let text = lines::held(plan, &kept, self.style);
                 self.bar.println(text.trim_end_matches('\n'));
             }

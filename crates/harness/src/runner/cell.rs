@@ -117,7 +117,9 @@ pub(super) fn run(context: &Context<'_>, index: usize, cell: &Cell, on_hold: &dy
     {
         let began = Instant::now();
         on_hold();
-        hold(context, index, &arranged, failures);
+        let failed = record.steps.iter().rev().find(|step| !step.failures.is_empty());
+        let request = failed.and_then(|step| step.curl.clone());
+        hold(context, index, &arranged, request, failures);
         held = began.elapsed();
     }
     let stopped = stop(&arranged, &mut record);
@@ -302,10 +304,10 @@ fn failing(cell: &Cell, arranged: &Arranged, record: &Record) -> Option<Vec<Fail
 }
 
 /// Keeps the server until the run is interrupted or its time is up, or until somebody ends the server.
-fn hold(context: &Context<'_>, index: usize, arranged: &Arranged, failures: Vec<Failure>) {
+fn hold(context: &Context<'_>, index: usize, arranged: &Arranged, request: Option<String>, failures: Vec<Failure>) {
     let (url, dir) = (arranged.url.clone(), arranged.rendered.root.path().to_owned());
     let parent = arranged.stage.parent();
-    context.events.send(Event::Held { cell: index, url, dir, parent, failures: Arc::new(failures) });
+    context.events.send(Event::Held { cell: index, url, dir, parent, request, failures: Arc::new(failures) });
     // Whoever looks at it may end it as well: that is no failure of the cell.
     arranged.stage.sends(parent, Signal::SIGTERM);
     while !context.interrupted.load(Ordering::Relaxed)

@@ -59,6 +59,8 @@ pub enum Event {
         dir: std::path::PathBuf,
         /// The pid of the server's parent process.
         parent: u32,
+        /// A command line that repeats the request that failed, where one did.
+        request: Option<String>,
         /// Why: what has failed, or nothing when it was asked for.
         failures: Arc<Vec<Failure>>,
     },

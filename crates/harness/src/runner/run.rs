@@ -164,6 +164,7 @@ pub fn up(
         url: arranged.url.clone(),
         dir: arranged.rendered.root.path().to_owned(),
         parent: arranged.stage.parent(),
+        request: None,
         failures: Arc::default(),
     });
     while !options.interrupt.is_raised() && arranged.stage.with_server(Instance::is_alive).unwrap_or(false) {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use confgen::diagnostic::closest;
 use confgen::document::{Document, Format, Node, Span, from_node, schema as document_schema};
 
 use super::examine;
@@ -60,7 +61,8 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
         } else if path.exists() {
             found.push(path.clone());
         } else {
-            problems.push(Problem::error(Code::Unreadable, format!("there is no `{}`", path.display())));
+            let problem = Problem::error(Code::Unreadable, format!("there is no `{}`", path.display()));
+            problems.push(problem.maybe_help(nearest(path).map(|near| format!("did you mean `{}`?", near.display()))));
         }
     }
     let mut unique = Vec::new();
@@ -72,6 +74,15 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Vec<Problem>> {
         }
     }
     if problems.is_empty() { Ok(unique) } else { Err(problems) }
+}
+
+/// The path with the nearest name to that of one that does not exist.
+fn nearest(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names: Vec<String> =
+        fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let near = closest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(path.with_file_name(near))
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) {

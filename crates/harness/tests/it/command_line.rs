@@ -88,6 +88,11 @@ fn paths_and_ids_together() {
         assert!(text.contains(expected), "{expected} is missing in\n{text}");
     }
     assert!(list(&["good", "--variant", "defalt"], 2).contains("no selected scenario has a variant `defalt`"));
+    assert!(list(&["good", "--cell", "variant=x"], 2).contains("no selected scenario has a variant `x`"));
+    // Paths are paths, however they are mistyped.
+    let text = list(&[catalogue.join("goood.yaml").to_str().unwrap(), "a/b/c"], 2);
+    assert!(text.contains("did you mean `") && text.contains("/good.yaml`?"), "{text}");
+    assert!(text.contains("there is no `a/b/c`"), "{text}");
 }
 
 #[test]

@@ -185,10 +185,8 @@ fn unknown_names(scenarios: &[Arc<Loaded>], selection: &Selection) -> Vec<Proble
     let mut own: Vec<String> = wanted.iter().flat_map(|scenario| variants(scenario)).collect();
     own.sort_unstable();
     own.dedup();
-    if let Some(variant) = &selection.variant
-        && !own.is_empty()
-        && !own.contains(variant)
-    {
+    let by_axis = selection.cell.iter().filter(|(axis, _)| axis == "variant").map(|(_, variant)| variant);
+    for variant in selection.variant.iter().chain(by_axis).filter(|variant| !own.is_empty() && !own.contains(variant)) {
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
         problems.push(unknown(format!("no selected scenario has a variant `{variant}`")).known(variant, &own));
     }

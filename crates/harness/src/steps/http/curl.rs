@@ -80,7 +80,7 @@ fn printed(body: &Body) -> String {
         .0
         .iter()
         .map(|piece| match piece {
-            Piece::Text(text) if text.len() <= LONGEST => format!("printf '{}'", escaped(text)),
+            Piece::Text(text) if text.len() <= LONGEST => format!("printf -- '{}'", escaped(text)),
             Piece::Text(text) => format!(": {} bytes that are too long for this line", text.len()),
             Piece::Filler(size) => {
                 format!("yes {} | tr -d '\\n' | head -c {size}", String::from_utf8_lossy(FILLER))
@@ -185,6 +185,7 @@ mod tests {
             request("PUT", "/", &[], Some(Body::text("@not-a-file")), false),
             request("PUT", "/", &[], Some(mixed.clone()), false),
             request("POST", "/", &[], Some(mixed), true),
+            request("POST", "/", &[], Some(Body(vec![Piece::Text(b"------x\r\n".to_vec()), Piece::Filler(9)])), false),
             request("GET", "/", &[], Some(Body::text("")), false),
             request("DELETE", "/", &[], Some(Body::filler(2_000_000)), false),
         ];

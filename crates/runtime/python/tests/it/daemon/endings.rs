@@ -1,6 +1,7 @@
 //! How a process ends.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use wsgi_protocol::frame::{FailureCode, Kind};
@@ -220,6 +221,9 @@ fn a_process_whose_descriptors_the_application_closes_exits() {
             // What has waited at the pipe still does.
             daemon.signal(libc::SIGHUP);
         }
-        assert_eq!(daemon.wait().code(), Some(DESCRIPTORS_LOST), "{range}");
+        let status = daemon.wait();
+        // In a debug build Rust's library ends a process that closes a descriptor of its own twice, which a worker may do first.
+        let aborted = cfg!(debug_assertions) && range == "3-200" && status.signal() == Some(libc::SIGABRT);
+        assert!(aborted || status.code() == Some(DESCRIPTORS_LOST), "{range}: {status}");
     }
 }

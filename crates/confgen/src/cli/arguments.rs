@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
 use super::{
-    check, completions, explain, facts, fmt, graceful, man, render, restart, schema, secrets, start, status, stop,
+    check, completions, explain, facts, fmt, graceful, init, man, render, restart, schema, secrets, start, status, stop,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::Environment;
@@ -18,7 +18,7 @@ use crate::environment::Environment;
 #[command(
     name = "confgen",
     version,
-    after_help = "Exit status:\n  0  success\n  1  no such server, or it does not run; `fmt --check`: a file would change\n  2  the command line or the spec is invalid\n  3  httpd rejected the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n  6  an application does not load\n\nExamples:\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
+    after_help = "Exit status:\n  0  success\n  1  no such server, or it does not run; `fmt --check`: a file would change\n  2  the command line or the spec is invalid; `init` found no application\n  3  httpd rejected the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n  6  an application does not load\n\nExamples:\n  confgen init\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
 )]
 pub(super) struct Arguments {
     /// Answer in JSON.
@@ -41,6 +41,7 @@ pub(super) struct Arguments {
 /// Every command: one line here, one file beside this one.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Init),
     Render(render::Render),
     Check(check::Check),
     Start(start::Start),
@@ -60,6 +61,7 @@ enum Command {
 impl Command {
     fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         match self {
+            Self::Init(command) => command.run(context),
             Self::Render(command) => command.run(context),
             Self::Check(command) => command.run(context),
             Self::Start(command) => command.run(context),

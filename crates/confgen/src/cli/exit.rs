@@ -11,7 +11,7 @@ pub enum Exit {
     Ok = 0,
     /// No such server, or it does not run; a file is not formatted.
     Differs = 1,
-    /// The command line or the spec is invalid.
+    /// The command line or the spec is invalid; a folder has no application.
     Spec = 2,
     /// httpd rejected the configuration.
     Refused = 3,

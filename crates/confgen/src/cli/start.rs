@@ -31,6 +31,7 @@ use crate::spec::{Draft, LogTarget, Spec};
 use applications::Application;
 use ports::{Announced, Held, reachable};
 use preflight::{Lines, Outcome, Preflight, Settings};
+pub(super) use short::instance_name;
 use show::Shown;
 use signals::Signals;
 use watch::{Loaded, Watch};
@@ -48,20 +49,20 @@ const GRACE: u64 = 8;
 /// Serve an application in the foreground: a WSGI script, a `package.module:callable`, or what a spec says.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  confgen start app.wsgi\n  confgen start shop.wsgi:application --port 0\n  confgen start --spec site.yaml --profile dev"
+    after_help = "Examples:\n  confgen start app.wsgi\n  confgen start shop.wsgi:application --port 0\n  confgen start confgen.yaml --profile dev"
 )]
 pub(super) struct Start {
-    /// A WSGI script, or a module and the application in it (`package.module:callable`).
+    /// A WSGI script, a module and the application in it (`package.module:callable`), or a spec (a .yaml, .yml, .toml or .json file).
     #[arg(value_name = "APPLICATION", required_unless_present = "spec", conflicts_with = "spec")]
     application: Option<String>,
     /// Serve what a spec says: YAML, TOML or JSON by its ending; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
     /// Apply a profile of the spec; several are applied in order.
-    #[arg(long, value_name = "NAME", requires = "spec")]
+    #[arg(long, value_name = "NAME")]
     profile: Vec<String>,
     /// Set a key of the spec, for example `server.listen.http=8080`.
-    #[arg(long, value_name = "KEY=VALUE", requires = "spec")]
+    #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The port on localhost; 0 takes any free one and prints it. Default: 8000.
     #[arg(short, long, value_name = "PORT", conflicts_with = "spec")]
@@ -128,6 +129,12 @@ impl std::str::FromStr for Host {
     }
 }
 
+/// Whether an argument names a spec: no application has such a name.
+fn is_spec(given: &str) -> bool {
+    let ending = Path::new(given).extension().and_then(|ending| ending.to_str());
+    matches!(ending, Some("yaml" | "yml" | "toml" | "json"))
+}
+
 /// What is to be served.
 struct Wanted {
     draft: Draft,
@@ -138,7 +145,11 @@ struct Wanted {
 }
 
 impl Start {
-    pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+    pub(super) fn run(mut self, context: &Context<'_>) -> Result<Exit, Failure> {
+        if let Some(file) = self.application.take_if(|given| is_spec(given)) {
+            self.refuse_options_of_an_application()?;
+            self.spec = Some(PathBuf::from(file));
+        }
         self.refuse_options_of_the_other_form()?;
         // First of all: from here on an interruption ends the server in order.
         let signals =
@@ -224,7 +235,27 @@ impl Start {
         ];
         let refused = given.iter().filter(|(_, given)| *given).map(|(option, _)| {
             Diagnostic::error(Code::Option, format!("`{option}` applies to a spec, and an application is named"))
-                .help("serve a spec: `confgen start --spec FILE`")
+                .help("serve a spec: `confgen start SPEC`")
+        });
+        let diagnostics: Vec<Diagnostic> = refused.collect();
+        if diagnostics.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Spec, diagnostics }) }
+    }
+
+    /// Options of an application, with a spec that is named in its place: clap refuses them with `--spec` only.
+    fn refuse_options_of_an_application(&self) -> Result<(), Failure> {
+        let given = [
+            ("--port", self.port.is_some(), "server.listen.http"),
+            ("--host", self.host.is_some(), "server.listen.http"),
+            ("--user", self.user.is_some(), "server.user"),
+            ("--processes", self.processes.is_some(), "daemons.NAME.processes"),
+            ("--threads", self.threads.is_some(), "daemons.NAME.threads"),
+            ("--venv", self.venv.is_some(), "runtime.python.venv"),
+            ("--module", self.module.is_some(), "runtime.module"),
+            ("--debug", self.debug, "runtime.debug"),
+        ];
+        let refused = given.iter().filter(|(_, given, _)| *given).map(|(option, _, key)| {
+            Diagnostic::error(Code::Option, format!("`{option}` applies to an application, and a spec is named"))
+                .help(format!("the spec has the key `{key}`; `--set {key}=VALUE` changes it for this start"))
         });
         let diagnostics: Vec<Diagnostic> = refused.collect();
         if diagnostics.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Spec, diagnostics }) }

@@ -222,6 +222,15 @@ codes! {
         "A section of a configuration file is not closed, or the end of one stands where none is open. httpd refuses such a file unless it skips \
          the place.",
         "Close every section with the name that it was opened with, the inner ones first.";
+    /// A folder without an application.
+    NoApplication = "CG170", "no application found",
+        "`confgen init` found no WSGI application in the folder. It reads Python sources as text and executes nothing, so that it sees only \
+         applications that are made at the level of a module.",
+        "Name the folder of the project, or write a script that defines `application` and serve it with `confgen start SCRIPT`.";
+    /// A file that would be lost.
+    Exists = "CG171", "the file exists",
+        "`confgen init` would overwrite a file.",
+        "Move it away, overwrite it with `--force`, or print the spec with `--stdout`.";
     /// httpd refuses the rendered tree.
     HttpdRefused = "CG401", "httpd refuses the configuration",
         "`httpd -t` found a mistake in the rendered tree. The caret shows the key that the line was made from.",

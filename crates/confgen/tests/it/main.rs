@@ -8,6 +8,7 @@ mod everywhere;
 mod fixture;
 mod fmt;
 mod httpd;
+mod init;
 mod inputs;
 mod keys;
 mod mapping;

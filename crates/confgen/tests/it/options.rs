@@ -29,6 +29,7 @@ type Case = (&'static str, &'static str, &'static [&'static str], Expect);
 
 /// The forms, with their first arguments.
 const FORMS: &[(&str, &[&str])] = &[
+    ("init", &["init"]),
     ("render", &["render", "spec.yaml"]),
     ("check", &["check", "spec.yaml"]),
     ("start", &["start", "app.wsgi"]),
@@ -47,6 +48,10 @@ const FORMS: &[(&str, &[&str])] = &[
 ];
 
 const CASES: &[Case] = &[
+    ("init", "directory", &["."], Shows("wrote     ")),
+    ("init", "force", &["--force"], Shows("wrote     ")),
+    ("init", "stdout", &["--stdout"], Shows("schema: confgen/1\n")),
+    ("init", "json", &["--json"], Shows("\"framework\": \"WSGI\"")),
     ("render", "profile", &["--profile", "dev"], Shows("threads=\"7\"")),
     ("render", "set", &["--set", "daemons.d.threads=8"], Shows("threads=\"8\"")),
     ("render", "facts", &["--facts", "none.json"], Shows("none.json")),

@@ -159,7 +159,7 @@ pub(super) fn wanted(start: &Start, port: &HeldPort, context: &Context<'_>) -> R
 }
 
 /// A name for the registry out of a file's or a module's.
-fn instance_name(stem: &str) -> String {
+pub(in crate::cli) fn instance_name(stem: &str) -> String {
     let name: String = stem
         .chars()
         .map(

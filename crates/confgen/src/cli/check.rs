@@ -32,7 +32,8 @@ impl Check {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let draft = self.spec.load()?;
         let facts = self.machine.load(context)?;
-        let intended = RenderOptions { server_root: self.server_root.clone(), check_files: None };
+        let intended =
+            RenderOptions { server_root: self.server_root.clone(), check_files: None, ..RenderOptions::default() };
         let tree = render_draft(&draft, &facts, &intended).map_err(Failure::of_spec)?;
         let mut findings = tree.warnings.clone();
         let tested = !self.no_httpd && facts.here;

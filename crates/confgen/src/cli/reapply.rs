@@ -6,7 +6,7 @@ use super::input::{MachineArgs, SpecArgs};
 use super::staged;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::httpd::{Record, SpecSource};
-use crate::render::{RenderOptions, Tree, WriteOptions, render_draft, spec_hash_in};
+use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, refresh_secrets, render_draft, spec_hash_in};
 
 /// Beginnings of lines that a running httpd does not take over, or that the record of the server tells of.
 const FIXED: &[&str] = &["LoadModule mpm_", "LoadModule wsgi_module", "User ", "Group ", "Listen ", "ServerRoot "];
@@ -22,6 +22,18 @@ pub(super) enum Applied {
 /// Renders the spec of a server again if it has changed, and puts the tree in place once httpd accepts it. What fails leaves
 /// the server and its tree as they are.
 pub(super) fn changes(record: &Record, context: &Context<'_>) -> Result<Applied, Failure> {
+    match changed(record, context)? {
+        Applied::Nothing if spec_hash_in(&record.identity.root).is_some() => {
+            // What is taken at the start of a server is taken anew when it reads its configuration again.
+            let options = WriteOptions { environment: context.environment.clone(), ..WriteOptions::default() };
+            refresh_secrets(&record.identity.root, &options).map_err(Failure::of_spec)?;
+            Ok(Applied::Nothing)
+        }
+        applied => Ok(applied),
+    }
+}
+
+fn changed(record: &Record, context: &Context<'_>) -> Result<Applied, Failure> {
     let (Some(source), Some(before)) = (&record.source, spec_hash_in(&record.identity.root)) else {
         return Ok(Applied::Nothing);
     };
@@ -42,13 +54,18 @@ fn apply(record: &Record, source: &SpecSource, before: &str, context: &Context<'
         return Ok(Applied::Nothing);
     }
     let facts = MachineArgs { facts: None, httpd: Some(record.binary.clone()) }.probe(context)?;
-    let options = RenderOptions { server_root: Some(record.identity.root.clone()), check_files: None };
+    let options = RenderOptions {
+        server_root: Some(record.identity.root.clone()),
+        check_files: None,
+        ..RenderOptions::default()
+    };
     let tree = render_draft(&draft, &facts, &options).map_err(Failure::of_spec)?;
     ensure_reload_is_enough(record, &tree)?;
     let mut findings = tree.warnings.clone();
     findings.extend(staged::test(&draft, &facts, context)?);
-    tree.write(&WriteOptions { environment: context.environment.clone(), ..WriteOptions::default() })
-        .map_err(Failure::of_spec)?;
+    let all =
+        WriteOptions { secrets: Secrets::TakeAll, environment: context.environment.clone(), ..WriteOptions::default() };
+    tree.write(&all).map_err(Failure::of_spec)?;
     context.report(&findings);
     Ok(Applied::Changes(source.file.display().to_string()))
 }

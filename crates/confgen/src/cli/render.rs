@@ -12,6 +12,7 @@ use super::staged;
 use crate::diagnostic::Diagnostic;
 use crate::facts::Facts;
 use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, ensure_ours, render_draft};
+use crate::spec::SecretTime;
 
 /// Render a spec: the files to standard output, or into a directory.
 #[derive(Debug, Args)]
@@ -44,7 +45,8 @@ pub(super) struct Render {
     /// Write without letting httpd test the configuration first. With `--facts` it is not tested.
     #[arg(long, requires = "output")]
     no_test: bool,
-    /// When the values of secrets are taken: `now`, or `later` by `confgen secrets DIR`. Default: now, with `--facts` later.
+    /// When the values of secrets are taken that have no `at` in the spec: `now`, `later` by `confgen secrets DIR`, or at each `start` of
+    /// the server. Default: now; with `--facts` at the start for daemons whose secrets are all files, and later for others.
     #[arg(long, value_name = "WHEN", requires = "output")]
     secrets: Option<When>,
 }
@@ -54,8 +56,10 @@ pub(super) struct Render {
 pub(super) enum When {
     /// When the tree is written.
     Now,
-    /// On the machine that it is for.
+    /// On the machine that it is for, by `confgen secrets`.
     Later,
+    /// When the server starts, by the script `ctl` of the tree.
+    Start,
 }
 
 impl Render {
@@ -69,6 +73,10 @@ impl Render {
         let options = RenderOptions {
             server_root: self.server_root.clone().or_else(|| output.clone()),
             check_files: self.check_files.then_some(true),
+            secrets: self.secrets.map(|when| match when {
+                When::Now | When::Later => SecretTime::Render,
+                When::Start => SecretTime::Start,
+            }),
         };
         let tree = render_draft(&draft, &facts, &options).map_err(Failure::of_spec)?;
         match output {
@@ -129,6 +137,7 @@ impl Render {
                 "unchanged": written.unchanged,
                 "removed": written.removed,
                 "later": written.later,
+                "at-start": written.at_start,
                 "environment": tree.environment,
                 "diagnostics": findings.iter().map(Diagnostic::to_json).collect::<Vec<_>>(),
             }));

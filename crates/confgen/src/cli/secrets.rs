@@ -32,7 +32,7 @@ impl SecretsCommand {
         let written = fill_secrets(&directory, &options).map_err(Failure::of_spec)?;
         if context.json {
             context.print_json(
-                &json!({"directory": directory, "changed": written.changed, "unchanged": written.unchanged, "exit": 0}),
+                &json!({"directory": directory, "changed": written.changed, "unchanged": written.unchanged, "at-start": written.at_start, "exit": 0}),
             );
         } else {
             context.print(&written.to_text(&directory));

@@ -12,7 +12,8 @@ use crate::spec::Draft;
 pub(super) fn test(draft: &Draft, facts: &Facts, context: &Context<'_>) -> Result<Vec<Diagnostic>, Failure> {
     let root = ServerRoot::temporary(None)
         .map_err(|error| Failure::new(Exit::Environment, Diagnostic::error(Code::Io, error.to_string())))?;
-    let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
+    let options =
+        RenderOptions { server_root: Some(root.path().to_owned()), check_files: None, ..RenderOptions::default() };
     let tree = render_draft(draft, facts, &options).map_err(Failure::of_spec)?;
     config_test(&tree, context)
 }

@@ -26,7 +26,7 @@ use crate::facts::Facts;
 use crate::httpd::{
     Account, Launch, LaunchError, LogTail, Output, Readiness, Record, Relay, Server, ServerRoot, SpecSource,
 };
-use crate::render::{RenderOptions, Tree, WriteOptions, render_draft};
+use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, render_draft};
 use crate::spec::{Draft, LogTarget, Spec};
 use applications::Application;
 use ports::{Announced, Held, reachable};
@@ -163,12 +163,17 @@ impl Start {
             None => ServerRoot::temporary(None),
         };
         let mut root = root.map_err(|error| environment(Code::Io, error.to_string()))?;
-        let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
+        let options =
+            RenderOptions { server_root: Some(root.path().to_owned()), check_files: None, ..RenderOptions::default() };
         let tree = render_draft(&wanted.draft, &facts, &options).map_err(Failure::of_spec)?;
         ensure_reachable(&facts, &wanted.draft.spec, &tree, &root)?;
         context.report(&tree.warnings);
-        tree.write(&WriteOptions { environment: context.environment.clone(), ..WriteOptions::default() })
-            .map_err(|diagnostics| Failure { exit: Exit::Environment, diagnostics })?;
+        let all = WriteOptions {
+            secrets: Secrets::TakeAll,
+            environment: context.environment.clone(),
+            ..WriteOptions::default()
+        };
+        tree.write(&all).map_err(|diagnostics| Failure { exit: Exit::Environment, diagnostics })?;
         let relays = Relays::of(&wanted, self.debug)?;
         let launched = self.launch(&tree, &ports, relays.as_ref(), &signals);
         let mut server = match launched {

@@ -13,7 +13,7 @@ use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::document::Path;
 use crate::facts::Facts;
 use crate::quote::DOLLAR;
-use crate::spec::{ModuleChoice, Spec};
+use crate::spec::{ModuleChoice, SecretTime, Spec};
 
 /// Where trees stand unless told otherwise.
 const ROOTS: &str = "/var/lib/confgen";
@@ -25,6 +25,8 @@ pub(super) struct Builder<'a> {
     pub(super) facts: &'a Facts,
     pub(super) server_root: PathBuf,
     pub(super) check_files: bool,
+    /// When secrets are taken that do not say so.
+    pub(super) secrets: Option<SecretTime>,
     pub(super) origins: Origins,
     pub(super) modules: Modules,
     pub(super) files: Vec<File>,
@@ -40,6 +42,7 @@ impl<'a> Builder<'a> {
             facts,
             server_root: options.server_root.clone().unwrap_or_else(|| FsPath::new(ROOTS).join(name)),
             check_files: options.check_files.unwrap_or(facts.here),
+            secrets: options.secrets,
             origins: Origins::default(),
             modules: Modules::new(),
             files: Vec::new(),
@@ -177,7 +180,7 @@ impl<'a> Builder<'a> {
             mode: 0o644,
             content: Content::Text { text: finished.text, lines: finished.lines },
         }];
-        files.push(ctl::file(self.spec, self.facts, &root));
+        files.push(ctl::file(self.spec, self.facts, &self.files, &root));
         files.extend(self.files);
         Ok(Tree {
             server_root: root,

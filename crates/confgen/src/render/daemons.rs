@@ -7,12 +7,11 @@ use askama::Template;
 
 use super::builder::Builder;
 use super::settings;
-use super::tree::{Content, File, SecretLine};
 use super::view::{DaemonView, ImportView, Monitor, OptionView};
-use super::{accounts, files, server};
+use super::{accounts, files, secrets, server};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Node, Path, Value};
-use crate::spec::{Daemon, EnvValue, Interpreter, Name, Reload, SecretSource};
+use crate::spec::{Daemon, Interpreter, Name, Reload};
 
 /// Apache's own processes, or the first interpreter of a process.
 pub(super) const GLOBAL: &str = "%{GLOBAL}";
@@ -95,51 +94,10 @@ fn view(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon) -> DaemonView {
         let own = key.join("env").join(variable);
         options.push(OptionView { name: settings::SETENV, value: builder.arg(&own, format!("{variable}={value}")) });
     }
-    if let Some(file) = secrets(builder, name, daemon, &key) {
+    if let Some(file) = secrets::of_daemon(builder, name, daemon, &key) {
         options.push(OptionView { name: settings::ENVIRONMENT_FILE, value: builder.arg(&key.join("env"), file) });
     }
     DaemonView { block: builder.origins.block(&key), name: builder.arg(&key, name), options }
-}
-
-/// Secrets go into a file that only the server reads; their values are taken when the tree is written.
-fn secrets(builder: &mut Builder<'_>, name: &Name, daemon: &Daemon, key: &Path) -> Option<String> {
-    let mut lines = Vec::new();
-    for (variable, value) in &daemon.env {
-        let EnvValue::Secret(secret) = value else { continue };
-        let own = key.join("env").join(variable.as_str());
-        if let SecretSource::File(file) = &secret.secret
-            && builder.check_files
-            && !file.as_path().is_file()
-        {
-            builder.error(
-                Code::Secret,
-                &own.join("secret").join("file"),
-                format!("there is no file {file} to take the secret from"),
-            );
-        }
-        lines.push(SecretLine { name: variable.as_str().to_owned(), source: secret.secret.clone(), key: own });
-    }
-    if lines.is_empty() {
-        return None;
-    }
-    if daemon.environment_file.is_some() {
-        builder.error(
-            Code::Conflict,
-            &key.join("environment-file"),
-            "a daemon with secrets in `env` has a file of variables already",
-        );
-    }
-    let mut file = String::from("secrets/");
-    for character in name.as_str().chars() {
-        match character {
-            ':' => file.push_str("%3A"),
-            other => file.push(other),
-        }
-    }
-    file.push_str(".env");
-    builder.files.push(File { path: file.clone(), mode: 0o600, content: Content::Secrets(lines) });
-    let path = builder.server_root.join(file);
-    Some(builder.path_text(&path, key))
 }
 
 fn check(builder: &mut Builder<'_>, daemon: &Daemon, key: &Path) {

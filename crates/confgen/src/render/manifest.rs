@@ -1,6 +1,6 @@
 //! The list of a tree's files: what confgen wrote, so that it knows its own files from those of others and sees edits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Component, Path};
 
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::beneath::{Failed, Folder};
 use super::tree::SecretLine;
-use crate::spec::SecretSource;
+use crate::spec::{SecretSource, SecretTime};
 
 /// The name of the list of a tree's files.
 pub const MANIFEST: &str = "MANIFEST.json";
@@ -35,6 +35,9 @@ pub(super) struct Manifest {
     /// Where the values of secrets are taken from, by file and variable.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) secrets: BTreeMap<String, BTreeMap<String, SecretSource>>,
+    /// Those of these files that are made when the server starts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) secrets_at_start: BTreeSet<String>,
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -63,6 +66,7 @@ impl Manifest {
             environment,
             files: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            secrets_at_start: BTreeSet::new(),
         }
     }
 
@@ -83,7 +87,10 @@ impl Manifest {
         (serde_json::to_string_pretty(self).unwrap_or_default() + "\n").into_bytes()
     }
 
-    pub(super) fn list_secrets(&mut self, path: &str, lines: &[SecretLine]) {
+    pub(super) fn list_secrets(&mut self, path: &str, lines: &[SecretLine], at: SecretTime) {
+        if at == SecretTime::Start {
+            self.secrets_at_start.insert(path.to_owned());
+        }
         let sources = lines.iter().map(|line| (line.name.clone(), line.source.clone())).collect();
         self.secrets.insert(path.to_owned(), sources);
     }

@@ -24,6 +24,7 @@ mod processes;
 mod python;
 mod raw;
 mod reach;
+mod secrets;
 mod server;
 mod settings;
 mod sharing;
@@ -36,15 +37,16 @@ mod view;
 mod write;
 
 pub use manifest::MANIFEST;
+pub use secrets::{fill_secrets, refresh_secrets};
 pub use territory::ensure_ours;
 pub use tree::{Choice, Content, File, SecretLine, Tree};
-pub use write::{Secrets, WriteOptions, Written, fill_secrets, hash_of, spec_hash_in};
+pub use write::{Secrets, WriteOptions, Written, hash_of, spec_hash_in};
 
 use std::path::PathBuf;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::Facts;
-use crate::spec::{Draft, Lint, LintLevel, Spec};
+use crate::spec::{Draft, Lint, LintLevel, SecretTime, Spec};
 
 /// What a rendering depends on beside the spec and the machine.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,9 @@ pub struct RenderOptions {
     pub server_root: Option<PathBuf>,
     /// Whether files that the spec names are looked at. Default: when the facts are of this machine.
     pub check_files: Option<bool>,
+    /// When the values of secrets are taken that do not say so themselves. Default: when the tree is written; for another machine
+    /// when the server starts, where all secrets of a daemon are files.
+    pub secrets: Option<SecretTime>,
 }
 
 /// Renders a spec for a machine.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{self, Node, Segment, Span};
 use crate::httpd::Complaint;
-use crate::spec::SecretSource;
+use crate::spec::{SecretSource, SecretTime};
 
 /// The name of the script that starts and stops the server of a tree.
 pub(super) const CTL: &str = "ctl";
@@ -75,8 +75,13 @@ pub enum Content {
         /// For each line, the keys.
         lines: Vec<Vec<document::Path>>,
     },
-    /// `NAME=VALUE` lines whose values are taken when the tree is written, and never shown.
-    Secrets(Vec<SecretLine>),
+    /// `NAME=VALUE` lines whose values are never shown.
+    Secrets {
+        /// The lines.
+        lines: Vec<SecretLine>,
+        /// When the values are taken.
+        at: SecretTime,
+    },
 }
 
 /// A variable whose value is a secret.
@@ -105,7 +110,7 @@ impl Tree {
     pub fn text(&self, path: &str) -> Option<&str> {
         match &self.file(path)?.content {
             Content::Text { text, .. } => Some(text),
-            Content::Secrets(_) => None,
+            Content::Secrets { .. } => None,
         }
     }
 
@@ -123,13 +128,13 @@ impl Tree {
             }
             match &file.content {
                 Content::Text { text: content, .. } => text += content,
-                Content::Secrets(lines) => {
+                Content::Secrets { lines, at } => {
+                    let when = match at {
+                        SecretTime::Render => "the tree is written",
+                        SecretTime::Start => "the server starts",
+                    };
                     for line in lines {
-                        text += &format!(
-                            "# {} is taken from {} when the tree is written\n",
-                            line.name,
-                            source_name(&line.source)
-                        );
+                        text += &format!("# {} is taken from {} when {when}\n", line.name, source_name(&line.source));
                     }
                 }
             }

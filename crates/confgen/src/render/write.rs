@@ -11,13 +11,14 @@ use super::beneath::{Entry, Failed, Folder};
 use super::manifest::{
     FINGERPRINTS, Found, Listed, MANIFEST, Manifest, SECRETS, fingerprints, hash, is_ours, read_fingerprints,
 };
+use super::secrets::{missing, push_variable, value};
 use super::territory::{self, io};
 use super::tree::{Content, File, SecretLine, Tree};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::document::Node;
 use crate::environment::Environment;
 use crate::httpd::LOGS_MODE;
-use crate::spec::{SecretSource, Spec};
+use crate::spec::{SecretTime, Spec};
 
 /// Permissions of a folder that everybody may look into.
 const OPEN_FOLDER: u32 = 0o755;
@@ -42,9 +43,11 @@ pub struct WriteOptions {
 /// What becomes of secrets when a tree is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Secrets {
-    /// They are taken from where the spec says.
+    /// Those that are taken at rendering are taken from where the spec says.
     #[default]
     Take,
+    /// All are taken, as the server is started from the tree.
+    TakeAll,
     /// They stay there; variables get no value. For a tree that is only to be looked at by httpd.
     Blank,
     /// They are filled in later, by [`fill_secrets`] on the machine that the tree is for. Files that are there stay.
@@ -62,6 +65,8 @@ pub struct Written {
     pub removed: Vec<String>,
     /// Files with secrets that are still to be filled in.
     pub later: Vec<String>,
+    /// Files with secrets that are made when the server starts.
+    pub at_start: Vec<String>,
 }
 
 impl Written {
@@ -73,10 +78,14 @@ impl Written {
             ("unchanged", &self.unchanged),
             ("removed", &self.removed),
             ("later", &self.later),
+            ("at start", &self.at_start),
         ] {
             for file in files {
                 text += &format!("{what:<10}{}\n", directory.join(file).display());
             }
+        }
+        if !self.at_start.is_empty() {
+            text += "secrets are taken when the server starts, and again when it reloads, by the script `ctl` of the tree\n";
         }
         if !self.later.is_empty() {
             text += "`confgen secrets DIR` on the machine that the tree is for fills in the secrets\n";
@@ -86,11 +95,11 @@ impl Written {
 }
 
 /// A file with its bytes.
-struct Wanted<'a> {
-    path: &'a str,
-    mode: u32,
-    secret: bool,
-    bytes: Vec<u8>,
+pub(super) struct Wanted<'a> {
+    pub(super) path: &'a str,
+    pub(super) mode: u32,
+    pub(super) secret: bool,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Tree {
@@ -116,9 +125,9 @@ impl Tree {
         // What was found before the folder was open may have changed.
         territory::ensure_trusted(&root, options)?;
         let previous = territory::previous(&root, options)?;
-        let mut write = Write { root, folders: BTreeMap::new(), steps: Vec::new(), made };
+        let mut write = Write::new(root, made);
         let written = self.write_beneath(&mut write, previous.as_ref(), &wanted, options)?;
-        write.made.keep();
+        write.keep();
         Ok(written)
     }
 
@@ -173,15 +182,24 @@ impl Tree {
             }
             let sum = hash(&file.bytes);
             let sha256 = (!file.secret).then(|| sum.clone());
-            if file.secret {
+            // What is made at each start may differ from what was written before, and nobody has edited it.
+            if file.secret && !self.is_made_at_start(file.path) {
                 secrets.insert(file.path.to_owned(), sum);
             }
             manifest.files.insert(file.path.to_owned(), Listed { mode: format!("{:04o}", file.mode), sha256 });
         }
         for file in &self.files {
-            let Content::Secrets(lines) = &file.content else { continue };
-            manifest.list_secrets(&file.path, lines);
-            if options.secrets == Secrets::Later {
+            let Content::Secrets { lines, at } = &file.content else { continue };
+            manifest.list_secrets(&file.path, lines, *at);
+            let listed = manifest.files.contains_key(&file.path);
+            if *at == SecretTime::Start && !listed {
+                manifest.files.insert(file.path.clone(), Listed { mode: format!("{:04o}", file.mode), sha256: None });
+                // A value that was taken at a rendering before does not stay.
+                if known.contains_key(&file.path) {
+                    write.stage_removal(&file.path)?;
+                }
+                written.at_start.push(file.path.clone());
+            } else if !listed {
                 manifest.files.insert(file.path.clone(), Listed { mode: format!("{:04o}", file.mode), sha256: None });
                 secrets.extend(known.get_key_value(&file.path).map(|(path, sum)| (path.clone(), sum.clone())));
                 written.later.push(file.path.clone());
@@ -211,15 +229,15 @@ impl Tree {
         for File { path, mode, content } in &self.files {
             let bytes = match content {
                 Content::Text { text, .. } => text.clone().into_bytes(),
-                Content::Secrets(_) if options.secrets == Secrets::Later => continue,
-                Content::Secrets(lines) => {
+                Content::Secrets { at, .. } if is_left_out(*at, options.secrets) => continue,
+                Content::Secrets { lines, .. } => {
                     let mut bytes = Vec::new();
                     for line in lines {
-                        let value = match options.secrets {
-                            Secrets::Take => secret(&line.source, &options.environment),
+                        let taken = match options.secrets {
+                            Secrets::Take | Secrets::TakeAll => value(&line.source, &options.environment),
                             Secrets::Blank | Secrets::Later => Ok(Vec::new()),
                         };
-                        match value {
+                        match taken {
                             Ok(value) => push_variable(&mut bytes, &line.name, &value),
                             Err(reason) => errors.push(self.secret_error(line, &reason)),
                         }
@@ -228,89 +246,40 @@ impl Tree {
                 }
             };
             debug_assert!(is_ours(path), "{path} would not be known again");
-            wanted.push(Wanted { path, mode: *mode, secret: matches!(content, Content::Secrets(_)), bytes });
+            wanted.push(Wanted { path, mode: *mode, secret: matches!(content, Content::Secrets { .. }), bytes });
         }
         if errors.is_empty() { Ok(wanted) } else { Err(errors) }
     }
 
-    /// Tries to take every secret, as writing would.
+    fn is_made_at_start(&self, path: &str) -> bool {
+        let content = self.file(path).map(|file| &file.content);
+        matches!(content, Some(Content::Secrets { at: SecretTime::Start, .. }))
+    }
+
+    /// Tries to take every secret that writing would take.
     pub fn secrets_that_fail(&self, environment: &Environment) -> Vec<Diagnostic> {
         let lines = self.files.iter().filter_map(|file| match &file.content {
-            Content::Secrets(lines) => Some(lines),
-            Content::Text { .. } => None,
+            Content::Secrets { lines, at: SecretTime::Render } => Some(lines),
+            Content::Secrets { .. } | Content::Text { .. } => None,
         });
         lines
             .flatten()
-            .filter_map(|line| secret(&line.source, environment).err().map(|reason| self.secret_error(line, &reason)))
+            .filter_map(|line| value(&line.source, environment).err().map(|reason| self.secret_error(line, &reason)))
             .collect()
     }
 
     fn secret_error(&self, line: &SecretLine, reason: &str) -> Diagnostic {
-        missing_secret(&line.name, reason).at(line.key.span(&self.root), "")
+        missing(&line.name, reason).at(line.key.span(&self.root), "")
     }
 }
 
-fn missing_secret(name: &str, reason: &str) -> Diagnostic {
-    Diagnostic::error(Code::Secret, format!("the secret `{name}` cannot be taken: {reason}"))
-}
-
-fn push_variable(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.push(b'=');
-    bytes.extend_from_slice(value);
-    bytes.push(b'\n');
-}
-
-/// Fills in the secrets of a tree that was written without them: each value is taken from where the spec said, on this machine.
-///
-/// # Errors
-/// When the directory is no tree of confgen, a secret cannot be taken, or a file was edited by hand.
-pub fn fill_secrets(directory: &Path, options: &WriteOptions) -> Result<Written, Vec<Diagnostic>> {
-    territory::ensure_named_safely(directory)?;
-    let root = Rc::new(Folder::open(directory).map_err(|error| io(Failed::new(directory, error)))?);
-    root.lock().map_err(io)?;
-    territory::ensure_trusted(&root, options)?;
-    let Some(manifest) = territory::previous(&root, &WriteOptions { adopt: false, ..options.clone() })? else {
-        let message = format!("{} is not a tree of confgen: it has no {MANIFEST}", directory.display());
-        return Err(vec![Diagnostic::error(Code::ForeignFolder, message)]);
-    };
-    let mut write = Write { root, folders: BTreeMap::new(), steps: Vec::new(), made: MadeFolders::default() };
-    let known = read_fingerprints(&write.root).map_err(io)?;
-    let (mut errors, mut sums, mut written) = (Vec::new(), BTreeMap::new(), Written::default());
-    let mut files = Vec::new();
-    for (path, sources) in &manifest.secrets {
-        let mut bytes = Vec::new();
-        for (name, source) in sources {
-            match secret(source, &options.environment) {
-                Ok(value) => push_variable(&mut bytes, name, &value),
-                Err(reason) => errors.push(missing_secret(name, &reason)),
-            }
-        }
-        if let (Some(expected), Some(there)) = (known.get(path), write.read(path)?)
-            && !options.force
-            && hash(&there) != *expected
-            && there != bytes
-        {
-            errors.push(edited(&directory.join(path)));
-        }
-        sums.insert(path.clone(), hash(&bytes));
-        files.push(Wanted { path, mode: 0o600, secret: true, bytes });
+/// Whether a file with secrets is not written.
+fn is_left_out(at: SecretTime, secrets: Secrets) -> bool {
+    match secrets {
+        Secrets::Take => at == SecretTime::Start,
+        Secrets::TakeAll | Secrets::Blank => false,
+        Secrets::Later => true,
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    for file in &files {
-        match write.stage(file)? {
-            true => written.changed.push(file.path.to_owned()),
-            false => written.unchanged.push(file.path.to_owned()),
-        }
-    }
-    if !sums.is_empty() {
-        write.stage(&Wanted { path: FINGERPRINTS, mode: 0o600, secret: true, bytes: fingerprints(&sums) })?;
-    }
-    write.commit()?;
-    write.made.keep();
-    Ok(written)
 }
 
 /// The hash by which a tree knows its spec.
@@ -330,33 +299,7 @@ pub fn spec_hash_in(directory: &Path) -> Option<String> {
     }
 }
 
-/// The value of a secret. Reasons never hold any of it.
-fn secret(source: &SecretSource, environment: &Environment) -> Result<Vec<u8>, String> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut value = match source {
-        SecretSource::File(path) => fs::read(path.as_path()).map_err(|error| format!("{path}: {error}"))?,
-        SecretSource::Env(name) => environment
-            .get_os(name.as_str())
-            .ok_or_else(|| format!("the variable {name} is not set"))?
-            .as_bytes()
-            .to_vec(),
-    };
-    if value.last() == Some(&b'\n') {
-        value.pop();
-        if value.last() == Some(&b'\r') {
-            value.pop();
-        }
-    }
-    if value.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        return Err("it has more than one line, or a NUL in it; let the application read the file itself, or encode the value (base64)".to_owned());
-    }
-    if value.trim_ascii().len() != value.len() {
-        return Err("it begins or ends with a blank, which files of variables do not keep".to_owned());
-    }
-    Ok(value)
-}
-
-fn edited(path: &Path) -> Diagnostic {
+pub(super) fn edited(path: &Path) -> Diagnostic {
     Diagnostic::error(Code::Edited, format!("{} was edited by hand", path.display()))
         .help("move the change into the spec (`raw`), or overwrite it with `confgen render SPEC -o DIR --force`")
 }
@@ -374,7 +317,7 @@ fn nothing_left(directory: &Path, gone: &[&str]) -> Diagnostic {
 
 /// Folders that were made for a tree; they go again when it is not written.
 #[derive(Default)]
-struct MadeFolders {
+pub(super) struct MadeFolders {
     paths: Vec<PathBuf>,
     beneath: Vec<(Rc<Folder>, OsString)>,
 }
@@ -472,14 +415,23 @@ impl Drop for Step {
 }
 
 /// One writing.
-struct Write {
-    root: Rc<Folder>,
+pub(super) struct Write {
+    pub(super) root: Rc<Folder>,
     folders: BTreeMap<String, Rc<Folder>>,
     steps: Vec<Step>,
     made: MadeFolders,
 }
 
 impl Write {
+    pub(super) fn new(root: Rc<Folder>, made: MadeFolders) -> Self {
+        Self { root, folders: BTreeMap::new(), steps: Vec::new(), made }
+    }
+
+    /// Keeps the folders that were made.
+    pub(super) fn keep(&mut self) {
+        self.made.keep();
+    }
+
     /// The folder that a file is in, if it is there, and the file's name.
     fn folder(&mut self, path: &str) -> Result<(Option<Rc<Folder>>, OsString), Vec<Diagnostic>> {
         let Some((folder, name)) = path.split_once('/') else { return Ok((Some(Rc::clone(&self.root)), path.into())) };
@@ -504,7 +456,7 @@ impl Write {
         Err(vec![Diagnostic::error(Code::UnsafeFolder, message).help("remove it, or change its owner")])
     }
 
-    fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, Vec<Diagnostic>> {
+    pub(super) fn read(&mut self, path: &str) -> Result<Option<Vec<u8>>, Vec<Diagnostic>> {
         let (Some(folder), name) = self.folder(path)? else { return Ok(None) };
         folder.read(&name).map_err(io)
     }
@@ -531,7 +483,7 @@ impl Write {
 
     /// Writes a file beside its place, so that a disk that is full leaves the tree as it was. False for one that is as it
     /// should be.
-    fn stage(&mut self, file: &Wanted<'_>) -> Result<bool, Vec<Diagnostic>> {
+    pub(super) fn stage(&mut self, file: &Wanted<'_>) -> Result<bool, Vec<Diagnostic>> {
         let existing = self.read(file.path)?;
         let (folder, name) = self.folder(file.path)?;
         let folder = match folder {
@@ -576,7 +528,7 @@ impl Write {
     }
 
     /// Makes all changes, or none.
-    fn commit(&mut self) -> Result<(), Vec<Diagnostic>> {
+    pub(super) fn commit(&mut self) -> Result<(), Vec<Diagnostic>> {
         for index in 0..self.steps.len() {
             if let Err(failed) = self.steps[index].run() {
                 for step in self.steps[..index].iter_mut().rev() {

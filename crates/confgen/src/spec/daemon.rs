@@ -185,12 +185,45 @@ pub enum EnvValue {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Secret {
-    /// Where it is taken from when the tree is written.
-    pub secret: SecretSource,
+    /// Where it is taken from, and when.
+    pub secret: SecretFrom,
+}
+
+/// Where a secret is taken from, and when: `file` or `env`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SecretFrom {
+    /// A file; one line end at its end is not part of the value.
+    pub file: Option<FilePath>,
+    /// A variable of confgen's own environment.
+    pub env: Option<VariableName>,
+    /// When the value is taken. Default: `render`; for another machine (`--facts`) `start`, where all secrets of the daemon are files.
+    pub at: Option<SecretTime>,
+}
+
+impl SecretFrom {
+    /// The source, if it is exactly one.
+    pub fn source(&self) -> Option<SecretSource> {
+        match (&self.file, &self.env) {
+            (Some(file), None) => Some(SecretSource::File(file.clone())),
+            (None, Some(name)) => Some(SecretSource::Env(name.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// When the value of a secret is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretTime {
+    /// When the tree is written.
+    Render,
+    /// When the server starts, and each time it reads its configuration again. The rendered tree does not hold the value.
+    Start,
 }
 
 /// Where a secret is taken from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretSource {
     /// A file; one line end at its end is not part of the value.

@@ -19,7 +19,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::document::{Node, Path, merge_patch};
 
 pub use access::{Auth, AuthScheme, Decider, DeciderScript, Groups, NoAuth, UserAuth};
-pub use daemon::{Daemon, EnvValue, Handover, Recycle, Reload, Secret, SecretSource, Timeouts};
+pub use daemon::{Daemon, EnvValue, Handover, Recycle, Reload, Secret, SecretFrom, SecretSource, SecretTime, Timeouts};
 pub use draft::Draft;
 pub use runtime::{Debug, Debugging, Import, ModuleChoice, Python, RecordFormat, Restrict, Runtime, Telemetry};
 pub use scalar::{

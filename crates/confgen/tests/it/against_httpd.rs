@@ -18,7 +18,8 @@ const GENEROUS: Duration = Duration::from_secs(20);
 /// Renders and writes into a fresh root, and lets httpd read it.
 fn tested(text: &str) -> (ServerRoot, Tree, Result<(), String>) {
     let root = ServerRoot::temporary(None).unwrap();
-    let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
+    let options =
+        RenderOptions { server_root: Some(root.path().to_owned()), check_files: None, ..RenderOptions::default() };
     let tree = rendered(text, &this_machine(), &options).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     tree.write(&WriteOptions::default()).unwrap();
     let config = tree.config();
@@ -215,7 +216,8 @@ fn served(values: &[String]) -> Vec<String> {
         "sites": {"main": {"env": env, "static": {"/": {"dir": folder}}}},
         "raw": [{"at": "site.main.end", "text": "<Location />\nOptions +Includes\nSetOutputFilter INCLUDES\n</Location>"}],
     });
-    let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
+    let options =
+        RenderOptions { server_root: Some(root.path().to_owned()), check_files: None, ..RenderOptions::default() };
     let tree = rendered(&text.to_string(), &this_machine(), &options).unwrap_or_else(|errors| panic!("{errors}"));
     tree.write(&WriteOptions { adopt: true, ..WriteOptions::default() }).unwrap();
     let mut server = Launch::new(&tree.choice.httpd, root.path())

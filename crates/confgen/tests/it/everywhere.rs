@@ -61,7 +61,8 @@ fn health_checks_and_challenges_are_not_redirected() {
     })
     .to_string();
     let root = ServerRoot::temporary(None).unwrap();
-    let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
+    let options =
+        RenderOptions { server_root: Some(root.path().to_owned()), check_files: None, ..RenderOptions::default() };
     let tree = rendered(&text, &this_machine(), &options).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     tree.write(&WriteOptions::default()).unwrap();
     let mut server = Launch::new(&tree.choice.httpd, root.path())

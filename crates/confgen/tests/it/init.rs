@@ -313,6 +313,13 @@ fn a_project_of_another_user_is_served_as_that_user() {
 #[test]
 fn the_answer_for_programs_names_everything() {
     let place = project(&[("shop/wsgi.py", PLAIN), ("shop/static/a", "")]);
+    // The name of the folder becomes the name of the server.
+    for (folder, name) in [("-.my shop", "my-shop"), ("ü", "main"), (".", "site")] {
+        put(&place, &format!("{folder}/app.py"), PLAIN);
+        let printed = init(&place, &["--stdout", &format!("./{folder}")]);
+        assert!(printed.contains(&format!("  name: {name}\n")), "{printed}");
+        fs::remove_file(place.site().join(folder).join("app.py")).unwrap();
+    }
     put(&place, "venv/pyvenv.cfg", "");
     let (code, out, err) = place.run(&["init", "--json"]);
     assert_eq!((code, err.as_str()), (Some(0), ""));

@@ -124,7 +124,7 @@ sites:
         auth: {type: digest, realm: R, script: /u.py, interpreter: x, users: [u], groups: {script: /g.py, interpreter: y, any-of: [g]}}
 "#,
     r#"
-daemons: {n: {handover: sequential, recycle: {idle: 9s, interval: 9h}, env: {n: {secret: {file: /s}}}, python: "3.11"}}
+daemons: {n: {handover: sequential, recycle: {idle: 9s, interval: 9h}, env: {n: {secret: {file: /s, at: start}}}, python: "3.11"}}
 sites:
   n:
     handlers: {n: {script: /h.py, daemon: n, interpreter: x, pass-authorization: true, extensions: [.md]}}
@@ -167,7 +167,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Files of the specs need not be there.
-const OPTIONS: RenderOptions = RenderOptions { server_root: None, check_files: Some(false) };
+const OPTIONS: RenderOptions = RenderOptions { server_root: None, check_files: Some(false), secrets: None };
 
 /// This machine, with both modules.
 fn facts() -> Facts {

@@ -16,6 +16,7 @@ mod options;
 mod place;
 mod refused;
 mod render;
+mod secrets;
 mod sharing;
 mod start;
 mod start_applications;

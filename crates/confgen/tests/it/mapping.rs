@@ -61,7 +61,8 @@ impl Site {
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let text =
             spec.to_string().replace("DIR", folder.to_str().unwrap()).replace("LISTEN", &port.address().to_string());
-        let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: None };
+        let options =
+            RenderOptions { server_root: Some(root.path().to_owned()), check_files: None, ..RenderOptions::default() };
         let tree = rendered(&text, &this_machine(), &options).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
         tree.write(&WriteOptions::default()).unwrap();
         let server = Launch::new(&tree.choice.httpd, root.path())

@@ -96,7 +96,7 @@ fn each_with_its_code() {
     let folder = folder();
     let place = |text: &str| text.replace("DIR", folder.path().to_str().unwrap());
     let root = folder.path().join("tree");
-    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None, ..RenderOptions::default() };
     assert_eq!(BAD.len(), 20);
     for (what, text, code, words) in BAD {
         let errors = rendered(&place(text), &this_machine(), &options).expect_err(what);

@@ -281,7 +281,7 @@ fn scripts_that_decide_are_judged() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.py"), "").unwrap();
     let near = folder.path().join("b.py").display().to_string();
-    let options = RenderOptions { server_root: None, check_files: Some(true) };
+    let options = RenderOptions { server_root: None, check_files: Some(true), ..RenderOptions::default() };
     let app = folder.path().join("a.py").display().to_string();
     for keys in [
         format!("access: {near}"),
@@ -379,12 +379,12 @@ fn unchanged_files_are_not_touched_and_edited_ones_not_overwritten() {
     fs::write(&secret, "s3cr3t\n").unwrap();
     let spec = |threads: u32| {
         format!(
-            "daemons: {{d: {{threads: {threads}, env: {{P: {{secret: {{file: {}}}}}}}}}}}\nsites: {{main: {{apps: {{/: {{module: 'json:loads', daemon: d}}}}}}}}",
+            "daemons: {{d: {{threads: {threads}, env: {{P: {{secret: {{file: {}, at: render}}}}}}}}}}\nsites: {{main: {{apps: {{/: {{module: 'json:loads', daemon: d}}}}}}}}",
             secret.display()
         )
     };
     let root = directory.path().join("tree");
-    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None, ..RenderOptions::default() };
     let write = |threads: u32, force: bool| {
         let tree = rendered(&spec(threads), &machine(), &options).unwrap();
         tree.write(&WriteOptions { force, ..WriteOptions::default() })
@@ -428,8 +428,12 @@ fn secrets_go_into_a_private_file_and_nowhere_else() {
         file.display()
     );
     let root = directory.path().join("tree");
-    let tree =
-        rendered(&text, &machine(), &RenderOptions { server_root: Some(root.clone()), check_files: None }).unwrap();
+    let tree = rendered(
+        &text,
+        &machine(),
+        &RenderOptions { server_root: Some(root.clone()), check_files: None, ..RenderOptions::default() },
+    )
+    .unwrap();
     tree.write(&WriteOptions { environment: environment.clone(), ..WriteOptions::default() }).unwrap();
     let private = root.join("secrets/d.env");
     assert_eq!(fs::read_to_string(&private).unwrap(), "A=planted-in-a-file\nB=planted-in-a-variable\n");
@@ -464,7 +468,7 @@ fn secrets_go_into_a_private_file_and_nowhere_else() {
 fn nothing_is_written_on_error() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("tree");
-    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None, ..RenderOptions::default() };
     let tree = rendered("daemons: {d: {env: {A: {secret: {env: NOWHERE}}}}}", &machine(), &options).unwrap();
     assert_eq!(tree.write(&WriteOptions::default()).unwrap_err()[0].code.id(), "CG123");
     assert!(!root.exists());
@@ -474,7 +478,7 @@ fn nothing_is_written_on_error() {
 fn what_cannot_be_written_leaves_the_tree_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("tree");
-    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None, ..RenderOptions::default() };
     let write = |text: &str| rendered(text, &machine(), &options).unwrap().write(&WriteOptions::default());
     write("daemons: {d: {threads: 3}}").unwrap();
     let before = fs::read_to_string(root.join("httpd.conf")).unwrap();
@@ -492,7 +496,7 @@ fn what_cannot_be_written_leaves_the_tree_as_it_was() {
 fn a_list_of_files_that_leads_elsewhere_removes_nothing_there() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("tree");
-    let options = RenderOptions { server_root: Some(root.clone()), check_files: None };
+    let options = RenderOptions { server_root: Some(root.clone()), check_files: None, ..RenderOptions::default() };
     let write = || rendered("{}", &machine(), &options).unwrap().write(&WriteOptions::default()).unwrap();
     write();
     let mine = directory.path().join("mine");

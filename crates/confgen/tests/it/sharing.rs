@@ -50,7 +50,7 @@ fn two_django_projects_in_the_default_interpreter_are_refused() {
     fs::create_dir(folder.path().join("two")).unwrap();
     fs::write(folder.path().join("two/__init__.py"), "").unwrap();
     fs::write(folder.path().join("two/wsgi.py"), django("two")).unwrap();
-    let options = RenderOptions { server_root: None, check_files: Some(true) };
+    let options = RenderOptions { server_root: None, check_files: Some(true), ..RenderOptions::default() };
     let judged = |one: &str, two: &str| {
         let dir = folder.path().display();
         let text = format!(
@@ -83,7 +83,7 @@ fn code_that_its_place_does_not_go_with_is_reported() {
     write("lock.wsgi", "import fcntl\nfcntl.flock(open('/tmp/x', 'w'), fcntl.LOCK_EX)");
     write("plain.wsgi", "import os");
     let dir = folder.path().display().to_string();
-    let options = RenderOptions { server_root: None, check_files: Some(true) };
+    let options = RenderOptions { server_root: None, check_files: Some(true), ..RenderOptions::default() };
     let warnings = |daemon: &str, apps: &str| {
         let text = format!("daemons: {{d: {{{daemon}}}}}\nsites: {{s: {{apps: {{{apps}}}}}}}").replace("DIR", &dir);
         shown(&rendered(&text, &machine(), &options).unwrap_or_else(|errors| panic!("{errors}")).warnings)

@@ -154,7 +154,8 @@ fn server(text: &mut String, cell: &Cell, prepared: &Prepared, no_config: bool) 
         Ok(spec) => spec,
         Err(found) => return found,
     };
-    let options = RenderOptions { server_root: Some("/tmp/CELL".into()), check_files: Some(false) };
+    let options =
+        RenderOptions { server_root: Some("/tmp/CELL".into()), check_files: Some(false), ..RenderOptions::default() };
     match render(&spec, &prepared.facts, &options) {
         Ok(tree) => {
             let config = tree.text("httpd.conf").unwrap_or_default();

@@ -10,7 +10,7 @@ use confgen::diagnostic::Diagnostic;
 use confgen::environment::Environment;
 use confgen::facts::Facts;
 use confgen::httpd::{Account, HeldPort, Launch, LaunchError, Readiness, Server, ServerRoot};
-use confgen::render::{RenderOptions, Tree, WriteOptions, render};
+use confgen::render::{RenderOptions, Secrets, Tree, WriteOptions, render};
 use confgen::spec::Spec;
 
 use super::cleaner::{Cleaner, Taken};
@@ -382,11 +382,16 @@ fn configure(
     };
     let spec = Spec::from_node(node).map_err(told)?;
     // A missing or unreadable file is a symptom that scenarios show; httpd itself tells of the others.
-    let options = RenderOptions { server_root: Some(root.path().to_owned()), check_files: Some(false) };
+    let options = RenderOptions {
+        server_root: Some(root.path().to_owned()),
+        check_files: Some(false),
+        ..RenderOptions::default()
+    };
     let tree = render(&spec, surroundings.facts, &options).map_err(told)?;
     tree.write(&WriteOptions {
         // The files of the scenario stand there already.
         adopt: true,
+        secrets: Secrets::TakeAll,
         environment: surroundings.environment.clone(),
         ..WriteOptions::default()
     })

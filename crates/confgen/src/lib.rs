@@ -7,12 +7,14 @@
 
 pub mod cli;
 pub mod conf;
+pub mod configuration;
 pub mod diagnostic;
 pub mod directives;
 pub mod document;
 pub mod environment;
 pub mod facts;
 pub mod httpd;
+pub mod lint;
 pub mod project;
 pub mod quote;
 pub mod render;

@@ -8,7 +8,8 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
 use super::{
-    check, completions, explain, facts, fmt, graceful, init, man, render, restart, schema, secrets, start, status, stop,
+    check, completions, explain, facts, fmt, graceful, init, lint, man, render, restart, schema, secrets, start,
+    status, stop,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::Environment;
@@ -18,7 +19,7 @@ use crate::environment::Environment;
 #[command(
     name = "confgen",
     version,
-    after_help = "Exit status:\n  0  success\n  1  no such server, or it does not run; `fmt --check`: a file would change\n  2  the command line or the spec is invalid; `init` found no application\n  3  httpd rejected the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n  6  an application does not load\n\nExamples:\n  confgen init\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
+    after_help = "Exit status:\n  0  success\n  1  no such server, or it does not run; `fmt --check`: a file would change; `lint`: findings\n  2  the command line or the spec is invalid; `init` found no application\n  3  httpd rejected the configuration\n  4  the machine: httpd, a module, a port, a file that cannot be read or written\n  6  an application does not load\n\nExamples:\n  confgen init\n  confgen start app.wsgi\n  confgen check site.yaml\n  confgen render site.yaml --profile dev -o /srv/www\n  confgen explain CG103"
 )]
 pub(super) struct Arguments {
     /// Answer in JSON.
@@ -54,6 +55,7 @@ enum Command {
     Explain(explain::Explain),
     Facts(facts::Facts),
     Fmt(fmt::Fmt),
+    Lint(lint::Lint),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -74,6 +76,7 @@ impl Command {
             Self::Explain(command) => command.run(context),
             Self::Facts(command) => command.run(context),
             Self::Fmt(command) => command.run(context),
+            Self::Lint(command) => command.run(context),
             Self::Completions(command) => command.run(context),
             Self::Man(command) => command.run(context),
         }

@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
     /// Whether the answer is JSON.
     pub(super) json: bool,
     style: Style,
+    /// Whether colours are wanted wherever the output goes.
+    always: bool,
 }
 
 impl<'a> Context<'a> {
@@ -36,7 +38,8 @@ impl<'a> Context<'a> {
                 io::stderr().is_terminal() && !environment.is_set("NO_COLOR") && environment.get("TERM") != Some("dumb")
             }
         };
-        Self { environment, json, style: if coloured { Style::Coloured } else { Style::Plain } }
+        let style = if coloured { Style::Coloured } else { Style::Plain };
+        Self { environment, json, style, always: colour == Colour::Always }
     }
 
     /// Whether what people read on standard error is coloured.
@@ -60,6 +63,13 @@ impl<'a> Context<'a> {
     pub(super) fn report(&self, diagnostics: &[Diagnostic]) {
         let mut error = io::stderr().lock();
         let _ = error.write_all(render_all(diagnostics, self.style).as_bytes());
+    }
+
+    /// Writes findings that were asked for to standard output, for people.
+    pub(super) fn print_report(&self, diagnostics: &[Diagnostic]) {
+        let style = if io::stdout().is_terminal() { self.style } else { Style::Plain };
+        let style = if self.always { Style::Coloured } else { style };
+        self.print(&render_all(diagnostics, style));
     }
 
     /// Writes a line to standard error.

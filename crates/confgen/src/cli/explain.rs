@@ -6,6 +6,7 @@ use serde_json::json;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use crate::diagnostic::{CODES, Code, CodeInfo, Diagnostic};
+use crate::lint;
 
 /// Explain a code of an error or warning; without one, list them.
 #[derive(Debug, Args)]
@@ -19,16 +20,17 @@ impl Explain {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let as_json =
             |info: &CodeInfo| json!({"code": info.id, "title": info.title, "cause": info.cause, "fix": info.fix});
+        let codes = all();
         let Some(id) = &self.code else {
             match context.json {
-                true => context.print_json(&CODES.iter().map(|code| as_json(code.info())).collect()),
+                true => context.print_json(&codes.iter().map(|code| as_json(code.info())).collect()),
                 false => context.print(
-                    &CODES.iter().map(|code| format!("{}  {}\n", code.id(), code.info().title)).collect::<String>(),
+                    &codes.iter().map(|code| format!("{}  {}\n", code.id(), code.info().title)).collect::<String>(),
                 ),
             }
             return Ok(Exit::Ok);
         };
-        let Some(code) = Code::find(CODES, id) else {
+        let Some(code) = Code::find(&codes, id) else {
             let mut diagnostic = Diagnostic::error(Code::UnknownValue, format!("there is no code `{id}`"));
             let upper = id.to_uppercase();
             if upper.starts_with("HS") {
@@ -37,7 +39,7 @@ impl Explain {
             }
             return Err(Failure::new(
                 Exit::Spec,
-                diagnostic.did_you_mean(&id.to_uppercase(), CODES.iter().map(|code| code.id())),
+                diagnostic.did_you_mean(&id.to_uppercase(), codes.iter().map(|code| code.id())),
             ));
         };
         let info = code.info();
@@ -49,4 +51,11 @@ impl Explain {
         }
         Ok(Exit::Ok)
     }
+}
+
+/// The codes of every table, in order.
+fn all() -> Vec<Code> {
+    let mut codes: Vec<Code> = CODES.iter().copied().chain(lint::codes()).collect();
+    codes.sort_by_key(|code| code.id());
+    codes
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +10,7 @@ use similar::TextDiff;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
+use super::rewrite::replace;
 use crate::conf::{self, ProblemKind};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::directives::spelled;
@@ -134,22 +134,6 @@ fn diagnostic(problem: &conf::Problem, text: &std::sync::Arc<Source>, source: &[
         ProblemKind::TooDeep => ("sections are nested too deep".to_owned(), "take some of them apart".to_owned()),
     };
     Diagnostic::error(Code::ConfSections, message).at(span, "").help(help)
-}
-
-/// Puts a text in a file's place, all of it or nothing, with the file's rights and owner. A link stays one.
-fn replace(file: &Path, text: &[u8]) -> std::io::Result<()> {
-    let file = fs::canonicalize(file)?;
-    let before = fs::metadata(&file)?;
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
-    fresh.write_all(text)?;
-    let own = fresh.as_file().metadata()?;
-    if (own.uid(), own.gid()) != (before.uid(), before.gid()) {
-        std::os::unix::fs::fchown(fresh.as_file(), Some(before.uid()), Some(before.gid()))?;
-    }
-    fresh.as_file().set_permissions(fs::Permissions::from_mode(before.mode() & 0o7777))?;
-    fresh.as_file().sync_all()?;
-    fresh.persist(&file).map(drop).map_err(|error| error.error)
 }
 
 fn difference(file: &Path, source: &[u8], text: &[u8]) -> String {

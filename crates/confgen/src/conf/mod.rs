@@ -8,6 +8,7 @@
 
 pub mod edit;
 pub mod format;
+pub(crate) mod glob;
 pub mod line;
 pub mod reader;
 pub mod tree;

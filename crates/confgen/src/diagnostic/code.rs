@@ -222,6 +222,23 @@ codes! {
         "A section of a configuration file is not closed, or the end of one stands where none is open. httpd refuses such a file unless it skips \
          the place.",
         "Close every section with the name that it was opened with, the inner ones first.";
+    /// httpd would refuse to read a configuration.
+    ConfRefused = "CG161", "httpd would not read it",
+        "A configuration file is not what httpd's language asks for: a section that nothing closes, an `Include` of files that are not there, \
+         a macro that does not exist. httpd does not start with it.",
+        "Repair the place that the message names. It is the line that httpd itself would name.";
+    /// A comment that allows findings is wrong.
+    LintAllow = "CG162", "a comment that allows nothing",
+        "A comment that begins with `# confgen:` names no rule, gives no reason, or nothing is reported at the directive below it.",
+        "Write `# confgen: allow CG225 reason` directly above the directive or section, or remove the comment.";
+    /// A variable that nothing defines.
+    UndefinedVariable = "CG163", "undefined variable",
+        "A `${NAME}` stands in the configuration, and neither a `Define` nor the server's environment has it. httpd takes the text as it stands.",
+        "Define it (`Define NAME value`), or set it where httpd is started (Debian: /etc/apache2/envvars).";
+    /// A directive that nothing knows.
+    UnknownDirective = "CG164", "unknown directive",
+        "Neither httpd nor its modules nor the wsgi module has a directive of this name, and there is one whose name is nearly the same.",
+        "Correct the name. If the directive belongs to a module of somebody else, nothing is wrong.";
     /// A folder without an application.
     NoApplication = "CG170", "no application found",
         "`confgen init` found no WSGI application in the folder. It reads Python sources as text and executes nothing, so that it sees only \

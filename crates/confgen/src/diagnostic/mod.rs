@@ -1,10 +1,12 @@
 //! Findings of every program here: a code, a message, the places that it is about, notes and a way out.
 
 mod code;
+mod github;
 mod report;
 mod sarif;
 
 pub use code::{CODES, Code, CodeInfo};
+pub use github::render_github;
 pub use report::{Style, render_all, render_json, renderer, visible};
 pub use sarif::render_sarif;
 

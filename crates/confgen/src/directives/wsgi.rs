@@ -18,6 +18,9 @@ pub struct Directive {
     /// The directive that an option belongs to.
     #[serde(default)]
     pub of: Option<String>,
+    /// Where it may stand: `server`, `vhost`, `directory`, `htaccess`.
+    #[serde(default)]
+    pub contexts: Vec<String>,
     /// Its default, in httpd's language.
     #[serde(default)]
     pub default: Option<String>,

@@ -18,6 +18,9 @@ pub enum Format {
 }
 
 impl Format {
+    /// The endings of names of specs.
+    pub const ENDINGS: [&'static str; 4] = ["yaml", "yml", "toml", "json"];
+
     /// The format that a file name's ending says; YAML when it says nothing.
     pub fn of(name: &str) -> Self {
         match name.rsplit_once('.').map(|(_, ending)| ending) {

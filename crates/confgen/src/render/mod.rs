@@ -44,8 +44,10 @@ pub use write::{Secrets, WriteOptions, Written, hash_of, spec_hash_in};
 
 use std::path::PathBuf;
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{CODES, Code, Diagnostic, Severity};
+use crate::document::Path;
 use crate::facts::Facts;
+use crate::lint;
 use crate::spec::{Draft, Lint, LintLevel, SecretTime, Spec};
 
 /// What a rendering depends on beside the spec and the machine.
@@ -82,7 +84,7 @@ pub fn render(spec: &Spec, facts: &Facts, options: &RenderOptions) -> Result<Tre
 pub fn render_draft(draft: &Draft, facts: &Facts, options: &RenderOptions) -> Result<Tree, Vec<Diagnostic>> {
     match (render(&draft.spec, facts, options), draft.errors.is_empty()) {
         (Ok(mut tree), true) => {
-            tree.warnings = judged(&draft.spec.lint, tree.warnings)?;
+            tree.warnings = judged(&draft.spec, tree.warnings)?;
             Ok(tree)
         }
         (Ok(_), false) => Err(draft.errors.clone()),
@@ -92,8 +94,13 @@ pub fn render_draft(draft: &Draft, facts: &Facts, options: &RenderOptions) -> Re
 }
 
 /// What is left of the warnings when the spec's own judgement is applied: those that are meant go, and where warnings are
-/// denied, the rest are errors.
-fn judged(lint: &Lint, warnings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+/// denied, the rest are errors. A code that does not exist lets nothing pass, and is refused.
+fn judged(spec: &Spec, warnings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    let unknown: Vec<Diagnostic> = spec.lint.allow.keys().filter_map(|code| unknown_code(code, spec)).collect();
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    let lint: &Lint = &spec.lint;
     let left: Vec<_> =
         warnings.into_iter().filter(|warning| !lint.allow.contains_key(warning.code.info().id)).collect();
     let denied = matches!(lint.deny, Some(LintLevel::Note | LintLevel::Warning));
@@ -102,4 +109,16 @@ fn judged(lint: &Lint, warnings: Vec<Diagnostic>) -> Result<Vec<Diagnostic>, Vec
     }
     let note = "`lint.deny` of the spec makes a warning an error; `lint.allow` with a reason lets one pass";
     Err(left.into_iter().map(|warning| Diagnostic { severity: Severity::Error, ..warning }.note(note)).collect())
+}
+
+fn unknown_code(code: &str, spec: &Spec) -> Option<Diagnostic> {
+    let known: Vec<&str> = CODES.iter().copied().chain(lint::codes()).map(Code::id).collect();
+    if known.contains(&code) {
+        return None;
+    }
+    let diagnostic = Diagnostic::error(Code::UnknownValue, format!("unknown code `{code}`"));
+    let path = Path::of(["lint", "allow", code]);
+    let diagnostic = diagnostic.at(path.key_span(&spec.root), "");
+    let nearest = crate::diagnostic::closest(code, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+    Some(diagnostic.help(nearest.unwrap_or_else(|| "`confgen explain` lists all codes".to_owned())))
 }

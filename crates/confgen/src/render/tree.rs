@@ -167,6 +167,14 @@ impl Tree {
         keys
     }
 
+    /// The key that a line (from 1) of a file was made from, and its place. Of several keys it is the one whose value a text
+    /// holds.
+    pub fn key_of_line(&self, file: &str, line: usize, text: &str) -> Option<(document::Path, Span)> {
+        let keys = self.keys_of_line(file, line);
+        let key = likely(&keys, text, &self.root)?;
+        Some((key.clone(), span(&self.root, key)))
+    }
+
     /// What httpd said about the tree as it stands in `directory`, said about the spec.
     pub fn explain(&self, directory: &Path, complaint: &Complaint) -> Diagnostic {
         let error = complaint.severity == crate::httpd::Severity::Error;

@@ -94,7 +94,8 @@ fn scratch(folder: &Path) {
 }
 
 /// The commands as a shell script that ends at the first one that fails. A server in the foreground has to say that it serves,
-/// and is interrupted then; one in the background is stopped.
+/// and is interrupted then; one in the background is stopped. What the server before it said is removed first: the shell that
+/// is to become the server does not take an interrupt yet.
 fn script(commands: &[String]) -> String {
     let mut text = String::from("set -eu\n");
     for command in commands {
@@ -102,7 +103,7 @@ fn script(commands: &[String]) -> String {
         if command.contains("confgen start") {
             let _ = write!(
                 text,
-                "{command} 2>said & pid=$!\nuntil grep -q '^serving ' said; do kill -0 $pid || {{ cat said; exit 1; }}; sleep 0.05; done\ncat said\nkill -INT $pid; wait $pid\n"
+                "rm -f said; {command} 2>said & pid=$!\nuntil grep -qs '^serving ' said; do kill -0 $pid || {{ cat said; exit 1; }}; sleep 0.05; done\ncat said\nkill -INT $pid; wait $pid\n"
             );
         } else if command.starts_with("apachectl") && command.ends_with("start") {
             let stop = command.replace("-k start", "-k stop");
@@ -140,6 +141,7 @@ fn the_commands_of_the_pages_work_as_printed() {
         command.args(["--mount", "--net", "--", "sh", "-c", &within]).current_dir(folder.path()).env_clear();
         command.env("PATH", format!("{}/bin:/usr/sbin:/usr/bin:/sbin:/bin", folder.path().display()));
         command.env("XDG_RUNTIME_DIR", folder.path()).env("TMPDIR", folder.path());
+        command.timeout(std::time::Duration::from_secs(120));
         let output = command.output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         assert!(output.status.success(), "{page}\n{}", String::from_utf8_lossy(&text));

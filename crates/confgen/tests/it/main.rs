@@ -11,6 +11,7 @@ mod httpd;
 mod init;
 mod inputs;
 mod keys;
+mod lint;
 mod mapping;
 mod options;
 mod place;

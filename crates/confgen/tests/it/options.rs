@@ -43,6 +43,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("explain", &["explain"]),
     ("facts", &["facts"]),
     ("fmt", &["fmt", "apache.conf"]),
+    ("lint", &["lint", "apache.conf"]),
     ("completions", &["completions"]),
     ("man", &["man"]),
 ];
@@ -154,6 +155,14 @@ const CASES: &[Case] = &[
     ("fmt", "files", &[], Shows("formatted apache.conf")),
     ("fmt", "check", &["--check"], Shows("+    ServerName x")),
     ("fmt", "json", &["--json"], Shows("\"changed\": true")),
+    ("lint", "paths", &[], Shows("note[CG221]")),
+    ("lint", "fix", &["-", "--fix"], Refused("cannot change standard input")),
+    ("lint", "format", &["--format", "github"], Shows("::notice file=apache.conf")),
+    ("lint", "level", &["--level", "loud"], Refused("invalid value 'loud'")),
+    ("lint", "profile", &["spec.yaml", "--profile", "none"], Shows("there is no profile `none`")),
+    ("lint", "facts", &["spec.yaml", "--facts", "none.json"], Shows("none.json")),
+    ("lint", "httpd", &["spec.yaml", "--httpd", "/nonexistent/httpd"], Shows("/nonexistent/httpd")),
+    ("lint", "json", &["--json"], Shows("\"counts\"")),
     ("completions", "shell", &["bash"], Shows("_confgen()")),
     ("completions", "json", &["fish", "--json"], Shows("\"shell\": \"fish\"")),
     ("man", "output", &["--output", "pages", "--json"], Shows("\"directory\": \"pages\"")),
@@ -176,7 +185,8 @@ fn check(case: &Case) {
     let place = Place::new();
     let held = port();
     fs::write(place.site().join("spec.yaml"), spec(&place, held.port())).unwrap();
-    fs::write(place.site().join("apache.conf"), "<ifmodule x>\nservername x\n</ifmodule>\n").unwrap();
+    fs::write(place.site().join("apache.conf"), "<ifmodule x>\nservername x\nWSGIDaemonProcess d\n</ifmodule>\n")
+        .unwrap();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = (busy.local_addr().unwrap().port().to_string(), busy);
     let facts = workspace().join("examples/two-sites.facts.json").display().to_string();

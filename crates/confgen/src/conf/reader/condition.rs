@@ -51,11 +51,11 @@ impl World<'_> {
             None => (false, first.as_slice()),
         };
         let truth = match section {
-            "ifmodule" => self.loaded.has(name).into(),
-            "ifdefine" => self.defines.has(name).into(),
+            "ifmodule" => self.unless_partial(self.loaded.has(name)),
+            "ifdefine" => self.unless_partial(self.defines.has(name)),
             "iffile" => {
                 use std::os::unix::ffi::OsStrExt as _;
-                self.server_root.join(std::ffi::OsStr::from_bytes(name)).exists().into()
+                self.unless_partial(self.server_root.join(std::ffi::OsStr::from_bytes(name)).exists())
             }
             "ifdirective" => self.knows(name, ""),
             "ifsection" => self.knows(name, "<"),
@@ -63,6 +63,11 @@ impl World<'_> {
             _ => Truth::Open,
         };
         truth.negated_if(negated)
+    }
+
+    /// In a part of a configuration, what is not there may stand in another part.
+    fn unless_partial(&self, found: bool) -> Truth {
+        if found || !self.facts.partial { found.into() } else { Truth::Open }
     }
 
     fn knows(&self, name: &[u8], prefix: &str) -> Truth {

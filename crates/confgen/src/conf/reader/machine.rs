@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::condition::{CONDITIONS, Truth, World};
 use super::macros::Macro;
 use super::variables::{self, Defines};
-use super::{Facts, Node, Place, ReadError, Reading, Refusal, RefusalKind, Source, files};
+use super::{Facts, Node, Place, Reading, Refusal, RefusalKind, Source, files};
 use crate::conf::line;
 use crate::conf::word;
 
@@ -58,6 +58,8 @@ fn source_file(name: &str, file: &[u8]) -> String {
 pub(super) struct Machine<'f> {
     facts: &'f Facts,
     server_root: PathBuf,
+    /// A folder and the one that stands for it.
+    moved: Option<(PathBuf, PathBuf)>,
     defines: Defines,
     loaded: Loaded,
     macros: BTreeMap<String, Macro>,
@@ -110,6 +112,7 @@ impl<'f> Machine<'f> {
         Self {
             facts,
             server_root: facts.server_root.clone(),
+            moved: None,
             defines,
             loaded: Loaded { names: Vec::new(), sources: facts.built_in.clone() },
             macros: BTreeMap::new(),
@@ -121,14 +124,13 @@ impl<'f> Machine<'f> {
         }
     }
 
-    pub(super) fn run(mut self, main: &Path) -> std::result::Result<Reading, ReadError> {
-        let bytes = files::read(main)?;
+    pub(super) fn run(mut self, main: &Path, bytes: Vec<u8>) -> Reading {
         let mut nodes = Vec::new();
         let refusal = self.source(main.to_owned(), bytes, &mut nodes).err().or(self.late.take());
         self.reading.nodes = nodes;
         self.reading.refusal = refusal.map(|refusal| *refusal);
         self.reading.modules = self.loaded.names;
-        Ok(self.reading)
+        self.reading
     }
 
     /// Reads a text from its beginning to its end. What could be read stands in `nodes`, also after an error.
@@ -360,7 +362,16 @@ impl<'f> Machine<'f> {
             ("undefine", _) => return wrong(self, "one name"),
             ("loadmodule", [name, file]) => self.loaded.load(name, file),
             ("loadmodule", _) => return wrong(self, "a module's name and its file"),
-            ("serverroot", [path]) => self.server_root = PathBuf::from(OsStr::from_bytes(path)),
+            ("serverroot", [path]) => {
+                let path = PathBuf::from(OsStr::from_bytes(path));
+                match &self.facts.relocated {
+                    Some(folder) => {
+                        self.server_root.clone_from(folder);
+                        self.moved = Some((path, folder.clone()));
+                    }
+                    None => self.server_root = path,
+                }
+            }
             ("use", _) => return self.use_macro(statement, &words, nodes),
             _ => {}
         }
@@ -369,9 +380,23 @@ impl<'f> Machine<'f> {
     }
 
     fn include(&mut self, place: Place, path: &[u8], optional: bool, nodes: &mut Vec<Node>) -> Result<()> {
-        let path = self.server_root.join(OsStr::from_bytes(path));
+        let mut path = self.server_root.join(OsStr::from_bytes(path));
+        if let Some((from, to)) = &self.moved
+            && let Ok(rest) = path.strip_prefix(from)
+        {
+            path = to.join(rest);
+        }
         let found = match files::matching(&path, optional) {
+            // Another part of the configuration may be on another machine.
+            Ok(found) if self.facts.partial && found.iter().any(|file| !file.exists()) => {
+                self.reading.missing.push((place, path.display().to_string()));
+                return Ok(());
+            }
             Ok(found) => found,
+            Err(reason) if self.facts.partial => {
+                self.reading.missing.push((place, reason));
+                return Ok(());
+            }
             Err(reason) => return self.refuse(place, RefusalKind::Include(reason)),
         };
         for file in found {
@@ -421,6 +446,9 @@ impl<'f> Machine<'f> {
         };
         let name = String::from_utf8_lossy(name).to_lowercase();
         let Some(found) = self.macros.get(&name) else {
+            if self.facts.partial {
+                return Ok(());
+            }
             return self.refuse(statement.place, RefusalKind::Macro(format!("unknown macro `{name}`")));
         };
         if found.parameters.len() != arguments.len() {

@@ -34,6 +34,11 @@ pub struct Facts {
     /// Names of all directives and sections (`<Directory`), in lower case; without them `<IfDirective>` and `<IfSection>`
     /// stay open.
     pub directives: Option<BTreeSet<String>>,
+    /// Whether the text is only a part of a configuration. Modules, names and macros that it does not define then stay open,
+    /// as do files that are not there.
+    pub partial: bool,
+    /// The folder that stands for the configuration's own `ServerRoot`: that of a copy of a server's tree.
+    pub relocated: Option<PathBuf>,
 }
 
 /// A text that was read.
@@ -143,6 +148,8 @@ pub struct Reading {
     pub refusal: Option<Refusal>,
     /// Variables that were used and are not defined, with the places.
     pub undefined: Vec<(Place, String)>,
+    /// Files to include that are not there, in a [`partial`](Facts::partial) configuration.
+    pub missing: Vec<(Place, String)>,
     /// Modules that are loaded: their names in `LoadModule`.
     pub modules: Vec<String>,
 }
@@ -152,7 +159,21 @@ pub struct Reading {
 /// # Errors
 /// When the main file cannot be read. Problems of included files are a [`Reading::refusal`].
 pub fn read(main: &Path, facts: &Facts) -> Result<Reading, ReadError> {
-    Machine::new(facts).run(main)
+    Ok(read_text(main, files::read(main)?, facts))
+}
+
+/// Reads a configuration whose main text is here already; `name` is what messages call it.
+#[must_use]
+pub fn read_text(name: &Path, bytes: Vec<u8>, facts: &Facts) -> Reading {
+    Machine::new(facts).run(name, bytes)
+}
+
+/// The bytes of a configuration file. Only a file is read, and not more than a configuration can be large.
+///
+/// # Errors
+/// When it cannot be read, or is something else.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, ReadError> {
+    files::read(path)
 }
 
 #[cfg(test)]

@@ -177,6 +177,14 @@ impl Started {
         }
     }
 
+    /// Waits for the end, which has to have this status.
+    #[track_caller]
+    pub(crate) fn ends_with(self, expected: i32) {
+        let said = self.said.clone();
+        let (code, rest) = self.end();
+        assert_eq!(code, Some(expected), "{said}{rest}");
+    }
+
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.errors.read_to_string(&mut rest).unwrap();

@@ -169,7 +169,11 @@ pub(in crate::cli) fn instance_name(stem: &str) -> String {
         )
         .take(64)
         .collect();
-    if name.is_empty() { "main".to_owned() } else { name }
+    // A name begins with a letter, a digit or `_`; that of a hidden folder began with a dot.
+    match name.trim_start_matches('-') {
+        "" => "main".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// What an argument names. A file that exists is a script; otherwise a colon tells a module from a script that is not there.

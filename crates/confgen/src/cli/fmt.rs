@@ -13,14 +13,17 @@ use super::exit::{Exit, Failure};
 use super::rewrite::replace;
 use crate::conf::{self, ProblemKind};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::directives::spelled;
+use crate::directives::{has_code, has_directives, spelled, takes_words};
 use crate::document::{Source, Span};
+
+/// What is known of directives.
+const NAMES: conf::Names = conf::Names { spelled, takes_words, has_directives, has_code };
 
 /// The largest file that is formatted, in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// Format Apache configuration files: indentation by sections, case of names, white space at the ends of lines. What httpd reads
-/// stays the same.
+/// Format Apache configuration files: indentation by sections, case of names, white space at the ends of lines, no quotes where
+/// nothing needs them. What httpd reads stays the same.
 #[derive(Debug, Args)]
 pub(super) struct Fmt {
     /// The files; `-` formats standard input to standard output.
@@ -107,7 +110,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn format(file: &Path, source: Vec<u8>) -> Result<Formatted, Failure> {
-    match conf::format(&source, spelled) {
+    match conf::format(&source, NAMES) {
         Ok(text) => Ok(Formatted { source, text }),
         Err(problems) => {
             let text = Source::new(file.display().to_string(), String::from_utf8_lossy(&source).into_owned());

@@ -15,7 +15,7 @@ pub mod tree;
 pub mod word;
 
 pub use edit::{Edit, apply};
-pub use format::format;
+pub use format::{Names, format};
 pub use line::{Line, lines};
 pub use tree::{Directive, File, Item, Problem, ProblemKind, Section, parse};
 pub use word::{Quote, Word, words};

@@ -1,10 +1,13 @@
 //! The directives of httpd and the modules that come with it, as `httpd -L` lists them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 /// One line for each: facts that httpd prints of itself.
 const TABLE: &str = include_str!("httpd.tsv");
+
+/// The names of directives that read the rest of their line themselves.
+const RAW: &str = include_str!("raw.txt");
 
 /// Where a directive may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +67,29 @@ pub(super) fn named(name: &str) -> Option<&'static Httpd> {
     names.get(&name.to_ascii_lowercase()).map(|index| &all()[*index])
 }
 
+/// A section by its name, in any case of letters. Some directives have the name of a section.
+pub(super) fn section(name: &str) -> Option<&'static Httpd> {
+    all().iter().find(|entry| entry.section && entry.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether a directive, by its name in any case of letters, reads the rest of its line itself, quotes included.
+pub(super) fn is_raw(name: &str) -> bool {
+    static NAMES: OnceLock<HashSet<String>> = OnceLock::new();
+    let names = || RAW.lines().filter(|line| !line.starts_with('#')).map(str::to_ascii_lowercase).collect();
+    NAMES.get_or_init(names).contains(&name.to_ascii_lowercase())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn raw_directives_are_in_the_table() {
+        for name in RAW.lines().filter(|line| !line.starts_with('#')) {
+            assert!(named(name).is_some_and(|entry| entry.name == name && !entry.section), "{name}");
+        }
+        assert!(is_raw("rewriterule") && is_raw("Require") && !is_raw("DocumentRoot") && !is_raw("Alias"));
+    }
 
     #[test]
     fn the_table_is_whole() {

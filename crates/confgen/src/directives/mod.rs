@@ -25,9 +25,59 @@ pub fn nearly(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
+/// Whether a directive gets its arguments as words, so that quotes around one that has no need of them change nothing. Not those that
+/// read their line themselves or take regular expressions and rules, and none that is not known.
+pub fn takes_words(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let pattern = lower.contains("match") || matches!(lower.as_str(), "substitute" | "inputsed" | "outputsed");
+    let of_httpd = httpd::named(name).is_some_and(|entry| !entry.section && !httpd::is_raw(name));
+    let of_wsgi = || {
+        let arity =
+            directive(name).filter(|entry| entry.kind == Kind::Directive).and_then(|entry| entry.arity.as_deref());
+        arity.is_some_and(|arity| arity != "raw" && !arity.ends_with('+'))
+    };
+    !pattern && (of_httpd || of_wsgi())
+}
+
+/// Whether the lines of a section are read as directives when the configuration is read, and nothing is put into them before.
+/// Those of a macro have parameters in them.
+pub fn has_directives(section: &str) -> bool {
+    let of_wsgi = || directive(section).is_some_and(|entry| entry.kind == Kind::Container);
+    let known = httpd::section(section).is_some() || of_wsgi();
+    known && !section.eq_ignore_ascii_case("Macro") && !has_code(section)
+}
+
+/// Whether a section holds a program in another language.
+pub fn has_code(section: &str) -> bool {
+    let of_lua = httpd::section(section).is_some_and(|entry| entry.module == "lua");
+    of_lua || section.eq_ignore_ascii_case("Perl")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gets_words() {
+        for name in ["DocumentRoot", "loadmodule", "ServerName", "WSGIPythonHome", "WSGIPassAuthorization", "CustomLog"]
+        {
+            assert!(takes_words(name), "{name}");
+        }
+        for name in [
+            "RewriteRule",
+            "Header",
+            "AliasMatch",
+            "SetEnvIf",
+            "WSGIDaemonProcess",
+            "WSGIScriptAlias",
+            "Nonsense",
+            "Directory",
+        ] {
+            assert!(!takes_words(name), "{name}");
+        }
+        assert!(has_directives("virtualhost") && !has_directives("Macro") && !has_directives("Nonsense"));
+        assert!(has_code("LuaQuickHandler") && has_code("perl") && !has_code("Directory"));
+    }
 
     #[test]
     fn names_in_any_case() {

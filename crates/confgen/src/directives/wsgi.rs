@@ -15,6 +15,9 @@ pub struct Directive {
     /// What it is.
     #[serde(default)]
     pub kind: Kind,
+    /// How many arguments it takes: a number, `flag`, `1+` for a line that it reads itself, `raw` for a section.
+    #[serde(default)]
+    pub arity: Option<String>,
     /// The directive that an option belongs to.
     #[serde(default)]
     pub of: Option<String>,

@@ -156,8 +156,7 @@ fn nothing(root: &Path, found: &Project) -> Failure {
 /// The files for the best application. The spec is read as `start` would read it, so that a name that does not fit is an error now.
 fn files(root: &Path, found: &Project, best: &Candidate) -> Result<Files, Failure> {
     let folder = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // A name of a spec does not begin with a dash.
-    let name = super::start::instance_name(folder.trim_start_matches(|letter: char| !letter.is_ascii_alphanumeric()));
+    let name = super::start::instance_name(&folder);
     let spec = text::spec(&text::Wanted { name: &name, user: owner(root), found, best });
     let document =
         Document::parse(SPEC, spec.as_str(), Format::Yaml).map_err(|error| Failure::new(Exit::Spec, error.into()))?;

@@ -26,7 +26,8 @@ pub(super) fn changes(record: &Record, context: &Context<'_>) -> Result<Applied,
         Applied::Nothing if spec_hash_in(&record.identity.root).is_some() => {
             // What is taken at the start of a server is taken anew when it reads its configuration again.
             let options = WriteOptions { environment: context.environment.clone(), ..WriteOptions::default() };
-            refresh_secrets(&record.identity.root, &options).map_err(Failure::of_spec)?;
+            refresh_secrets(&record.identity.root, &options)
+                .map_err(|diagnostics| Failure { exit: Exit::Environment, diagnostics })?;
             Ok(Applied::Nothing)
         }
         applied => Ok(applied),

@@ -26,7 +26,7 @@ use crate::facts::Facts;
 use crate::httpd::{
     Account, Launch, LaunchError, LogTail, Output, Readiness, Record, Relay, Server, ServerRoot, SpecSource,
 };
-use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, render_draft};
+use crate::render::{RenderOptions, Secrets, Tree, WriteOptions, forget_secrets, render_draft};
 use crate::spec::{Draft, LogTarget, Spec};
 use applications::Application;
 use ports::{Announced, Held, reachable};
@@ -203,6 +203,9 @@ impl Start {
         // A record that cannot be removed is seen to be stale by whoever reads it.
         let _ = registry.forget(&record);
         drop(server);
+        if !temporary && let Err(found) = forget_secrets(root.path()) {
+            context.report(&found);
+        }
         if let Some(relays) = relays {
             relays.finish();
         }

@@ -138,6 +138,12 @@ pub fn look_into(root: &Path, activated: Option<&str>) -> io::Result<Project> {
     if scan.cut_off {
         notes.push("the folder has more files than are looked at; name the folder of the project itself".to_owned());
     }
+    if scan.has("__init__.py") {
+        notes.push(
+            "the folder is a package; its modules are imported from the folder around it: `confgen init ..` there"
+                .to_owned(),
+        );
+    }
     if candidates.is_empty() && !scan.links.is_empty() {
         notes.push(format!("symbolic links to folders are not followed: {}", few(&scan.links)));
     }

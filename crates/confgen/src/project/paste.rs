@@ -28,9 +28,10 @@ pub(super) fn candidates(sources: &Sources<'_>) -> Vec<Candidate> {
 
 fn candidate(sources: &Sources<'_>, path: &str, text: &str) -> Candidate {
     let pyramid = text.contains("pyramid") || sources.all.iter().any(|source| source.module.imports_from("pyramid"));
-    let place = path.replace(['\\', '"'], "_");
-    let head = format!("{MADE} It loads the application `main` that {place} configures.\nimport os\n\n");
-    let file = format!("os.path.join(os.path.dirname(os.path.abspath(__file__)), \"{place}\")");
+    let head = format!("{MADE} It loads the application `main` that {path} configures.\nimport os\n\n");
+    // A string of JSON is one of Python too.
+    let place = serde_json::Value::from(path);
+    let file = format!("os.path.join(os.path.dirname(os.path.abspath(__file__)), {place})");
     let script = match pyramid {
         true => format!(
             "{head}from pyramid.paster import get_app, setup_logging\n\nsettings = {file}\nsetup_logging(settings)\napplication = get_app(settings, \"main\")\n"

@@ -141,7 +141,8 @@ fn list(folder: &Path, most: usize) -> io::Result<Listed> {
         if names.len() == most {
             return Ok(Listed { names: sorted(names), cut_off: true });
         }
-        names.extend(entry?.file_name().into_string().ok());
+        // A name with a line break in it could end a comment of what is written.
+        names.extend(entry?.file_name().into_string().ok().filter(|name| !name.contains(char::is_control)));
     }
     Ok(Listed { names: sorted(names), cut_off: false })
 }
@@ -188,6 +189,7 @@ mod tests {
         put("1/2/3/4/5/too_deep.py", "");
         put("big.py", &"#".repeat(600_000));
         symlink("..", folder.path().join("shop/loop")).unwrap();
+        put("line\nbreak.py", "");
         symlink("nowhere", folder.path().join("broken.py")).unwrap();
         nix::unistd::mkfifo(&folder.path().join("pipe.py"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let found = scan(folder.path()).unwrap();

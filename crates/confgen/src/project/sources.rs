@@ -258,15 +258,20 @@ impl<'a> Sources<'a> {
     fn instance(&self, source: &Source<'_>, found: &Found) -> Option<Candidate> {
         let stem = source.path.rsplit('/').next()?.rsplit_once('.')?.0;
         let script = || Serve::Script { path: source.path.to_owned(), callable: found.name.clone() };
+        let is_script = source.path.ends_with(".wsgi");
         let (serve, base, name) = match self.module_of(source.path) {
+            // The module of the folder itself has no name in it.
+            None if stem == "__init__" => return None,
             Some((base, module)) => {
                 let reference = format!("{module}:{}", found.name);
                 (Serve::Module(reference.clone()), base, reference)
             }
+            // A script for a server stands anywhere; what it imports is most likely found from the project's folder.
+            None if is_script => (script(), String::new(), found.name.clone()),
             None => (script(), parent(source.path).to_owned(), found.name.clone()),
         };
         let usual = match () {
-            () if source.path.ends_with(".wsgi") => SCRIPT,
+            () if is_script => SCRIPT,
             () if found.framework == Framework::Django => super::django::RANK,
             () if ENTRIES.contains(&stem) => ENTRY,
             () if found.plain => PLAIN,

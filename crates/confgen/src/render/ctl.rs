@@ -25,10 +25,11 @@ carriage=$(printf '\r')
 secret() {
     [ -e "$3" ] || refuse "$1" "there is no file $3"
     [ -f "$3" ] || refuse "$1" "$3 is not a file"
+    [ -r "$3" ] || refuse "$1" "$3 cannot be read"
+    [ "$(tr -d '\000' <"$3" | wc -c)" -eq "$(wc -c <"$3")" ] || refuse "$1" "$3 has a NUL in it; encode the value (base64)"
     # The dot keeps line ends that the shell would drop.
     value=$(cat -- "$3" && echo .) || refuse "$1" "$3 cannot be read"
     value=${value%.}
-    [ "$(tr -d '\000' <"$3" | wc -c)" -eq "$(wc -c <"$3")" ] || refuse "$1" "$3 has a NUL in it; encode the value (base64)"
     case $value in
     *"$newline")
         value=${value%"$newline"}
@@ -70,7 +71,7 @@ esac
 {before}# httpd knows its predecessor by a number alone. One that another process has by now is forgotten.
 pid=$(cat "$root/run/httpd.pid" 2>/dev/null || echo)
 if [ -n "$pid" ] && [ -r /proc/self/cmdline ]; then
-    tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$config" || rm -f "$root/run/httpd.pid"
+    tr '\000' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$config" || rm -f "$root/run/httpd.pid"
 fi
 run() {{
     exec env -i {environment} \

@@ -37,7 +37,7 @@ mod view;
 mod write;
 
 pub use manifest::MANIFEST;
-pub use secrets::{fill_secrets, refresh_secrets};
+pub use secrets::{fill_secrets, forget_secrets, refresh_secrets};
 pub use territory::ensure_ours;
 pub use tree::{Choice, Content, File, SecretLine, Tree};
 pub use write::{Secrets, WriteOptions, Written, hash_of, spec_hash_in};

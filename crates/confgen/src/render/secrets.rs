@@ -119,6 +119,20 @@ pub fn refresh_secrets(directory: &FsPath, options: &WriteOptions) -> Result<Wri
     }
 }
 
+/// Removes the files of secrets that are taken when the server starts: its end takes the values along.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn forget_secrets(directory: &FsPath) -> Result<(), Vec<Diagnostic>> {
+    let root = Rc::new(Folder::open(directory).map_err(|error| io(Failed::new(directory, error)))?);
+    let Found::Ours(manifest) = Manifest::read(&root).map_err(io)? else { return Ok(()) };
+    let mut write = Write::new(root, MadeFolders::default());
+    for path in &manifest.secrets_at_start {
+        write.stage_removal(path)?;
+    }
+    write.commit()
+}
+
 fn fill(directory: &FsPath, options: &WriteOptions, at: SecretTime) -> Result<Written, Vec<Diagnostic>> {
     territory::ensure_named_safely(directory)?;
     let root = Rc::new(Folder::open(directory).map_err(|error| io(Failed::new(directory, error)))?);

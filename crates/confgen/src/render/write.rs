@@ -517,7 +517,7 @@ impl Write {
     }
 
     /// Prepares the removal of a file. False when it is gone already.
-    fn stage_removal(&mut self, path: &str) -> Result<bool, Vec<Diagnostic>> {
+    pub(super) fn stage_removal(&mut self, path: &str) -> Result<bool, Vec<Diagnostic>> {
         let (Some(folder), name) = self.folder(path)? else { return Ok(false) };
         if !matches!(folder.entry(&name).map_err(io)?, Some(Entry::File { .. })) {
             return Ok(false);

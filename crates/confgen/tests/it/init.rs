@@ -166,17 +166,27 @@ fn falcon_and_bottle_applications_are_served() {
 const PLAIN: &str = "def application(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [b'plain ' + __name__.encode()]\n";
 
 #[test]
+fn a_folder_that_is_a_package_is_named() {
+    let place = project(&[("shop/__init__.py", PLAIN), ("shop/views.py", "")]);
+    let (code, _, err) = place.run(&["init", "shop"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("the folder is a package; its modules are imported from the folder around it"), "{err}");
+    serves(&place, &[("/", "plain shop")]);
+}
+
+#[test]
 fn scripts_come_first_and_others_are_named() {
     let place = project(&[
-        ("deploy/shop.wsgi", PLAIN),
+        ("deploy/shop.wsgi", "from other_name import app as application\n"),
+        ("other_name.py", &PLAIN.replace("application", "app")),
         ("shop.py", &PLAIN.replace("application", "app")),
         ("examples/other.py", PLAIN),
     ]);
-    let said = serves(&place, &[("/", "plain ")]);
+    let said = serves(&place, &[("/", "plain other_name")]);
     assert!(said.contains("the WSGI application `application` in deploy/shop.wsgi"), "{said}");
     assert!(
         said.contains(
-            "note: other applications were found: `shop:app` in shop.py, `other:application` in examples/other.py"
+            "note: other applications were found: `other_name:app` in other_name.py, `shop:app` in shop.py, `other:application` in examples/other.py"
         ),
         "{said}"
     );

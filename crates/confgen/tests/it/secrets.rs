@@ -79,6 +79,15 @@ impl Elsewhere {
     }
 }
 
+/// A failed assertion must not leave a server behind.
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if self.path("tree/run/httpd.pid").exists() {
+            self.ctl("stop");
+        }
+    }
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
@@ -197,7 +206,7 @@ fn a_server_that_confgen_starts_takes_them_itself() {
     let there = Elsewhere::new();
     there.spec("A: {secret: {file: keys/a, at: start}}, B: fixed");
     let wsgi = format!("runtime.module={}", module());
-    let arguments = ["start", "s.yaml", "--set", wsgi.as_str()];
+    let arguments = ["start", "s.yaml", "--server-root", "root", "--set", wsgi.as_str()];
     // The spec can be checked where the secrets are not.
     let (code, out, err) = there.place.run(&["check", "s.yaml", "--set", &wsgi]);
     assert_eq!(code, Some(0), "{out}{err}");
@@ -215,11 +224,14 @@ fn a_server_that_confgen_starts_takes_them_itself() {
     until(there.port.address(), "second fixed");
     fs::remove_file(there.path("keys/a")).unwrap();
     let (code, _, err) = there.place.run(&["restart"]);
-    assert_ne!(code, Some(0));
+    assert_eq!(code, Some(4), "{err}");
     assert!(err.contains("error[CG123]: the secret `A` cannot be taken"), "{err}");
     assert!(started.get("/").ends_with("second fixed"));
+    let made = there.path("root/secrets/d%3A1.env");
+    assert_eq!((fs::read_to_string(&made).unwrap().as_str(), mode(&made)), ("A=second\n", 0o600));
     started.interrupt();
     assert_eq!(started.end().0, Some(0));
+    assert!(!made.exists(), "a server that stops takes the values along");
 }
 
 #[test]

@@ -409,22 +409,22 @@ fn the_script_of_a_tree_passes_nothing_of_the_callers_environment() {
             place.path("app.wsgi").display()
         ),
     );
-    place.done(&["render", "s.yaml", "-o", "tree"]);
+    place.done(&["render", "s.yaml", "-o", "tree-0"]);
     let ctl = |word: &str| {
         #[expect(clippy::disallowed_methods, reason = "the script under test")]
-        let output = Command::new(place.path("tree/ctl")).arg(word).env("PLANTED", "planted").output().unwrap();
+        let output = Command::new(place.path("tree-0/ctl")).arg(word).env("PLANTED", "planted").output().unwrap();
         shown(&output)
     };
     assert_eq!(ctl("configtest").0, Some(0));
     assert_eq!(ctl("nonsense").0, Some(2));
     // A number that another process has by now is no server.
     let stale = format!("{}\n", std::process::id());
-    fs::write(place.path("tree/run/httpd.pid"), &stale).unwrap();
+    fs::write(place.path("tree-0/run/httpd.pid"), &stale).unwrap();
     // The port stays held: httpd may bind it, and nobody else gets it.
     let (code, text) = ctl("start");
     assert_eq!(code, Some(0), "{text}");
     let pid = wait_for(|| {
-        let text = fs::read_to_string(place.path("tree/run/httpd.pid")).ok()?;
+        let text = fs::read_to_string(place.path("tree-0/run/httpd.pid")).ok()?;
         (text != stale).then(|| text.trim().parse::<u32>().ok())?
     });
     let body = wait_for(|| {

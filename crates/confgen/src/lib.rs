@@ -18,5 +18,6 @@ pub mod lint;
 pub mod project;
 pub mod quote;
 pub mod render;
+pub mod route;
 pub mod source;
 pub mod spec;

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::input::{MachineArgs, SpecArgs};
+use super::loaded::{is_spec, unreadable};
 use super::rewrite::replace;
-use crate::configuration::{Configuration, LoadError, Loaded, Texts, load, load_text};
+use crate::configuration::{Configuration, Loaded, Texts, load, load_text};
 use crate::diagnostic::{Code, Diagnostic, Label, Severity, render_github, render_json, render_sarif};
-use crate::document::Format as Language;
 use crate::lint::{Scripts, apply_fixes, lint, structure};
 use crate::render::{RenderOptions, Tree, render_draft};
 use crate::spec::LintLevel;
@@ -217,21 +217,6 @@ impl Lint {
 
 /// The largest configuration that is read from standard input, in bytes.
 const LARGEST: u64 = 64 << 20;
-
-fn is_spec(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    ending.is_some_and(|ending| Language::ENDINGS.contains(&ending.as_str()))
-}
-
-fn unreadable(error: &LoadError) -> Failure {
-    let diagnostic = Diagnostic::error(Code::Io, error.to_string());
-    match error {
-        LoadError::NoMain(_) => {
-            Failure::new(Exit::Spec, diagnostic.help("name the main file, or a folder that holds `*.conf` files"))
-        }
-        _ => Failure::new(Exit::Environment, diagnostic),
-    }
-}
 
 fn judge(loaded: &Loaded) -> Vec<Diagnostic> {
     let configuration = Configuration::of(&loaded.reading, loaded.partial);

@@ -16,6 +16,9 @@ const LEAVING: Duration = Duration::from_secs(1);
 /// How often a wait that can be given up looks whether it is.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// After how long a signal that ends a server is sent again.
+const REPEAT: Duration = Duration::from_secs(1);
+
 /// How long to wait for processes that got SIGKILL.
 const KILLED: Duration = Duration::from_secs(10);
 
@@ -118,7 +121,7 @@ impl Server {
                 _ => {}
             }
         }
-        let ended = self.wait_unless(within, give_up).is_some();
+        let ended = self.wait_repeating(signal, within, give_up);
         Ok(self.finish(started, !ended, known))
     }
 
@@ -137,11 +140,26 @@ impl Server {
                 _ => {}
             }
         }
-        let ended = self.wait(within).is_some();
+        let ended = self.wait_repeating(signal, within, || false);
         if !ended {
             expired(&self.instance);
         }
         Ok(self.finish(started, !ended, known))
+    }
+
+    /// Waits for its end after a signal, which is sent again from time to time; whether it has ended.
+    fn wait_repeating(&mut self, signal: Signal, within: Duration, mut give_up: impl FnMut() -> bool) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.wait_unless(left.min(REPEAT), &mut give_up).is_some() {
+                return true;
+            }
+            if left.is_zero() || give_up() {
+                return false;
+            }
+            repeat(&self.instance, signal);
+        }
     }
 
     /// Ends all its processes at once.
@@ -197,7 +215,17 @@ impl Instance {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let forced = !self.handle().wait(within);
+        let deadline = started + within;
+        let forced = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.handle().wait(left.min(REPEAT)) {
+                break false;
+            }
+            if left.is_zero() {
+                break true;
+            }
+            repeat(self, signal);
+        };
         if forced {
             let _ = self.signal(Signal::SIGKILL);
             self.handle().wait(KILLED);
@@ -207,6 +235,15 @@ impl Instance {
         let leaks = sweep(self.handle().id(), self.root(), &known, grace, &|_| {});
         let leaks = if forced { Vec::new() } else { leaks };
         Ok(StopReport { duration, status: None, forced, leaks, asked: started, deaths: Vec::new() })
+    }
+}
+
+/// httpd forgets a SIGTERM that comes just as it begins to stop gracefully, and goes on waiting for its requests. So the signal is
+/// sent again for as long as the server runs.
+fn repeat(instance: &Instance, signal: Signal) {
+    if signal == Signal::SIGTERM {
+        // A server that has ended meanwhile is what was wanted.
+        let _ = instance.signal(signal);
     }
 }
 

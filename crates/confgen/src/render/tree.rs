@@ -175,6 +175,11 @@ impl Tree {
         Some((key.clone(), span(&self.root, key)))
     }
 
+    /// The place of a key in the spec.
+    pub fn place_of(&self, key: &document::Path) -> Span {
+        span(&self.root, key)
+    }
+
     /// What httpd said about the tree as it stands in `directory`, said about the spec.
     pub fn explain(&self, directory: &Path, complaint: &Complaint) -> Diagnostic {
         let error = complaint.severity == crate::httpd::Severity::Error;

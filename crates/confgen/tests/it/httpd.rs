@@ -263,6 +263,19 @@ fn a_server_that_ignores_the_signal_is_killed_after_its_time() {
 }
 
 #[test]
+fn a_signal_that_a_server_forgets_is_sent_again() {
+    let root = ServerRoot::temporary(None).unwrap();
+    // As httpd does with one that comes just as it begins to stop gracefully.
+    let script =
+        fake(&root, "trap 'trap \"exit 0\" TERM' TERM; echo up > \"$2/logs/error.log\"; while :; do sleep 0.05; done");
+    let mut log = LogTail::from_start(&root.logs().join("error.log"));
+    let mut server = Launch::new(&script, root.path()).start().unwrap();
+    assert!(log.wait_for(GENEROUS, |line| line.raw == "up").unwrap().0);
+    let report = stop(&mut server);
+    assert!(!report.forced && report.status.unwrap().success(), "{report:?}");
+}
+
+#[test]
 fn what_a_server_leaves_behind_is_named_and_killed() {
     let root = ServerRoot::temporary(None).unwrap();
     // Both leave the session; the second one also cleans its environment but is seen while the parent lives.

@@ -90,7 +90,8 @@ impl Watch<'_> {
     /// Stops the server: running requests may finish if the signal was a soft one, and a second signal ends everything at once.
     pub(super) fn stop(&mut self) -> Result<Exit, Failure> {
         let signals = self.signals;
-        if signals.softly() && !self.debugged && self.server.graceful_stop().is_ok() {
+        let softly = signals.softly() && !self.debugged && !self.grace.is_zero();
+        if softly && self.server.graceful_stop().is_ok() {
             let mut left = self.grace;
             // The log is shown while requests finish.
             while !left.is_zero() && self.server.is_running() && !signals.at_once() {

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::input::{MachineArgs, SpecArgs};
-use super::loaded::{is_spec, unreadable};
+use super::loaded::{is_spec, refuse_options_of_specs, unreadable};
 use super::rewrite::replace;
 use crate::configuration::{Configuration, Loaded, Texts, load, load_text};
 use crate::diagnostic::{Code, Diagnostic, Label, Severity, render_github, render_json, render_sarif};
@@ -86,6 +86,9 @@ struct Found {
 
 impl Lint {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        if let Some(path) = self.paths.first().filter(|_| !self.paths.iter().any(|path| is_spec(path))) {
+            refuse_options_of_specs(path, &self.profile, &self.machine)?;
+        }
         let mut all = Found::default();
         let mut failed: Option<Failure> = None;
         let mut fails = false;

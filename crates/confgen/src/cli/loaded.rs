@@ -52,6 +52,24 @@ pub(super) fn unreadable(error: &LoadError) -> Failure {
     }
 }
 
+/// Options that only a rendering needs do nothing for a configuration that is there already.
+pub(super) fn refuse_options_of_specs(path: &FsPath, profile: &[String], machine: &MachineArgs) -> Result<(), Failure> {
+    let given = [
+        (!profile.is_empty(), "--profile", "a profile belongs to a spec"),
+        (machine.facts.is_some(), "--facts", "facts are for specs"),
+        (machine.httpd.is_some(), "--httpd", "it is for specs"),
+    ];
+    let diagnostics: Vec<Diagnostic> = given
+        .into_iter()
+        .filter(|(is_given, ..)| *is_given)
+        .map(|(_, option, why)| {
+            let message = format!("`{option}` cannot be used with {}: {why}", path.display());
+            Diagnostic::error(Code::Conflict, message).help("a spec ends in .yaml, .yml, .toml or .json")
+        })
+        .collect();
+    if diagnostics.is_empty() { Ok(()) } else { Err(Failure { exit: Exit::Spec, diagnostics }) }
+}
+
 impl ConfigurationArgs {
     /// Reads the configuration. One that httpd would not read is refused.
     pub(super) fn load(&self, context: &Context<'_>) -> Result<Subject, Failure> {
@@ -67,6 +85,7 @@ impl ConfigurationArgs {
     }
 
     fn read(&self) -> Result<Subject, Failure> {
+        refuse_options_of_specs(&self.path, &self.profile, &self.machine)?;
         let mut all = load(&self.path).map_err(|error| unreadable(&error))?;
         if all.len() > 1 {
             let message = format!("{} holds no main file, but several parts", self.path.display());

@@ -20,7 +20,7 @@ impl<'w> Walk<'w> {
         if let Some(translated) = self.mount(path) {
             return Ok(translated);
         }
-        match self.of_host("DocumentRoot").into_iter().next() {
+        match self.configuration.of_host(self.host, "DocumentRoot") {
             Some(root) => {
                 let folder = root.word(0).unwrap_or_default();
                 self.step("folder", folder.clone().into_owned(), Some(root));

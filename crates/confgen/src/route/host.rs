@@ -73,7 +73,7 @@ impl Walk<'_> {
 /// Whether an address of a section takes a request: `Some(true)` when it names the very address.
 fn exactness(address: &str, port: u16, ip: Option<IpAddr>) -> Option<bool> {
     let (name, own_port) = match address.rsplit_once(':') {
-        Some((name, own)) if own == "*" => (name, None),
+        Some((name, "*")) => (name, None),
         _ => {
             let own = port_of(address);
             match (own, address.rsplit_once(':')) {

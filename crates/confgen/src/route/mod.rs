@@ -119,7 +119,9 @@ impl<'w> Walk<'w> {
     }
 
     fn allows_encoded_slashes(&self) -> bool {
-        let last = self.configuration.of_host(self.host, "AllowEncodedSlashes");
+        // Virtual hosts do not inherit it.
+        let own = |setting: &&Statement<'_>| setting.host == self.host && setting.sections.is_empty();
+        let last = self.configuration.named("AllowEncodedSlashes").filter(own).last();
         last.is_some_and(|setting| !setting.is_set_to("Off"))
     }
 

@@ -43,7 +43,7 @@ impl<'w> Walk<'w> {
             (Some(from), true) => {
                 let regex = Regex::new(from).ok()?;
                 let found = regex.captures(path)?;
-                redirect.to.as_ref().map(|to| substitute(to, &found))
+                redirect.to.as_ref().map(|to| encoded(&substitute(to, &found)))
             }
             (Some(from), false) => {
                 let length = matched(path, from)?;

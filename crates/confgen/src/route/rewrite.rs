@@ -27,7 +27,7 @@ impl<'w> Walk<'w> {
                     ["RewriteEngine", "RewriteCond", "RewriteRule"].iter().any(|name| statement.node.is(name))
                 })
         };
-        let engine = of_host(self.host).filter(|statement| statement.node.is("RewriteEngine")).last();
+        let engine = of_host(self.host).rfind(|statement| statement.node.is("RewriteEngine"));
         if !engine.is_some_and(Statement::is_on) {
             return Ok(path.to_owned());
         }

@@ -78,7 +78,12 @@ impl Walk<'_> {
                 return self.serve_file(path, &file, "", None);
             }
         }
-        if self.options(path, bare, "indexes") && self.configuration.loads("autoindex") == Some(true) {
+        // Without mod_autoindex httpd does not find what it could send.
+        if self.configuration.loads("autoindex") == Some(false) {
+            self.step("folder", format!("{bare} has no index"), None);
+            return answer(404);
+        }
+        if self.options(path, bare, "indexes") {
             return Outcome::Open("httpd lists what is in the folder".to_owned());
         }
         self.step("folder", format!("{bare} has no index, and may not be listed"), None);

@@ -17,6 +17,7 @@ mod options;
 mod place;
 mod refused;
 mod render;
+mod route;
 mod secrets;
 mod sharing;
 mod start;

@@ -14,6 +14,7 @@ pub mod document;
 pub mod environment;
 pub mod facts;
 pub mod httpd;
+pub mod import;
 pub mod lint;
 pub mod project;
 pub mod quote;

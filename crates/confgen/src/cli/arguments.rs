@@ -8,8 +8,8 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
 use super::{
-    check, completions, explain, facts, fmt, graceful, init, lint, man, render, restart, route, schema, secrets, show,
-    start, status, stop,
+    check, completions, explain, facts, fmt, graceful, import, init, lint, man, render, restart, route, schema,
+    secrets, show, start, status, stop,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::Environment;
@@ -56,6 +56,7 @@ enum Command {
     Facts(facts::Facts),
     Fmt(fmt::Fmt),
     Lint(lint::Lint),
+    Import(import::Import),
     Route(route::Route),
     Show(show::Show),
     Completions(completions::Completions),
@@ -79,6 +80,7 @@ impl Command {
             Self::Facts(command) => command.run(context),
             Self::Fmt(command) => command.run(context),
             Self::Lint(command) => command.run(context),
+            Self::Import(command) => command.run(context),
             Self::Route(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Completions(command) => command.run(context),

@@ -9,6 +9,7 @@ mod explain;
 mod facts;
 mod fmt;
 mod graceful;
+mod import;
 mod init;
 mod input;
 mod instances;

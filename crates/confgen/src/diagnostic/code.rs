@@ -239,6 +239,11 @@ codes! {
     UnknownDirective = "CG164", "unknown directive",
         "Neither httpd nor its modules nor the wsgi module has a directive of this name, and there is one whose name is nearly the same.",
         "Correct the name. If the directive belongs to a module of somebody else, nothing is wrong.";
+    /// Something that an import could not take over as it was.
+    Imported = "CG165", "not plainly the same",
+        "`confgen import` made something of the configuration that is not a key of its own: it is kept as it stands under `raw`, is left out because \
+         confgen renders its own, or has another name now.",
+        "Compare the place with the spec. Nothing is wrong when the server answers as it is to.";
     /// A folder without an application.
     NoApplication = "CG170", "no application found",
         "`confgen init` found no WSGI application in the folder. It reads Python sources as text and executes nothing, so that it sees only \
@@ -246,7 +251,7 @@ codes! {
         "Name the folder of the project, or write a script that defines `application` and serve it with `confgen start SCRIPT`.";
     /// A file that would be lost.
     Exists = "CG171", "the file exists",
-        "`confgen init` would overwrite a file.",
+        "`confgen init` or `confgen import` would overwrite a file.",
         "Move it away, overwrite it with `--force`, or print the spec with `--stdout`.";
     /// httpd refuses the rendered tree.
     HttpdRefused = "CG401", "httpd refuses the configuration",

@@ -8,6 +8,7 @@ mod everywhere;
 mod fixture;
 mod fmt;
 mod httpd;
+mod import;
 mod init;
 mod inputs;
 mod keys;

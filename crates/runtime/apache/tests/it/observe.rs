@@ -40,7 +40,9 @@ fn metrics_show_groups_processes_and_failures() {
     let server = start("metrics");
     assert_eq!(server.get("/app").status(), 200, "{}", server.log());
     assert_eq!(server.get("/own").status(), 200, "{}", server.log());
-    becomes(&server, "mod_wsgi_process_up{mode=\"daemon\",group=\"web\",process=\"1\"}", "1");
+    for process in ["0", "1"] {
+        becomes(&server, &format!("mod_wsgi_process_up{{mode=\"daemon\",group=\"web\",process=\"{process}\"}}"), "1");
+    }
     let answer = server.get("/metrics");
     assert!(answer.head().contains("Content-Type: text/plain; version=0.0.4; charset=utf-8"), "{}", answer.head());
     assert!(answer.head().contains("Cache-Control: no-store"), "{}", answer.head());

@@ -1,0 +1,3 @@
+//! Specs out of what others wrote.
+
+pub mod httpd;

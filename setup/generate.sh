@@ -4,7 +4,7 @@
 #   setup/generate.sh [--check]
 #
 # The directive tables' pages are written and compared by the module's own tests; here are the schemas that the two
-# programs print, the page of a spec's keys, and docs/coverage.md, which is made from the tables and the annotations of all tests.
+# programs print, the pages of a spec's keys and of lint's rules, and docs/coverage.md, which is made from the tables and the annotations of all tests.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,10 +36,12 @@ stale=no
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 
+rules() { "$dist/confgen" explain --json | "$python" -B "$here/lint_rules.py"; }
 keys() { "$dist/confgen" schema | "$python" -B "$here/confgen_keys.py"; }
 
 generated docs/confgen.schema.json "$dist/confgen" schema
 generated docs/confgen-keys.md keys
+generated docs/lint-rules.md rules
 generated scenarios/schema.json "$dist/harness" schema
 if [ "$check" = no ]; then
     UPDATE_GENERATED=1 "${CARGO:-cargo}" test --quiet --locked --package mod_wsgi_rs generated

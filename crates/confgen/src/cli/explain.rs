@@ -1,12 +1,12 @@
 //! `confgen explain`.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use crate::diagnostic::{CODES, Code, CodeInfo, Diagnostic};
-use crate::lint;
+use crate::lint::{self, RULES, Rule};
 
 /// Explain a code of an error or warning; without one, list them.
 #[derive(Debug, Args)]
@@ -18,8 +18,6 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        let as_json =
-            |info: &CodeInfo| json!({"code": info.id, "title": info.title, "cause": info.cause, "fix": info.fix});
         let codes = all();
         let Some(id) = &self.code else {
             match context.json {
@@ -46,7 +44,8 @@ impl Explain {
         match context.json {
             true => context.print_json(&as_json(info)),
             false => {
-                context.print(&format!("{}: {}\n\nCause: {}\n\nFix: {}\n", info.id, info.title, info.cause, info.fix))
+                let text = format!("{}: {}\n\nCause: {}\n\nFix: {}\n", info.id, info.title, info.cause, info.fix);
+                context.print(&(text + &rule_of(info).map(examples).unwrap_or_default()));
             }
         }
         Ok(Exit::Ok)
@@ -58,4 +57,22 @@ fn all() -> Vec<Code> {
     let mut codes: Vec<Code> = CODES.iter().copied().chain(lint::codes()).collect();
     codes.sort_by_key(|code| code.id());
     codes
+}
+
+fn rule_of(info: &CodeInfo) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.code.id() == info.id)
+}
+
+fn as_json(info: &CodeInfo) -> Value {
+    let mut answer = json!({"code": info.id, "title": info.title, "cause": info.cause, "fix": info.fix});
+    if let Some(rule) = rule_of(info) {
+        answer["rule"] = json!({"name": rule.name, "severity": rule.severity, "bad": rule.bad, "good": rule.good});
+    }
+    answer
+}
+
+/// A configuration in which a rule finds something, and the same one mended.
+fn examples(rule: &Rule) -> String {
+    let lines = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    format!("\nReported for:\n\n{}\nNot for:\n\n{}", lines(rule.bad), lines(rule.good))
 }

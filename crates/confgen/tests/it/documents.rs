@@ -81,6 +81,8 @@ fn scratch(folder: &Path) {
     write("static/logo.txt", "logo");
     write("srv/shop/app.wsgi", APPLICATION);
     write("srv/shop/static/logo.txt", "logo");
+    write("shop.conf", &block("docs/lint.md", "apache", "# shop.conf"));
+    write("srv/apache2/apache2.conf", &block("docs/move-from-mod_wsgi.md", "apache", "# apache2.conf"));
     for (link, program) in [
         ("target/dist/confgen", Path::new(env!("CARGO_BIN_EXE_confgen"))),
         ("bin/confgen", Path::new(env!("CARGO_BIN_EXE_confgen"))),
@@ -99,6 +101,8 @@ fn scratch(folder: &Path) {
 fn script(commands: &[String]) -> String {
     let mut text = String::from("set -eu\n");
     for command in commands {
+        // The machine's own configuration stays out of sight; /srv is the test's.
+        let command = command.replace("/etc/apache2", "/srv/apache2");
         let _ = writeln!(text, "echo '$ {command}'");
         if command.contains("confgen start") {
             let _ = write!(
@@ -113,6 +117,9 @@ fn script(commands: &[String]) -> String {
                 text,
                 "{command}\nuntil test -s {root}{pid}; do sleep 0.05; done\n{stop}\nwhile test -s {root}{pid}; do sleep 0.05; done\n"
             );
+        } else if command.contains("confgen lint") {
+            // Findings end it with 1, which is what it is shown for.
+            let _ = writeln!(text, "{command} || test $? = 1");
         } else {
             let _ = writeln!(text, "{command}");
         }
@@ -126,7 +133,7 @@ fn the_commands_of_the_pages_work_as_printed() {
         // Only root gets ports and a /srv that are the test's own.
         return;
     }
-    for page in ["README.md", "docs/confgen.md"] {
+    for page in ["README.md", "docs/confgen.md", "docs/lint.md", "docs/move-from-mod_wsgi.md"] {
         let commands = commands(page);
         assert!(commands.len() >= 3, "{page}: {commands:?}");
         let folder = tempfile::tempdir().unwrap();
@@ -146,4 +153,40 @@ fn the_commands_of_the_pages_work_as_printed() {
         let text = [output.stdout, output.stderr].concat();
         assert!(output.status.success(), "{page}\n{}", String::from_utf8_lossy(&text));
     }
+}
+
+/// What a command prints in the scratch folder, whose `etc/apache2` and `srv` are called by the machine's names.
+fn printed(arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    scratch(folder.path());
+    let mut command = assert_cmd::Command::cargo_bin("confgen").unwrap();
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|argument| argument.replace("/etc/apache2", &folder.path().join("srv/apache2").display().to_string()))
+        .collect();
+    let output = command.args(&arguments).current_dir(folder.path()).output().unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .replace(&folder.path().join("srv/apache2").display().to_string(), "/etc/apache2")
+}
+
+#[test]
+fn what_the_pages_show_is_what_is_printed() {
+    let finding = block("docs/lint.md", "text", "error[CG206]");
+    let all = printed(&["lint", "shop.conf"]);
+    assert!(all.contains(&finding), "{all}");
+    let spec = block("docs/move-from-mod_wsgi.md", "yaml", "schema: confgen/1");
+    let whole = printed(&["import", "httpd", "/etc/apache2"]);
+    let made = whole.split_once('\n').unwrap().1;
+    assert_eq!(made.trim_end(), spec.trim_end());
+    let way = block("docs/move-from-mod_wsgi.md", "text", "listener");
+    let steps = printed(&["route", "/etc/apache2", "http://shop.example/cart"]);
+    // The script of the example is not on this machine; until there every step is the same.
+    let same: Vec<(String, String)> =
+        way.lines().zip(steps.lines()).map(|(shown, step)| (words(shown), words(step))).take(4).collect();
+    assert!(same.len() == 4 && same.iter().all(|(shown, step)| shown == step), "{same:#?}");
+}
+
+fn words(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -42,7 +42,7 @@ pub struct Loaded {
     pub reading: Reading,
     /// The main file.
     pub main: PathBuf,
-    /// Whether it is a part of a configuration: it loads no module and listens nowhere.
+    /// Whether it is a part of a configuration: it loads no module and names no `ServerRoot`.
     pub partial: bool,
 }
 
@@ -127,7 +127,7 @@ pub fn load_text(main: &Path, text: Vec<u8>) -> Loaded {
         facts.relocated = None;
         reading = read_text(main, text.clone(), &facts);
     }
-    let partial = reading.modules.is_empty() && !reading.nodes.iter().any(|node| node.is("Listen"));
+    let partial = reading.modules.is_empty() && !reading.nodes.iter().any(|node| node.is("ServerRoot"));
     if partial {
         facts.partial = true;
         facts.built_in.extend(ALWAYS.map(str::to_owned));

@@ -58,7 +58,16 @@ pub fn lint(configuration: &Configuration<'_>, texts: &Texts<'_>, scripts: &Scri
     for rule in RULES {
         for finding in (rule.check)(&input) {
             if !allows.permits(rule.code, configuration, finding.at) {
-                reported.push(finding.report(rule, configuration, texts));
+                let found = finding.report(rule, configuration, texts);
+                // Two applications may have the same to say of one directive.
+                let said = reported.iter().any(|other: &Reported| {
+                    other.diagnostic.code == rule.code
+                        && other.diagnostic.message == found.diagnostic.message
+                        && other.diagnostic.span() == found.diagnostic.span()
+                });
+                if !said {
+                    reported.push(found);
+                }
             }
         }
     }

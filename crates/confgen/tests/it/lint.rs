@@ -154,7 +154,7 @@ fn the_example_is_clean_or_says_why_not() {
 
 #[test]
 fn text_that_httpd_would_not_read_is_a_finding() {
-    let place = place("Listen 80\nInclude more.conf\n");
+    let place = place("ServerRoot /etc/httpd\nListen 80\nInclude more.conf\n");
     fs::write(place.site().join("more.conf"), "Timeout 60\n<Directory /srv>\nRequire all granted\n").unwrap();
     let (code, out, _) = place.run(&["lint", "site.conf"]);
     assert_eq!(code, Some(1), "{out}");

@@ -3,6 +3,7 @@
 mod against_httpd;
 mod cli;
 mod closed;
+mod corpus;
 mod documents;
 mod everywhere;
 mod fixture;

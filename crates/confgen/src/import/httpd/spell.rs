@@ -30,7 +30,11 @@ fn lines(node: &Node, depth: usize, text: &mut String) {
 /// Seconds as a time.
 pub(super) fn seconds(text: &str) -> Option<Value> {
     let seconds: u64 = text.parse().ok()?;
-    Some(Value::from(format!("{seconds}s")))
+    // A number of more than nine digits has no form of its own.
+    Some(Value::from(match seconds {
+        0..=999_999_999 => format!("{seconds}s"),
+        _ => format!("{}m{}s", seconds / 60, seconds % 60),
+    }))
 }
 
 /// A number.

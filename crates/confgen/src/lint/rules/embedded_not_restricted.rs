@@ -13,8 +13,8 @@ pub(super) const RULE: Rule = Rule {
     }),
     name: "embedded-not-restricted",
     severity: Severity::Note,
-    bad: "Listen 80\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
-    good: "Listen 80\nWSGIRestrictEmbedded On\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
+    bad: "ServerRoot /etc/httpd\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
+    good: "ServerRoot /etc/httpd\nWSGIRestrictEmbedded On\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
     scripts: &[],
     check,
 };

@@ -13,8 +13,8 @@ pub(super) const RULE: Rule = Rule {
     }),
     name: "rotated-sockets",
     severity: Severity::Note,
-    bad: "Listen 80\nLoadModule wsgi_module modules/mod_wsgi.so\nKeepAliveTimeout 60\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
-    good: "Listen 80\nLoadModule wsgi_module modules/mod_wsgi.so\nKeepAliveTimeout 60\nWSGISocketRotation Off\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
+    bad: "ServerRoot /etc/httpd\nLoadModule wsgi_module modules/mod_wsgi.so\nKeepAliveTimeout 60\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
+    good: "ServerRoot /etc/httpd\nLoadModule wsgi_module modules/mod_wsgi.so\nKeepAliveTimeout 60\nWSGISocketRotation Off\nWSGIDaemonProcess a\nWSGIScriptAlias / /srv/a.wsgi process-group=a application-group=%{GLOBAL}",
     scripts: &[],
     check,
 };

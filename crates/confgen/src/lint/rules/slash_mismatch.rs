@@ -21,20 +21,26 @@ pub(super) const RULE: Rule = Rule {
     check,
 };
 
+/// A slash behind the URL alone glues names together; one behind the path alone only doubles a slash.
+fn severity(url: &str) -> Severity {
+    if url.ends_with('/') { Severity::Warning } else { Severity::Note }
+}
+
 fn check(input: &Input<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for statement in ["Alias", "ScriptAlias"].into_iter().flat_map(|name| input.named(name)) {
         let (Some(url), Some(path)) = (statement.word(0), statement.word(1)) else { continue };
         let differs = url.ends_with('/') != path.ends_with('/');
-        // `Alias /robots.txt /srv/robots.txt/` is nothing that is written; a variable may end with a slash.
+        // A variable may end with a slash.
         if differs && url != "/" && !statement.is_unresolved() {
-            found.push(Finding::new(statement, format!("`{url}` and `{path}` do not end alike")));
+            let finding = Finding::new(statement, format!("`{url}` and `{path}` do not end alike"));
+            found.push(finding.severity(severity(&url)));
         }
     }
     for mount in input.mounts.iter().filter(|mount| mount.kind == MountKind::Alias && mount.url != "/") {
         if mount.url.ends_with('/') != mount.script.ends_with('/') {
             let message = format!("`{}` and `{}` do not end alike", mount.url, mount.script);
-            found.push(Finding::new(input.of_mount(mount), message));
+            found.push(Finding::new(input.of_mount(mount), message).severity(severity(&mount.url)));
         }
     }
     found

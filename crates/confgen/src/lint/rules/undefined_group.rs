@@ -14,8 +14,8 @@ pub(super) const RULE: Rule = Rule {
     }),
     name: "undefined-group",
     severity: Severity::Error,
-    bad: "Listen 80\nWSGIDaemonProcess shop\nWSGIScriptAlias / /srv/shop/app.wsgi process-group=shopp application-group=%{GLOBAL}",
-    good: "Listen 80\nWSGIDaemonProcess shop\nWSGIScriptAlias / /srv/shop/app.wsgi process-group=shop application-group=%{GLOBAL}",
+    bad: "ServerRoot /etc/httpd\nWSGIDaemonProcess shop\nWSGIScriptAlias / /srv/shop/app.wsgi process-group=shopp application-group=%{GLOBAL}",
+    good: "ServerRoot /etc/httpd\nWSGIDaemonProcess shop\nWSGIScriptAlias / /srv/shop/app.wsgi process-group=shop application-group=%{GLOBAL}",
     scripts: &[],
     check,
 };

@@ -7,6 +7,7 @@
 
 #[expect(dead_code, reason = "faults are asked for by the port of a connection, which no number is")]
 mod client;
+mod large;
 mod latency;
 mod memory;
 mod pair;
@@ -40,6 +41,8 @@ struct Places {
     venv: PathBuf,
     /// The Django project whose start is measured.
     django: PathBuf,
+    /// The project's folder.
+    root: PathBuf,
     /// The example that `confgen render` is measured with.
     example: PathBuf,
     /// The facts that go with it.
@@ -61,6 +64,7 @@ impl Places {
             venv: target.join("venv"),
             django: root.join("scenarios/apps/django-admin"),
             example: root.join("examples/two-sites.yaml"),
+            root: root.to_path_buf(),
             facts: root.join("examples/two-sites.facts.json"),
             catalogue: root.join("setup/scenarios.sh"),
             results: target.join("bench"),
@@ -93,6 +97,7 @@ const MEASUREMENTS: &[Measurement] = &[
     Measurement { name: "memory", run: memory::compare },
     Measurement { name: "shared", run: memory::shared },
     Measurement { name: "render", run: tools::render },
+    Measurement { name: "confgen", run: large::confgen },
     Measurement { name: "cell", run: tools::trivial_cell },
     Measurement { name: "catalogue", run: tools::catalogue },
 ];

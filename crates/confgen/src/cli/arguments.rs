@@ -8,8 +8,8 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use super::context::{Colour, Context};
 use super::exit::{Exit, Failure};
 use super::{
-    check, completions, explain, facts, fmt, graceful, import, init, lint, man, render, restart, route, schema,
-    secrets, show, start, status, stop,
+    check, completions, explain, express, facts, fmt, graceful, import, init, lint, man, render, restart, route,
+    schema, secrets, show, start, status, stop,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::Environment;
@@ -57,6 +57,7 @@ enum Command {
     Fmt(fmt::Fmt),
     Lint(lint::Lint),
     Import(import::Import),
+    Express(express::Express),
     Route(route::Route),
     Show(show::Show),
     Completions(completions::Completions),
@@ -81,6 +82,7 @@ impl Command {
             Self::Fmt(command) => command.run(context),
             Self::Lint(command) => command.run(context),
             Self::Import(command) => command.run(context),
+            Self::Express(command) => command.run(context),
             Self::Route(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Completions(command) => command.run(context),

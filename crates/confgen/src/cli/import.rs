@@ -25,6 +25,7 @@ pub(super) struct Import {
 #[derive(Debug, Subcommand)]
 enum From {
     Httpd(OfHttpd),
+    Express(OfExpress),
 }
 
 /// A configuration of httpd: a file, or the folder of a server such as /etc/apache2.
@@ -47,10 +48,64 @@ struct OfHttpd {
     name: String,
 }
 
+/// A command line of mod_wsgi-express: one quoted word, or the words behind `--`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Options without a counterpart are refused by name, with what to do instead.\n\nExamples:\n  confgen import express 'mod_wsgi-express start-server app.wsgi --port 8080 --processes 2' -o site.yaml\n  confgen import express -- app.wsgi --log-to-terminal"
+)]
+struct OfExpress {
+    /// The command line.
+    #[arg(value_name = "COMMAND LINE", required = true, allow_hyphen_values = false)]
+    line: Vec<String>,
+    /// Write the spec to this file. Default: standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Overwrite the file when it is there.
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+impl OfExpress {
+    fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let made = express(&self.line)?;
+        let text = yaml(&made.spec, "express")?;
+        if let Some(output) = &self.output {
+            write(output, &text, self.force)?;
+        }
+        match (context.json, &self.output) {
+            (true, output) => {
+                let notes = &crate::diagnostic::render_json(&made.notes)["diagnostics"];
+                context.print_json(&json!({"spec": made.spec, "notes": notes, "file": output}));
+            }
+            (false, None) => context.print(&text),
+            (false, Some(output)) => context.note(&format!("wrote {}", output.display())),
+        }
+        if !context.json {
+            context.report(&made.notes);
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// The spec of a command line: one word is split as a shell splits it.
+pub(super) fn express(line: &[String]) -> Result<crate::import::express::Made, Failure> {
+    let words = match line {
+        [one] if one.contains(char::is_whitespace) => shlex::split(one).ok_or_else(|| {
+            let diagnostic = Diagnostic::error(Code::Express, "a quote of the command line is not closed");
+            Failure::new(Exit::Spec, diagnostic)
+        })?,
+        words => words.to_vec(),
+    };
+    let folder = std::env::current_dir().map_err(|error| Failure::io("find", Path::new("."), &error))?;
+    let wrong = |diagnostics| Failure { exit: Exit::Spec, diagnostics };
+    crate::import::express::spec(&crate::import::express::parse(&words, folder)).map_err(wrong)
+}
+
 impl Import {
     pub(super) fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         match self.from {
             From::Httpd(command) => command.run(context),
+            From::Express(command) => command.run(context),
         }
     }
 }
@@ -69,7 +124,7 @@ impl OfHttpd {
         }
         let imported = import(&configuration, &self.name);
         let notes = notes(&imported, &configuration, &texts);
-        let text = yaml(&imported.spec, &self.path)?;
+        let text = yaml(&imported.spec, &format!("httpd {}", self.path.display()))?;
         if let Some(output) = &self.output {
             write(output, &text, self.force)?;
         }
@@ -113,16 +168,16 @@ fn notes(imported: &Imported, configuration: &Configuration<'_>, texts: &Texts<'
         .collect()
 }
 
-fn yaml(spec: &Value, from: &Path) -> Result<String, Failure> {
+pub(super) fn yaml(spec: &Value, from: &str) -> Result<String, Failure> {
     let body = serde_yaml::to_string(spec).map_err(|error| {
         Failure::new(
             Exit::Environment,
             Diagnostic::error(Code::Form, format!("cannot write the spec as YAML: {error}")),
         )
     })?;
-    let name: String = from.display().to_string().chars().filter(|letter| !letter.is_control()).collect();
+    let name: String = from.chars().filter(|letter| !letter.is_control()).collect();
     Ok(format!(
-        "# Made by `confgen import httpd {name}`. `confgen check` judges it, `confgen schema` prints every key.\n{body}"
+        "# Made by `confgen import {name}`. `confgen check` judges it, `confgen schema` prints every key.\n{body}"
     ))
 }
 

@@ -6,6 +6,7 @@ mod completions;
 mod context;
 mod exit;
 mod explain;
+mod express;
 mod facts;
 mod fmt;
 mod graceful;

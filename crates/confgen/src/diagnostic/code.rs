@@ -244,6 +244,10 @@ codes! {
         "`confgen import` made something of the configuration that is not a key of its own: it is kept as it stands under `raw`, is left out because \
          confgen renders its own, or has another name now.",
         "Compare the place with the spec. Nothing is wrong when the server answers as it is to.";
+    /// A command line of mod_wsgi-express that cannot be taken over.
+    Express = "CG166", "a command line of mod_wsgi-express",
+        "An option of the command line does not exist, has a value that does not fit, or has no counterpart in a spec.",
+        "Correct the option, or do what the message says in its place.";
     /// A folder without an application.
     NoApplication = "CG170", "no application found",
         "`confgen init` found no WSGI application in the folder. It reads Python sources as text and executes nothing, so that it sees only \

@@ -1,3 +1,5 @@
 //! Specs out of what others wrote.
 
+mod draft;
+pub mod express;
 pub mod httpd;

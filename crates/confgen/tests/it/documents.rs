@@ -79,6 +79,7 @@ fn scratch(folder: &Path) {
         write(&format!("{place}shop/wsgi.py"), APPLICATION);
     }
     write("static/logo.txt", "logo");
+    write("shop.wsgi", APPLICATION);
     write("srv/shop/app.wsgi", APPLICATION);
     write("srv/shop/static/logo.txt", "logo");
     write("shop.conf", &block("docs/lint.md", "apache", "# shop.conf"));
@@ -104,7 +105,7 @@ fn script(commands: &[String]) -> String {
         // The machine's own configuration stays out of sight; /srv is the test's.
         let command = command.replace("/etc/apache2", "/srv/apache2");
         let _ = writeln!(text, "echo '$ {command}'");
-        if command.contains("confgen start") {
+        if command.contains("confgen start") || command.contains("confgen express start-server") {
             let _ = write!(
                 text,
                 "rm -f said; {command} 2>said & pid=$!\nuntil grep -qs '^serving ' said; do kill -0 $pid || {{ cat said; exit 1; }}; sleep 0.05; done\ncat said\nkill -INT $pid; wait $pid\n"
@@ -133,7 +134,13 @@ fn the_commands_of_the_pages_work_as_printed() {
         // Only root gets ports and a /srv that are the test's own.
         return;
     }
-    for page in ["README.md", "docs/confgen.md", "docs/lint.md", "docs/move-from-mod_wsgi.md"] {
+    for page in [
+        "README.md",
+        "docs/confgen.md",
+        "docs/lint.md",
+        "docs/move-from-mod_wsgi.md",
+        "docs/move-from-mod_wsgi-express.md",
+    ] {
         let commands = commands(page);
         assert!(commands.len() >= 3, "{page}: {commands:?}");
         let folder = tempfile::tempdir().unwrap();
@@ -179,6 +186,13 @@ fn what_the_pages_show_is_what_is_printed() {
     let whole = printed(&["import", "httpd", "/etc/apache2"]);
     let made = whole.split_once('\n').unwrap().1;
     assert_eq!(made.trim_end(), spec.trim_end());
+    let refused = block("docs/move-from-mod_wsgi-express.md", "text", "`--http2`");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("confgen").unwrap();
+    command.args(["import", "express", "--", "start-server", "shop.wsgi", "--http2", "--thread", "3"]);
+    let output = command.current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&refused), "{said}");
     let way = block("docs/move-from-mod_wsgi.md", "text", "listener");
     let steps = printed(&["route", "/etc/apache2", "http://shop.example/cart"]);
     // The script of the example is not on this machine; until there every step is the same.

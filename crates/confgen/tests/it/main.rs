@@ -6,6 +6,7 @@ mod closed;
 mod corpus;
 mod documents;
 mod everywhere;
+mod express;
 mod fixture;
 mod fmt;
 mod httpd;

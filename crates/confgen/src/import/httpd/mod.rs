@@ -4,16 +4,14 @@
 //! at the end is `raw`, so that nothing can be forgotten: [`Imported::notes`] names it.
 
 mod daemon;
-mod draft;
 mod server;
 mod site;
 mod spell;
 
 use serde_json::Value;
 
+use super::draft::Draft;
 use crate::configuration::{Configuration, Statement};
-
-use self::draft::Draft;
 
 /// A spec, and what is to be known about it.
 #[derive(Clone, Debug)]

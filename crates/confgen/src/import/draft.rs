@@ -4,19 +4,19 @@ use serde_json::{Map, Value, json};
 
 /// A spec in the making: keys stay in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(in crate::import) struct Draft {
     root: Map<String, Value>,
     raw: Vec<Value>,
 }
 
 impl Draft {
     /// Sets a key, with the maps around it.
-    pub(super) fn set(&mut self, path: &[&str], value: impl Into<Value>) {
+    pub(in crate::import) fn set(&mut self, path: &[&str], value: impl Into<Value>) {
         set(&mut self.root, path, value.into());
     }
 
     /// Adds to a list, with the maps around it.
-    pub(super) fn push(&mut self, path: &[&str], value: impl Into<Value>) {
+    pub(in crate::import) fn push(&mut self, path: &[&str], value: impl Into<Value>) {
         let value = value.into();
         let Some((last, around)) = path.split_last() else { return };
         let map = around.iter().fold(&mut self.root, |map, key| inner(map, key));
@@ -29,18 +29,18 @@ impl Draft {
     }
 
     /// A part of it.
-    pub(super) fn get(&self, path: &[&str]) -> Option<&Value> {
+    pub(in crate::import) fn get(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.root.get(*first)?, |value, key| value.get(*key))
     }
 
     /// Adds lines of httpd's own language.
-    pub(super) fn raw(&mut self, place: &str, text: &str) {
+    pub(in crate::import) fn raw(&mut self, place: &str, text: &str) {
         self.raw.push(json!({"at": place, "text": text}));
     }
 
     /// The whole spec.
-    pub(super) fn finish(mut self) -> Value {
+    pub(in crate::import) fn finish(mut self) -> Value {
         let mut whole = Map::new();
         whole.insert("schema".to_owned(), json!("confgen/1"));
         for key in ["server", "runtime", "daemons", "sites"] {

@@ -129,4 +129,42 @@ mod tests {
         assert_eq!(result["relatedLocations"][0]["physicalLocation"]["artifactLocation"]["uri"], "file:///etc/z.conf");
         assert_eq!(render_sarif("x", "1", &[])["runs"][0]["results"], json!([]));
     }
+
+    /// The types are made from the schema of SARIF 2.1.0: what does not fit is refused, and what the schema does not know is lost.
+    #[test]
+    fn the_log_is_what_its_schema_says() {
+        let source = Source::new("/etc/a b.conf", "x: 1\ny: 2\n");
+        let (first, second) = (Span::new(&source, 0..4), Span::new(&source, 5..9));
+        let all = [
+            Diagnostic::error(Code::Conflict, "both")
+                .at(first.clone(), "here")
+                .at(second, "there")
+                .note("a fact")
+                .help("a cure"),
+            Diagnostic::warning(Code::Range, "without a place"),
+            Diagnostic { severity: Severity::Note, ..Diagnostic::warning(Code::Form, "a note") }.at(first, ""),
+        ];
+        for found in [&all[..], &[]] {
+            let log = render_sarif("confgen", "1.2.3", found);
+            let typed: serde_sarif::sarif::Sarif = serde_json::from_value(log.clone()).unwrap();
+            assert_eq!(without_empty(serde_json::to_value(&typed).unwrap()), without_empty(log));
+        }
+        let mut wrong = render_sarif("confgen", "1.2.3", &all);
+        wrong["runs"][0]["results"][0]["level"] = json!("loud");
+        assert!(serde_json::from_value::<serde_sarif::sarif::Sarif>(wrong).is_err());
+    }
+
+    /// An empty list and none are the same.
+    fn without_empty(value: Value) -> Value {
+        match value {
+            Value::Object(map) => map
+                .into_iter()
+                .filter(|(_, value)| *value != json!([]))
+                .map(|(key, value)| (key, without_empty(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+            Value::Array(list) => list.into_iter().map(without_empty).collect(),
+            other => other,
+        }
+    }
 }

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use confgen::conf;
-use confgen::configuration::{Configuration, Loaded, Texts, load};
+use confgen::configuration::{Configuration, Loaded, Texts, load, load_text};
 use confgen::diagnostic::Diagnostic;
 use confgen::directives::{has_code, has_directives, spelled, takes_words};
 use confgen::document::{Document, Format};
 use confgen::import::httpd::import;
 use confgen::lint::{Scripts, lint, structure};
+use confgen::route::{Request, route};
 use confgen::spec::Draft;
+use proptest::prelude::*;
 
 const NAMES: conf::Names = conf::Names { spelled, takes_words, has_directives, has_code };
 
@@ -144,4 +146,47 @@ fn every_one_becomes_a_spec() {
             assert!(text.contains(&mount.script), "{name}: {}", mount.script);
         }
     }
+}
+
+/// Lines of all configurations, put together and damaged: nothing ends in a panic, and what is printed is what was read.
+#[test]
+fn damaged_configurations_are_read_judged_and_imported_without_a_panic() {
+    let mut all = Vec::new();
+    files(&corpus(), &mut all);
+    let lines: Vec<Vec<u8>> = all
+        .iter()
+        .filter(|path| !path.ends_with("README.md"))
+        .flat_map(|path| {
+            fs::read(path).unwrap().split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>()
+        })
+        .collect();
+    proptest!(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }, |(
+        chosen in proptest::collection::vec(0..lines.len(), 1..60),
+        damages in proptest::collection::vec((any::<proptest::sample::Index>(), prop_oneof![
+            Just(b"\\\n".to_vec()), Just(b"\"".to_vec()), Just(b"'".to_vec()), Just(b">".to_vec()), Just(b"<".to_vec()), Just(b"${".to_vec()),
+            Just(b"}".to_vec()), Just(b"\0".to_vec()), Just(b"%{".to_vec()), Just(b"=".to_vec()), Just(b"/".to_vec()), Just(b"\xff".to_vec()),
+            Just(b"".to_vec()), Just(b" ".to_vec()), Just(b"\n".to_vec()), Just(b"99999999999999999999".to_vec()), Just("ä€".as_bytes().to_vec()),
+        ]), 0..12),
+        url in "(http|https)://[a-z.]{1,12}(:[0-9]{1,5})?/[a-zA-Z0-9%./?=\\[\\]ä]{0,24}",
+    )| {
+        let mut text: Vec<u8> = chosen.iter().flat_map(|line| lines[*line].clone()).collect();
+        for (place, damage) in damages {
+            let at = place.index(text.len() + 1);
+            text.splice(at..(at + 1).min(text.len()), damage);
+        }
+        let tree = conf::parse(&text);
+        prop_assert_eq!(tree.print(&text), text.clone());
+        if let Ok(once) = conf::format(&text, NAMES) {
+            prop_assert_eq!(conf::format(&once, NAMES).unwrap(), once);
+        }
+        let loaded = load_text(Path::new("/nonexistent/x.conf"), text);
+        let _ = judged(&loaded);
+        let configuration = Configuration::of(&loaded.reading, loaded.partial);
+        let imported = import(&configuration, "x");
+        prop_assert_eq!(&imported.spec["schema"], "confgen/1");
+        if let Ok(request) = Request::parse(&url) {
+            let _ = route(&configuration, &request, false);
+            let _ = route(&configuration, &request, true);
+        }
+    });
 }

@@ -121,7 +121,7 @@ impl Lint {
                 let input = std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes);
                 input.map_err(|error| Failure::io("read", Path::new("standard input"), &error))?;
                 if bytes.len() as u64 > LARGEST {
-                    let message = "standard input is larger than 64 MiB, the limit for a configuration";
+                    let message = "standard input is larger than 16 MiB, the limit for a configuration";
                     return Err(Failure::new(Exit::Spec, Diagnostic::error(Code::Range, message)));
                 }
                 return Ok(vec![load_text(Path::new("<stdin>"), bytes)]);
@@ -219,7 +219,7 @@ impl Lint {
 }
 
 /// The largest configuration that is read from standard input, in bytes.
-const LARGEST: u64 = 64 << 20;
+const LARGEST: u64 = 16 << 20;
 
 fn judge(loaded: &Loaded) -> Vec<Diagnostic> {
     let configuration = Configuration::of(&loaded.reading, loaded.partial);

@@ -105,7 +105,7 @@ fn routes(configuration: &Configuration<'_>, texts: &Texts<'_>, subject: &Subjec
     let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
     for mount in &configuration.mounts {
         let statement = &configuration.statements[mount.statement];
-        let process = configuration.group_of(mount).unwrap_or_else(|| "embedded".to_owned());
+        let process = mount.group.clone().unwrap_or_else(|| "embedded".to_owned());
         let interpreter = configuration.interpreter_of(mount);
         let served = format!("{} (process: {process}, interpreter: {interpreter})", mount.script);
         let row =
@@ -159,7 +159,7 @@ fn daemons(configuration: &Configuration<'_>, texts: &Texts<'_>, subject: &Subje
             let scripts: Vec<&str> = configuration
                 .mounts
                 .iter()
-                .filter(|mount| configuration.group_of(mount).as_deref() == Some(daemon.name.as_str()))
+                .filter(|mount| mount.group.as_deref() == Some(daemon.name.as_str()))
                 .map(|mount| mount.script.as_str())
                 .collect();
             let others: Vec<String> = daemon

@@ -40,7 +40,16 @@ pub struct Configuration<'r> {
     pub partial: bool,
     /// Whether it is a `.htaccess` file.
     pub htaccess: bool,
-    names: HashMap<String, Vec<usize>>,
+    names: HashMap<String, Named>,
+}
+
+/// The places of the directives of one name.
+#[derive(Debug, Default)]
+struct Named {
+    /// All of them.
+    all: Vec<usize>,
+    /// Those of each host.
+    of_hosts: HashMap<usize, Vec<usize>>,
 }
 
 /// The main server or a virtual host.
@@ -167,7 +176,9 @@ impl<'r> Configuration<'r> {
         };
         made.add(&reading.nodes, 0, &Rc::from([]));
         for (index, statement) in made.statements.iter().enumerate() {
-            made.names.entry(statement.node.name.to_ascii_lowercase()).or_default().push(index);
+            let named = made.names.entry(statement.node.name.to_ascii_lowercase()).or_default();
+            named.all.push(index);
+            named.of_hosts.entry(statement.host).or_default().push(index);
         }
         made.name_hosts();
         made.daemons = daemons::of(&made);
@@ -222,7 +233,14 @@ impl<'r> Configuration<'r> {
     /// The places of the directives of a name in [`Self::statements`].
     #[must_use]
     pub fn indices(&self, name: &str) -> &[usize] {
-        self.names.get(&name.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
+        self.names.get(&name.to_ascii_lowercase()).map_or(&[], |named| named.all.as_slice())
+    }
+
+    /// The places of the directives of a name in a host.
+    #[must_use]
+    pub fn indices_of(&self, host: usize, name: &str) -> &[usize] {
+        let named = self.names.get(&name.to_ascii_lowercase());
+        named.and_then(|named| named.of_hosts.get(&host)).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a directive of this name is in effect anywhere.
@@ -235,7 +253,8 @@ impl<'r> Configuration<'r> {
     #[must_use]
     pub fn of_host(&self, host: usize, name: &str) -> Option<&Statement<'r>> {
         let at = |wanted: usize| {
-            self.named(name).filter(|statement| statement.host == wanted && statement.sections.is_empty()).last()
+            let own = self.indices_of(wanted, name).iter().rev().map(|index| &self.statements[*index]);
+            own.into_iter().find(|statement| statement.sections.is_empty())
         };
         at(host).or_else(|| at(0))
     }

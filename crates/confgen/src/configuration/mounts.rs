@@ -27,6 +27,8 @@ pub struct Mount {
     pub script: String,
     /// The options of the directive.
     pub options: Vec<Opt>,
+    /// The group of daemon processes that serves it; `None`: it is served in embedded mode.
+    pub group: Option<String>,
 }
 
 /// Files that are applications because of their names: `AddHandler wsgi-script .wsgi` or `SetHandler wsgi-script`.
@@ -60,12 +62,24 @@ pub(super) fn of(configuration: &Configuration<'_>) -> Vec<Mount> {
             let statement = &configuration.statements[*index];
             let (words, options) = after_words(&statement.node.arguments, 2);
             if let Ok([url, script]) = <[String; 2]>::try_from(words) {
-                found.push(Mount { kind, statement: *index, host: statement.host, url, script, options });
+                found.push(Mount { kind, statement: *index, host: statement.host, url, script, options, group: None });
             }
         }
     }
     found.sort_by_key(|mount| mount.statement);
+    for mount in &mut found {
+        mount.group = group(configuration, mount);
+    }
     found
+}
+
+fn group(configuration: &Configuration<'_>, mount: &Mount) -> Option<String> {
+    let group = match mount.option("process-group") {
+        Some(group) => group.to_owned(),
+        None => configuration.effective(&mount.target(), "WSGIProcessGroup")?.word(0)?.into_owned(),
+    };
+    // `%{GLOBAL}` and the empty name stand for embedded mode.
+    (group != "%{GLOBAL}" && !group.is_empty()).then_some(group)
 }
 
 impl Configuration<'_> {
@@ -85,18 +99,6 @@ impl Configuration<'_> {
         }
         found.sort_by_key(|handler| handler.statement);
         found
-    }
-
-    /// The group of daemon processes that serves an application: its name and whether it is written at the application itself.
-    /// `None`: it is served in embedded mode.
-    #[must_use]
-    pub fn group_of(&self, mount: &Mount) -> Option<String> {
-        let group = match mount.option("process-group") {
-            Some(group) => group.to_owned(),
-            None => self.effective(&mount.target(), "WSGIProcessGroup")?.word(0)?.into_owned(),
-        };
-        // `%{GLOBAL}` and the empty name stand for embedded mode.
-        (group != "%{GLOBAL}" && !group.is_empty()).then_some(group)
     }
 
     /// The interpreter of an application as it is written; `%{RESOURCE}` is the default.

@@ -32,14 +32,13 @@ impl<'r> Configuration<'r> {
     /// All directives of a name that hold for a target; later ones count over earlier ones.
     #[must_use]
     pub fn in_order(&self, target: &Target<'_>, name: &str) -> Vec<&Statement<'r>> {
+        let own = if target.host == 0 { &[] } else { self.indices_of(target.host, name) };
         let mut ranked: Vec<(Rank, &Statement<'r>)> = self
-            .indices(name)
+            .indices_of(0, name)
             .iter()
+            .chain(own)
             .filter_map(|index| {
                 let statement = &self.statements[*index];
-                if statement.host != 0 && statement.host != target.host {
-                    return None;
-                }
                 let (kind, depth) = rank(statement, target)?;
                 Some(((kind, depth, usize::from(statement.host != 0), *index), statement))
             })

@@ -37,11 +37,8 @@ fn ports_of_addresses() {
 fn the_last_merged_setting_counts() {
     let text = "WSGIProcessGroup server\n<Location /a>\nWSGIProcessGroup location\n</Location>\n<VirtualHost *:80>\nWSGIProcessGroup host\n<Directory /srv/a>\nWSGIProcessGroup deep\n</Directory>\n<Directory /srv>\nWSGIProcessGroup shallow\n</Directory>\nWSGIScriptAlias /a /srv/a/app.wsgi\nWSGIScriptAlias /b /srv/a/app.wsgi\nWSGIScriptAlias /c /srv/b.wsgi\nWSGIScriptAlias /d /opt/d.wsgi\nWSGIScriptAlias /e /opt/e.wsgi process-group=own application-group=%{GLOBAL}\nWSGIScriptAlias /f /opt/f.wsgi process-group=%{GLOBAL}\n</VirtualHost>\n<VirtualHost *:81>\nWSGIScriptAlias / /srv/a/app.wsgi\n</VirtualHost>\n";
     with(text, |configuration| {
-        let groups: Vec<_> = configuration
-            .mounts
-            .iter()
-            .map(|mount| configuration.group_of(mount).unwrap_or_else(|| "-".to_owned()))
-            .collect();
+        let groups: Vec<_> =
+            configuration.mounts.iter().map(|mount| mount.group.clone().unwrap_or_else(|| "-".to_owned())).collect();
         assert_eq!(groups, ["location", "deep", "shallow", "host", "own", "-", "server"]);
         assert!(configuration.is_in_main_interpreter(&configuration.mounts[4]));
         assert!(!configuration.is_in_main_interpreter(&configuration.mounts[0]));

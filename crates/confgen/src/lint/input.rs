@@ -134,6 +134,6 @@ impl<'c> Input<'c> {
 
     /// Applications in embedded mode.
     pub(super) fn embedded(&self) -> impl Iterator<Item = &Mount> {
-        self.configuration.mounts.iter().filter(|mount| self.group_of(mount).is_none())
+        self.configuration.mounts.iter().filter(|mount| mount.group.is_none())
     }
 }

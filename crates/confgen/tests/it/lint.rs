@@ -175,11 +175,13 @@ fn what_is_no_configuration_is_refused_by_name() {
     nix::unistd::mkfifo(&site.join("pipe.conf"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     symlink("loop.conf", site.join("loop.conf")).unwrap();
     fs::create_dir(site.join("empty")).unwrap();
+    fs::File::create(site.join("large.conf")).unwrap().set_len(50_000_000).unwrap();
     fs::write(site.join("binary.conf"), [0_u8, 159, 146, 150, b'\n', 255, 254, 0]).unwrap();
     for (path, expected, words) in [
         ("pipe.conf", 4, "named pipe"),
         ("loop.conf", 4, "loop.conf"),
         ("none.conf", 4, "none.conf"),
+        ("large.conf", 4, "larger than 16 MiB"),
         ("empty", 2, "no main configuration file"),
         ("/dev/zero", 4, "device"),
     ] {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::conf::glob::{fnmatch, is_pattern};
 
 /// Files larger than this are refused, in bytes.
-const LIMIT: u64 = 64 * 1024 * 1024;
+const LIMIT: u64 = 16 * 1024 * 1024;
 
 /// How deep the folders of one `Include` may nest; httpd's own limit is near this.
 const FOLDERS: usize = 20;

@@ -1,5 +1,7 @@
 //! Nothing grants access to an application.
 
+use std::collections::HashMap;
+
 use crate::configuration::{MountKind, Part, same_or_below};
 use crate::diagnostic::{Code, CodeInfo, Severity};
 use crate::lint::{Finding, Fix, Input, Rule};
@@ -29,12 +31,15 @@ const GRANTS: [&str; 4] = ["Require", "Allow", "Order", "AuthMerging"];
 
 fn check(input: &Input<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
+    let mut folders = HashMap::new();
+    for section in input.named("Directory") {
+        if let Some(path) = section.word(0) {
+            folders.entry(path.trim_end_matches('/').to_owned()).or_insert(section);
+        }
+    }
     for mount in input.mounts.iter().filter(|mount| mount.kind == MountKind::Alias) {
         let statement = input.of_mount(mount);
-        let file = input.named("Directory").find(|section| {
-            section.word(0).is_some_and(|path| path.trim_end_matches('/') == mount.script)
-                && !input.is_folder(&mount.script)
-        });
+        let file = folders.get(&mount.script).copied().filter(|_| !input.is_folder(&mount.script));
         if let Some(section) = file {
             let folder = mount.script.rsplit_once('/').map_or("/", |(folder, _)| folder);
             let finding = Finding::new(section, "this is the path of a script, not of a folder").word(0);

@@ -28,7 +28,7 @@ fn check(input: &Input<'_>) -> Vec<Finding> {
     for (index, mount) in input.mounts.iter().enumerate() {
         let clash = input.mounts[..index].iter().find(|other| {
             other.script != mount.script
-                && input.group_of(other) == input.group_of(mount)
+                && other.group == mount.group
                 && input.interpreter_of(other) == input.interpreter_of(mount)
                 && input.is_in_main_interpreter(mount)
                 && input.is_django(other)

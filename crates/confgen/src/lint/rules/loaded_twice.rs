@@ -39,7 +39,7 @@ fn check(input: &Input<'_>) -> Vec<Finding> {
         let twice = input.mounts[..index].iter().find(|other| {
             other.script == mount.script
                 && other.host != mount.host
-                && input.group_of(other) == input.group_of(mount)
+                && other.group == mount.group
                 && name(input, other) != name(input, mount)
         });
         if let Some(other) = twice

@@ -25,10 +25,8 @@ fn check(input: &Input<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for daemon in &input.daemons {
         let limited = |name: &str| daemon.number(name).is_some_and(|seconds| seconds > 0);
-        let django = input
-            .mounts
-            .iter()
-            .find(|mount| input.group_of(mount).as_ref() == Some(&daemon.name) && input.is_django(mount));
+        let django =
+            input.mounts.iter().find(|mount| mount.group.as_ref() == Some(&daemon.name) && input.is_django(mount));
         if let Some(mount) = django
             && limited("request-timeout")
             && !limited("startup-timeout")

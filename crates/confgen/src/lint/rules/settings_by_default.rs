@@ -33,9 +33,10 @@ fn check(input: &Input<'_>) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     for mount in &input.mounts {
-        let neighbour = input.mounts.iter().find(|other| {
-            other.script != mount.script && input.group_of(other) == input.group_of(mount) && input.is_django(other)
-        });
+        let neighbour = input
+            .mounts
+            .iter()
+            .find(|other| other.script != mount.script && other.group == mount.group && input.is_django(other));
         if let Some(neighbour) = neighbour
             && by_default(mount)
         {

@@ -22,8 +22,8 @@ pub(super) const RULE: Rule = Rule {
 fn check(input: &Input<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for mount in &input.mounts {
-        let Some(group) = input.group_of(mount) else { continue };
-        let alone = input.mounts.iter().filter(|other| input.group_of(other).as_ref() == Some(&group)).count() == 1;
+        let Some(group) = &mount.group else { continue };
+        let alone = input.mounts.iter().filter(|other| other.group.as_ref() == Some(group)).count() == 1;
         if alone && !input.is_in_main_interpreter(mount) && !group.contains("%{") {
             let name = input.interpreter_of(mount);
             let finding = Finding::new(

@@ -125,6 +125,13 @@ impl<'r> Statement<'r> {
         self.node.words.get(index).map(|word| String::from_utf8_lossy(word))
     }
 
+    /// The value of one of its options (`name=value`), without quotes.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<String> {
+        let options = options::options(&self.node.arguments, 0);
+        options.into_iter().rev().find(|option| option.name == name)?.value
+    }
+
     /// Its arguments as one text.
     #[must_use]
     pub fn text(&self) -> Cow<'r, str> {

@@ -99,8 +99,7 @@ impl<'c> Input<'c> {
             .into_iter()
             .flat_map(|name| self.named(name))
             .filter_map(|statement| {
-                let group =
-                    statement.words().iter().find_map(|word| word.strip_prefix("process-group=").map(str::to_owned))?;
+                let group = statement.option("process-group")?;
                 Some(Delegation { group, statement, by_option: true })
             });
         let mut all: Vec<_> = words.chain(aliases).chain(imports).collect();

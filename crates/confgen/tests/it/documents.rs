@@ -9,7 +9,7 @@ use confgen::document::{Document, Format};
 use confgen::render::{RenderOptions, render_draft};
 use confgen::spec::{Draft, relative};
 
-use crate::fixture::{machine, shown, this_machine, workspace};
+use crate::fixture::{assert_clean, machine, shown, this_machine, workspace};
 
 /// The fenced blocks of a page that are whole specs.
 fn specs(page: &str) -> Vec<String> {
@@ -26,8 +26,9 @@ fn examples_are_rendered() {
         for spec in specs {
             let root = Document::parse("spec.yaml", spec.as_str(), Format::Yaml).unwrap().root;
             let root = relative::resolved(root, |_| Some("/srv/shop".into()));
-            render_draft(&Draft::new(root), &machine(), &RenderOptions::default())
+            let tree = render_draft(&Draft::new(root), &machine(), &RenderOptions::default())
                 .unwrap_or_else(|errors| panic!("{page}\n{spec}\n{}", shown(&errors)));
+            assert_clean(&tree, &spec);
         }
     }
 }

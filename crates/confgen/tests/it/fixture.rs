@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use confgen::diagnostic::{Diagnostic, Style, render_all};
+use confgen::configuration::{Configuration, Texts, load_text};
+use confgen::diagnostic::{Diagnostic, Severity, Style, render_all};
 use confgen::document::{Document, Format};
 use confgen::environment::Environment;
 use confgen::facts::{Facts, ProbeOptions};
+use confgen::lint::{Scripts, lint, structure};
 use confgen::render::{RenderOptions, Tree, render_draft};
 use confgen::spec::Draft;
 
@@ -38,7 +40,37 @@ pub(crate) fn this_machine() -> Facts {
 
 /// A rendered tree, or everything that is wrong, as text.
 pub(crate) fn rendered(text: &str, facts: &Facts, options: &RenderOptions) -> Result<Tree, String> {
-    render_draft(&draft(text), facts, options).map_err(|errors| shown(&errors))
+    let tree = render_draft(&draft(text), facts, options).map_err(|errors| shown(&errors))?;
+    assert_clean(&tree, text);
+    Ok(tree)
+}
+
+/// What lint finds in trees of these tests, with the reason why it is meant there.
+const MEANT: &[(&str, &str)] = &[
+    ("CG164", "mistakes that are made for httpd to find"),
+    ("CG210", "groups without an application; confgen itself warns (CG150)"),
+    ("CG213", "projects that share an interpreter; confgen itself judges them (CG155)"),
+    ("CG214", "projects that share an interpreter; confgen itself judges them (CG155)"),
+    ("CG229", "trees of tests stand in the temporary folder"),
+    ("CG234", "every key of `restrict`, with both of its values"),
+    ("CG247", "every key of an application"),
+];
+
+/// Lint finds nothing in a rendered tree that these tests do not mean.
+pub(crate) fn assert_clean(tree: &Tree, spec: &str) {
+    let text = tree.text("httpd.conf").unwrap_or_default().as_bytes().to_vec();
+    let loaded = load_text(&tree.config(), text);
+    let configuration = Configuration::of(&loaded.reading, loaded.partial);
+    let texts = Texts::new(&loaded.reading);
+    let mut found = structure(&configuration, &texts);
+    found.extend(lint(&configuration, &texts, &Scripts::Files).into_iter().map(|reported| reported.diagnostic));
+    found.retain(|finding| {
+        // What a test says in httpd's own words is its own.
+        let line = finding.span().map_or(0, |span| span.line_column().0);
+        let raw = tree.keys_of_line("httpd.conf", line).iter().any(|key| key.to_string().starts_with("raw"));
+        finding.severity > Severity::Note && !raw && !MEANT.iter().any(|(code, _)| *code == finding.code.id())
+    });
+    assert!(found.is_empty(), "{spec}\n{}", shown(&found));
 }
 
 /// Findings as text.

@@ -170,8 +170,11 @@ fn original(httpd: &Httpd, root: &ServerRoot, files: &Path, number: u16, body: &
     }
     writeln!(text, "LoadModule wsgi_module {}\nListen 127.0.0.1:{number}", module()).unwrap();
     text += "User www-data\nGroup www-data\nServerName main.example\nPidFile run/httpd.pid\nErrorLog logs/error.log\nMutex file:run\n";
-    text += "WSGISocketPrefix run/wsgi\nTypesConfig /etc/mime.types\n<Directory />\nRequire all denied\n</Directory>\n";
+    text += "WSGISocketPrefix run/wsgi\nTypesConfig TYPES\n<Directory />\nRequire all denied\n</Directory>\n";
     text += body;
+    // The list of the system, which an imported server uses where there is one.
+    let types = ["/etc/mime.types", "/dev/null"].into_iter().find(|file| Path::new(file).exists()).unwrap();
+    let text = text.replace("TYPES", types);
     let text =
         text.replace("OPEN", OPEN).replace("ROOT", &files.display().to_string()).replace("PORT", &number.to_string());
     fs::write(root.path().join("httpd.conf"), &text).unwrap();

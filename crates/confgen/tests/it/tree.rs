@@ -422,6 +422,7 @@ fn the_script_of_a_tree_passes_nothing_of_the_callers_environment() {
     fs::write(place.path("tree-0/run/httpd.pid"), &stale).unwrap();
     // The port stays held: httpd may bind it, and nobody else gets it.
     let (code, text) = ctl("start");
+    let _ended = Ended(&place);
     assert_eq!(code, Some(0), "{text}");
     let pid = wait_for(|| {
         let text = fs::read_to_string(place.path("tree-0/run/httpd.pid")).ok()?;
@@ -442,6 +443,17 @@ fn the_script_of_a_tree_passes_nothing_of_the_callers_environment() {
     let handle = confgen::httpd::Handle::open(pid).unwrap();
     assert_eq!(ctl("stop").0, Some(0));
     assert!(handle.wait(std::time::Duration::from_secs(20)));
+}
+
+/// A test that fails leaves no server behind.
+struct Ended<'p>(&'p Place);
+
+impl Drop for Ended<'_> {
+    #[expect(clippy::disallowed_methods, reason = "the script under test")]
+    fn drop(&mut self) {
+        // One that was stopped already says so.
+        let _ = Command::new(self.0.path("tree-0/ctl")).arg("stop").output();
+    }
 }
 
 /// Looks again until something is there: httpd goes into the background before it serves.
